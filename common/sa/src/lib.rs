@@ -1,0 +1,22 @@
+//! The model both processes speak: names of SAs, suites, selectors, specifications, counters.
+//!
+//! No DPDK, no clock, no sockets. Everything here is plain data that is valid by construction.
+#![forbid(unsafe_code)]
+
+pub mod key;
+pub mod policy;
+pub mod replay;
+pub mod selector;
+pub mod spec;
+pub mod spi;
+pub mod stat;
+pub mod suite;
+
+pub use key::Key;
+pub use policy::{Action, Level, PolicyId, PolicySpec};
+pub use replay::{Authentic, Candidate, ReplayWidth, ReplayWindow, Stale};
+pub use selector::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
+pub use spec::{Direction, Encap, Lifetime, Limit, Mode, SaSlot, SaSpec, TunnelEnds};
+pub use spi::{ReservedSpi, SeqNo, Spi};
+pub use stat::{DropReason, Stat};
+pub use suite::{Encryption, Integrity, Suite, SuiteError};

@@ -1,0 +1,82 @@
+//! One unidirectional ESP SA, complete: what the slow path installs and the fast path runs.
+use crate::{Key, PolicyId, Spi, Suite, TrafficSelector};
+use std::net::IpAddr;
+
+/// Index of an SA's record in the fast path's table and in the statistics table. An inbound SA that
+/// IKE negotiates has its slot in the low bits of its SPI, so that look-up is one index and a compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SaSlot(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    Inbound = 0,
+    Outbound = 1,
+}
+
+/// Outer addresses, ours first whatever the direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TunnelEnds {
+    pub local: IpAddr,
+    pub remote: IpAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Mode {
+    Transport = 0,
+    Tunnel = 1,
+}
+
+/// UDP encapsulation (RFC 3948), ours first whatever the direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Encap {
+    pub local_port: u16,
+    pub remote_port: u16,
+}
+
+/// Soft and hard bound of one quantity; 0 is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Limit {
+    pub soft: u64,
+    pub hard: u64,
+}
+/// RFC 4301 4.4.2.1: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Lifetime {
+    pub seconds: Limit,
+    pub bytes: Limit,
+    pub packets: Limit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SaSpec {
+    pub slot: SaSlot,
+    pub spi: Spi,
+    pub direction: Direction,
+    pub mode: Mode,
+    pub suite: Suite,
+    /// Cipher key without salt.
+    pub encryption_key: Key,
+    /// 4 bytes for AEADs, else empty.
+    pub salt: Key,
+    pub integrity_key: Key,
+    pub ends: TunnelEnds,
+    pub encap: Option<Encap>,
+    pub esn: bool,
+    /// Inbound: window width in packets, 0 turns the check off. Outbound: ignored.
+    pub replay_window: u32,
+    /// Outbound: the last number already used (the next packet gets this plus one).
+    /// Inbound: the highest number already accepted. 0 for a fresh SA.
+    pub last_seq: u64,
+    pub lifetime: Lifetime,
+    /// The policy this SA serves. Outbound packets find the SA through it.
+    pub policy: PolicyId,
+    /// At least one; every inner packet must fit one of them (RFC 4301 5.2 step 4).
+    pub selectors: Vec<TrafficSelector>,
+}
+
+impl SaSpec {
+    /// Selector pairs one SA may carry across the process boundary.
+    pub const MAX_SELECTORS: usize = 8;
+}

@@ -1,0 +1,308 @@
+//! What goes into the engine and what comes out. The engine has no socket, clock or random source:
+//! `handle` takes a datagram, a command, an event or the time, and answers with actions.
+use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Monotonic time since an arbitrary start. Wall-clock jumps do not exist here.
+pub type Now = Duration;
+
+/// The only source of randomness. Production: the system's; tests: a seeded generator.
+pub trait Rng: Send {
+    fn fill(&mut self, out: &mut [u8]);
+}
+
+/// A UDP payload; the non-ESP marker is not in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub payload: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    Datagram(Datagram),
+    /// Time has passed; call at or after `Engine::next_timeout`.
+    Tick,
+    /// The fast path has a packet for this policy and no SA.
+    Acquire {
+        policy: PolicyId,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: u8,
+        src_port: u16,
+        dst_port: u16,
+    },
+    SoftExpire {
+        slot: SaSlot,
+        spi: Spi,
+    },
+    HardExpire {
+        slot: SaSlot,
+        spi: Spi,
+    },
+    PeerMoved {
+        slot: SaSlot,
+        spi: Spi,
+        from: SocketAddr,
+    },
+    /// Protected packets have arrived on this inbound SA: a sign of life (RFC 7296 2.4).
+    Traffic {
+        slot: SaSlot,
+        spi: Spi,
+    },
+    /// The fast path has let go of the slot.
+    SlotFree(SaSlot),
+    /// Bring up every child of the peer, or one.
+    Initiate {
+        peer: String,
+        policy: Option<PolicyId>,
+    },
+    /// Delete the peer's IKE SAs (`/ip ipsec active-peers remove`), or all with `None`.
+    Terminate {
+        peer: Option<String>,
+    },
+    RekeyIke {
+        peer: String,
+    },
+    RekeyChild {
+        slot: SaSlot,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub enum Action {
+    Send(Datagram),
+    /// A single 0xff to keep the NAT mapping (RFC 3948 2.3).
+    Keepalive {
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
+    /// Install the inbound SA first, then the outbound one.
+    Install {
+        inbound: Box<SaSpec>,
+        outbound: Box<SaSpec>,
+    },
+    /// A responder's new SA during a rekey: inbound now; outbound comes with `InstallOutbound`.
+    InstallInbound(Box<SaSpec>),
+    InstallOutbound(Box<SaSpec>),
+    Remove {
+        slot: SaSlot,
+        spi: Spi,
+    },
+    Move {
+        slot: SaSlot,
+        spi: Spi,
+        ends: sa::TunnelEnds,
+        encap: Option<sa::Encap>,
+    },
+    AcquireFailed {
+        policy: PolicyId,
+        retry_ms: u32,
+    },
+    /// The stored state of this IKE SA changed: write `Engine::snapshot` to the vault before sending
+    /// anything that stands behind this action.
+    Persist {
+        vault_key: u64,
+    },
+    Forget {
+        vault_key: u64,
+    },
+    Log(Report),
+}
+
+/// One line for a person: which peer, which exchange, what, and which setting would change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub level: ReportLevel,
+    pub peer: Option<String>,
+    pub remote: Option<SocketAddr>,
+    pub text: String,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReportLevel {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+/// Everything the engine is configured with; names are RouterOS's.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub peers: Vec<Peer>,
+    /// Half-open IKE SAs from which cookies are demanded (`settings ddos-cookie-threshold`).
+    pub ddos_cookie_threshold: u32,
+    /// Slots of the fast path's SA table; a power of two. The low bits of our SPIs are the slot.
+    pub sa_slots: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub name: String,
+    /// Remote addresses this entry serves; the longest match wins. A host when we may initiate.
+    pub address: Prefix,
+    /// `None`: any address of ours.
+    pub local_address: Option<IpAddr>,
+    pub port: u16,
+    pub passive: bool,
+    pub send_initial_contact: bool,
+    pub profile: Profile,
+    pub identities: Vec<Identity>,
+    pub children: Vec<Child>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Profile {
+    pub name: String,
+    pub proposal: IkeProposal,
+    pub lifetime: Duration,
+    /// `None`: `disable-dpd`.
+    pub dpd_interval: Option<Duration>,
+    pub nat_traversal: bool,
+}
+
+/// What we offer and accept for an IKE SA, in order of preference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IkeProposal {
+    pub encryption: Vec<IkeCipher>,
+    pub integrity: Vec<IkeIntegrity>,
+    pub prf: Vec<Prf>,
+    pub groups: Vec<DhGroup>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IkeCipher {
+    Aes128Cbc,
+    Aes192Cbc,
+    Aes256Cbc,
+    Aes128Gcm,
+    Aes192Gcm,
+    Aes256Gcm,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IkeIntegrity {
+    HmacSha1,
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Prf {
+    HmacSha1,
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DhGroup {
+    Modp1024,
+    Modp2048,
+    Modp3072,
+    Modp4096,
+    Ecp256,
+    Ecp384,
+    Ecp521,
+    X25519,
+}
+
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub my_id: MyId,
+    pub remote_id: RemoteId,
+    pub auth: Auth,
+}
+#[derive(Clone, Debug)]
+pub enum Auth {
+    PreSharedKey(Psk),
+}
+/// A pre-shared key of any length; wiped, never printed.
+#[derive(Clone, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+pub struct Psk(pub Vec<u8>);
+impl std::fmt::Debug for Psk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Psk(..)")
+    }
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MyId {
+    /// Our address.
+    Auto,
+    Id(Id),
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteId {
+    /// Any.
+    Auto,
+    Ignore,
+    Id(Id),
+}
+/// An identification payload's content (RFC 7296 3.5).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Id {
+    Address(IpAddr),
+    Fqdn(String),
+    UserFqdn(String),
+    KeyId(Vec<u8>),
+    /// DER of a distinguished name.
+    Dn(Vec<u8>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Child {
+    pub policy: PolicyId,
+    pub selector: TrafficSelector,
+    pub tunnel: bool,
+    /// In order of preference.
+    pub suites: Vec<Suite>,
+    pub pfs: Option<DhGroup>,
+    pub lifetime: Duration,
+    pub lifetime_bytes: u64,
+    pub replay_window: u32,
+}
+
+/// One row of `/ip ipsec active-peers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    pub peer: String,
+    pub id: String,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub state: &'static str,
+    pub initiator: bool,
+    pub natt: bool,
+    pub spi_i: u64,
+    pub spi_r: u64,
+    pub uptime: Duration,
+    pub last_seen: Duration,
+    pub ph2_total: u32,
+    pub algorithms: String,
+}
+/// What `/ip ipsec installed-sa` needs besides the counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildStatus {
+    pub peer: String,
+    pub policy: PolicyId,
+    pub inbound: (SaSlot, Spi),
+    pub outbound: (SaSlot, Spi),
+    pub suite: Suite,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub age: Duration,
+    pub expires_in: Duration,
+    pub state: &'static str,
+}
+
+/// Keys for an independent decoder (Wireshark's tables); produced only when the engine is told to.
+#[derive(Clone, Debug)]
+pub struct KeyLog {
+    pub spi_i: u64,
+    pub spi_r: u64,
+    pub sk_ei: Key,
+    pub sk_er: Key,
+    pub sk_ai: Key,
+    pub sk_ar: Key,
+    pub encryption: IkeCipher,
+    pub integrity: Option<IkeIntegrity>,
+}

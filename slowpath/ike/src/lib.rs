@@ -1,0 +1,4 @@
+//! IKEv2 as a sans-IO engine (RFC 7296).
+#![forbid(unsafe_code)]
+
+pub mod api;

@@ -1,0 +1,1 @@
+//! Laid out; filled in by the next commits.
