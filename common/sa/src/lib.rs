@@ -3,6 +3,7 @@
 //! No DPDK, no clock, no sockets. Everything here is plain data that is valid by construction.
 #![forbid(unsafe_code)]
 
+pub mod device;
 pub mod key;
 pub mod policy;
 pub mod replay;
@@ -12,6 +13,7 @@ pub mod spi;
 pub mod stat;
 pub mod suite;
 
+pub use device::{Device, DeviceArg, DeviceError, InterfaceName, MemifRole, PciAddress};
 pub use key::Key;
 pub use policy::{Action, Level, PolicyId, PolicySpec};
 pub use replay::{Authentic, Candidate, ReplayWidth, ReplayWindow, Stale};
