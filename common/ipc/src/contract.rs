@@ -51,6 +51,8 @@ pub enum Refusal {
     NoEngine = 8,
     #[error("a table is full")]
     Full = 9,
+    #[error("the fast path cannot run such an SA (transport mode, mixed address families, no selector)")]
+    Unsupported = 10,
 }
 
 /// Fast path → slow path.
