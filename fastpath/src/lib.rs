@@ -1,1 +1,6 @@
-//! Laid out; filled in by the next commits.
+//! The datapath as a library without DPDK: tables, graph, engines. Generic over packet buffers.
+#![deny(unsafe_code)]
+
+pub mod crypto;
+pub mod graph;
+pub mod offline;
