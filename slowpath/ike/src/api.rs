@@ -4,10 +4,12 @@ use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Monotonic time since an arbitrary start. Wall-clock jumps do not exist here.
+/// Monotonic time since an arbitrary start that outlives the process (`CLOCK_BOOTTIME`): stored records
+/// hold such times. Wall-clock jumps do not exist here.
 pub type Now = Duration;
 
-/// The only source of randomness. Production: the system's; tests: a seeded generator.
+/// The only source of randomness. Production: the system's; tests: a seeded generator. Private DH values
+/// depend on what it fills and on nothing else: a restored exchange makes the same one from a stored seed.
 pub trait Rng: Send {
     fn fill(&mut self, out: &mut [u8]);
 }
@@ -136,6 +138,9 @@ pub struct Config {
     pub ddos_cookie_threshold: u32,
     /// Slots of the fast path's SA table; a power of two. The low bits of our SPIs are the slot.
     pub sa_slots: u32,
+    /// Which address of ours reaches which destinations (from the routes; longest match wins), for peers
+    /// without `local-address`.
+    pub sources: Vec<(Prefix, IpAddr)>,
 }
 
 #[derive(Clone, Debug)]
@@ -160,6 +165,7 @@ pub struct Profile {
     pub lifetime: Duration,
     /// `None`: `disable-dpd`.
     pub dpd_interval: Option<Duration>,
+    /// Kept for RouterOS's sake: IKEv2 always detects NAT (RFC 7296 2.23).
     pub nat_traversal: bool,
 }
 
