@@ -1,0 +1,279 @@
+//! The checked configuration: what both daemons may rely on without checking again.
+//!
+//! Names are unique, references point at what exists (and are resolved to it), disabled objects are gone,
+//! defaults are filled in. Objects and words are RouterOS's; see `schema` for each property.
+use crate::Secret;
+use sa::{Device, InterfaceName, PolicyId, PolicySpec, Prefix, ReplayWidth, SaSpec, Suite};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub system: System,
+    /// In the order of the file; a VLAN's parent is among them.
+    pub interfaces: Vec<Interface>,
+    pub addresses: Vec<Address>,
+    pub routes: Vec<Route>,
+    pub ipsec: Ipsec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// The gateway's name; also the DPDK file prefix and the last part of the default `run_dir`.
+    pub name: String,
+    pub workers: Workers,
+    /// The CPU of control, ARP, ICMP and timers; `None`: chosen at start, apart from the workers if possible.
+    pub main_core: Option<u16>,
+    /// Bytes the fast path may take for packet buffers and tables; a multiple of 1 MiB.
+    pub memory: u64,
+    pub hugepages: Hugepages,
+    /// Packet buffers in the pool.
+    pub buffers: u32,
+    /// Slots of the SA table, both directions together; a power of two.
+    pub sa_slots: u32,
+    pub idle: Idle,
+    /// Crypto engines in order of preference; not empty, no repetition.
+    pub engines: Vec<Engine>,
+    pub run_dir: PathBuf,
+    /// Permits what has no place in production, such as keys in the file.
+    pub lab: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// So many, on CPUs chosen at start.
+    Count(u16),
+    /// One on each of these; not empty, no repetition.
+    Cpus(Vec<u16>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// Never sleep: lowest latency, a worker's CPU is always at 100 %.
+    Poll,
+    /// Sleep longer the longer nothing arrives, never longer than this.
+    Adaptive { max_sleep: Duration },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub kind: InterfaceKind,
+    /// Of the IP packet, without Ethernet header and tags.
+    pub mtu: u16,
+    /// `None`: what the device brings along.
+    pub mac_address: Option<[u8; 6]>,
+    /// The TAP through which the host sees traffic for the gateway itself; `None`: no host behind this port.
+    pub exception_tap: Option<InterfaceName>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InterfaceKind {
+    Port {
+        device: Device,
+    },
+    Vlan {
+        /// Name of an interface of kind `Port`.
+        parent: String,
+        id: u16,
+    },
+}
+
+/// An address of the gateway and the network that is reached directly through its interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub address: IpAddr,
+    pub prefix_len: u8,
+    pub interface: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub dst: Prefix,
+    pub gateway: Gateway,
+    pub distance: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// A next hop, and the interface it is reached through.
+    Via { address: IpAddr, interface: String },
+    /// The destination is on this link.
+    Interface(String),
+    /// Packets are dropped.
+    Blackhole,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ipsec {
+    pub peers: Vec<Arc<Peer>>,
+    /// In rank order: first match wins.
+    pub policies: Vec<Policy>,
+    pub settings: Settings,
+    /// SAs with keys from the file; empty unless `system.lab`.
+    pub manual_sas: Vec<SaSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub name: String,
+    pub dh_groups: Vec<DhGroup>,
+    /// `None`: `disable-dpd`.
+    pub dpd_interval: Option<Duration>,
+    pub encryption: Vec<IkeEncryption>,
+    /// Integrity of IKE messages; not used with AES-GCM.
+    pub hash: Hash,
+    /// `auto` is resolved to `hash`.
+    pub prf: Hash,
+    pub lifetime: Duration,
+    pub nat_traversal: bool,
+}
+
+/// Always IKEv2. No two have the same `address`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub name: String,
+    /// Remote addresses this entry serves; the longest match wins. A host unless `passive`.
+    pub address: Prefix,
+    /// One of the gateway's addresses; `None`: the one the route to the peer leads to.
+    pub local_address: Option<IpAddr>,
+    pub port: u16,
+    pub passive: bool,
+    pub send_initial_contact: bool,
+    pub profile: Arc<Profile>,
+    /// At least one, in the order of the file.
+    pub identities: Vec<Identity>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub my_id: MyId,
+    pub remote_id: RemoteId,
+    pub auth: Auth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    PreSharedKey(Secret),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MyId {
+    /// Our address.
+    Auto,
+    Id(Id),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteId {
+    /// Any.
+    Auto,
+    Ignore,
+    Id(Id),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Id {
+    Address(IpAddr),
+    Fqdn(String),
+    UserFqdn(String),
+    KeyId(String),
+}
+
+/// What is offered and accepted for a Child SA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub name: String,
+    /// In order of preference, not empty.
+    pub suites: Vec<Suite>,
+    /// `None`: no limit by time.
+    pub lifetime: Option<Duration>,
+    /// 0: no limit by amount.
+    pub lifebytes: u64,
+    pub pfs_group: Option<DhGroup>,
+    pub replay_window: ReplayWidth,
+    /// Offer extended sequence numbers (and accept 32-bit ones).
+    pub esn: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The id depends on the selector alone: moving a policy or changing others does not change it.
+    pub spec: PolicySpec,
+    /// Name of the peer that negotiates. `None` for `none` and `discard`, for a disabled peer (then nothing
+    /// is negotiated and packets that need an SA are dropped), and for manual SAs.
+    pub peer: Option<String>,
+    pub proposal: Arc<Proposal>,
+    pub comment: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Half-open IKE SAs from which cookies are demanded.
+    pub ddos_cookie_threshold: u32,
+}
+
+impl Config {
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
+    }
+}
+impl Interface {
+    pub fn device(&self) -> Option<&Device> {
+        match &self.kind {
+            InterfaceKind::Port { device } => Some(device),
+            InterfaceKind::Vlan { .. } => None,
+        }
+    }
+}
+impl Address {
+    /// The network that is on the link.
+    pub fn network(&self) -> Prefix {
+        Prefix::new(self.address, self.prefix_len).unwrap_or(Prefix::host(self.address))
+    }
+}
+impl Ipsec {
+    pub fn peer(&self, name: &str) -> Option<&Arc<Peer>> {
+        self.peers.iter().find(|p| p.name == name)
+    }
+    pub fn policy(&self, id: PolicyId) -> Option<&Policy> {
+        self.policies.iter().find(|p| p.spec.id == id)
+    }
+    /// The policies a peer negotiates SAs for, in rank order.
+    pub fn policies_of<'a>(&'a self, peer: &'a str) -> impl Iterator<Item = &'a Policy> {
+        self.policies.iter().filter(move |p| p.peer.as_deref() == Some(peer))
+    }
+}
+
+/// An enum whose members have the names RouterOS gives them.
+macro_rules! named {
+    ($($(#[$meta:meta])* $type:ident { $($variant:ident = $name:literal),* $(,)? })*) => { $(
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $type { $($variant),* }
+        impl $type {
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+            pub const NAMES: &[&'static str] = &[$($name),*];
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),* } }
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    )* };
+}
+named! {
+    DhGroup {
+        Modp1024 = "modp1024", Modp2048 = "modp2048", Modp3072 = "modp3072", Modp4096 = "modp4096",
+        Ecp256 = "ecp256", Ecp384 = "ecp384", Ecp521 = "ecp521", X25519 = "x25519",
+    }
+    /// Cipher of IKE messages.
+    IkeEncryption {
+        Aes128Cbc = "aes-128", Aes192Cbc = "aes-192", Aes256Cbc = "aes-256",
+        Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
+    }
+    Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
+    Engine { Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto" }
+    Hugepages { Auto = "auto", Yes = "yes", No = "no" }
+}
