@@ -1,5 +1,32 @@
 //! The contract between the two processes: one sealed shared region, rings of fixed records, a
 //! statistics table and the vault. The only home of `unsafe` besides `dpdk/` and named hot loops.
+//!
+//! The fast path makes the region and hands it over a Unix socket; one slow path is attached at a time.
+//! ```text
+//! FastSide::create(&RegionOptions) -> Result<FastSide, IpcError>      main lcore, one per process
+//!   .listen(&Path, &[u32 /*allowed uids*/])                           socket the slow path connects to
+//!   .poll_peer() -> Option<PeerEvent>                                 Attached | Detached | Refused; never blocks
+//!   .attached() -> bool
+//!   .next_command() -> Option<(u64 /*seq*/, Command)>                 Malformed ones are acknowledged inside
+//!   .acknowledge(seq, Result<(), Refusal>)                            exactly once per command, in any order
+//!   .raise(&Event) -> bool                                            false: full or nobody attached; say it again later
+//!   .frame_to_slow(&FrameMeta, &[u8]) -> bool                         false: drop it as FrameQueueFull
+//!   .next_frame() -> Option<(FrameMeta, &[u8])>                       IKE to be sent on the wire
+//!   .wake_fd() -> BorrowedFd                                          optional: readable when commands or frames wait
+//!   .worker_stats(worker) -> Option<WorkerStats>                      each once; Send, moves into the worker
+//!   .publish_sa(SaSlot, &SaIdentity), .set_sa_state(SaSlot, SaState), .clear_sa(SaSlot)
+//!   .set_port(index, &PortCounters), .set_clock(seconds), .set_policy_generation(u64)
+//! WorkerStats (plain relaxed stores of one writer)
+//!   .sa_passed(SaSlot, packets, bytes, last_seq, now_seconds), .sa_dropped(SaSlot, n), .dropped(DropReason, n)
+//! SlowSide::attach(&Path, &[u32], timeout) -> Result<SlowSide, IpcError>
+//!   .send(&Command) -> Result<u64, SendError>, .next_ack() -> Option<Ack>, .next_event() -> Option<Event>
+//!   .next_frame() -> Option<(FrameMeta, &[u8])>, .send_frame(&FrameMeta, &[u8]) -> Result<(), SendError>
+//!   .statistics() -> &StatsReader, .open_vault(&VaultKey) -> Vault, .before_sleep() -> bool, .fast_gone() -> bool
+//! fast.attach_here() -> Result<SlowSide, IpcError>                    both ends in one process, for tests
+//! ```
+//! After `PeerEvent::Attached` the fast path says again whatever still holds: acquires of policies without
+//! an SA. Expiries are read by the slow path from the statistics table's `SaState`.
 
 pub mod contract;
+pub mod status;
 pub use contract::*;

@@ -1,0 +1,201 @@
+//! The status socket's language: one JSON value per line each way. Names of fields are RouterOS's, so that
+//! `espway status` prints what an operator of `/ip ipsec` knows. A key appears only in an
+//! answer to a request that said `show-sensitive`.
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    Status {
+        #[serde(default)]
+        show_sensitive: bool,
+    },
+    /// Bring up all children of a peer, or the one of a policy (its id).
+    Initiate {
+        peer: String,
+        #[serde(default)]
+        policy: Option<u32>,
+    },
+    /// `/ip ipsec active-peers remove`, or `kill-connections` without a peer.
+    Terminate {
+        #[serde(default)]
+        peer: Option<String>,
+    },
+    RekeyIke {
+        peer: String,
+    },
+    /// The slot of either SA of the pair.
+    RekeyChild {
+        slot: u32,
+    },
+    /// A filter such as `info` or `ike=debug`.
+    LogLevel {
+        filter: String,
+    },
+    /// Delete every SA at its peer, then end the slow path.
+    Shutdown,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    Status(Box<Status>),
+    /// Taken over; what comes of it shows in the next status.
+    Done,
+    Error(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    pub version: String,
+    /// Names one life of the fast path.
+    pub epoch: u64,
+    pub fastpath_attached: bool,
+    /// Seconds since the slow path started.
+    pub uptime: u64,
+    /// Seconds since the fast path started.
+    pub fastpath_uptime: u64,
+    pub active_peers: Vec<ActivePeer>,
+    pub installed_sas: Vec<InstalledSa>,
+    pub policies: Vec<PolicyStatus>,
+    /// The 25 counters of `/ip ipsec statistics`.
+    pub statistics: BTreeMap<String, u64>,
+    /// Every packet that did not leave, by reason.
+    pub drops: BTreeMap<String, u64>,
+    pub ports: Vec<PortStatus>,
+    pub ike: BTreeMap<String, u64>,
+    pub ipc: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    Initiator,
+    Responder,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ActivePeer {
+    pub peer: String,
+    /// The identity the peer proved.
+    pub id: String,
+    pub local_address: SocketAddr,
+    pub remote_address: SocketAddr,
+    pub state: String,
+    pub side: Side,
+    pub natt_peer: bool,
+    /// Hexadecimal, as in `/ip ipsec active-peers`.
+    pub spii: String,
+    pub spir: String,
+    /// Seconds.
+    pub uptime: u64,
+    /// Seconds since the last message.
+    pub last_seen: u64,
+    pub ph2_total: u32,
+    pub algorithms: String,
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SaDirection {
+    In,
+    Out,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct InstalledSa {
+    pub peer: String,
+    pub policy: u32,
+    pub direction: SaDirection,
+    pub slot: u32,
+    /// `0x…`.
+    pub spi: String,
+    pub src_address: String,
+    pub dst_address: String,
+    /// `larval`, `mature`, `dying` or `dead`.
+    pub state: String,
+    pub enc_algorithm: String,
+    pub auth_algorithm: String,
+    /// Bits.
+    pub enc_key_size: u32,
+    pub replay: u32,
+    pub esn: bool,
+    pub current_bytes: u64,
+    pub current_packets: u64,
+    pub invalid_packets: u64,
+    pub seen_traffic: bool,
+    pub last_seq: u64,
+    /// Seconds.
+    pub age: u64,
+    pub expires_in: u64,
+    /// Seconds since a packet last passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<u64>,
+    /// Hexadecimal, with the salt appended for AEADs; only after `show-sensitive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enc_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_key: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PolicyStatus {
+    pub id: u32,
+    pub src_address: String,
+    pub dst_address: String,
+    pub protocol: String,
+    pub src_port: String,
+    pub dst_port: String,
+    pub action: String,
+    pub level: String,
+    pub tunnel: bool,
+    pub peer: String,
+    pub sa_src_address: Option<IpAddr>,
+    pub sa_dst_address: Option<IpAddr>,
+    pub active: bool,
+    pub ph2_count: u32,
+    /// `no-phase2`, `established` or `expired`.
+    pub ph2_state: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PortStatus {
+    pub name: String,
+    pub rx_packets: u64,
+    pub rx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_bytes: u64,
+    pub rx_missed: u64,
+    pub tx_errors: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_an_operator_would_write_them() {
+        for (text, expected) in [
+            (r#"{"status":{}}"#, Request::Status { show_sensitive: false }),
+            (r#"{"status":{"show-sensitive":true}}"#, Request::Status { show_sensitive: true }),
+            (r#"{"initiate":{"peer":"b"}}"#, Request::Initiate { peer: "b".into(), policy: None }),
+            (r#"{"terminate":{}}"#, Request::Terminate { peer: None }),
+            (r#"{"rekey-child":{"slot":7}}"#, Request::RekeyChild { slot: 7 }),
+            (r#""shutdown""#, Request::Shutdown),
+        ] {
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), expected, "{text}");
+        }
+        assert!(serde_json::from_str::<Request>(r#"{"status":{"show":1}}"#).is_err());
+    }
+}
