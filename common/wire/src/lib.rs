@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod buf;
+pub mod checksum;
 pub use buf::{PacketBuf, TestBuf};
+pub use checksum::checksum;
