@@ -3,4 +3,5 @@
 
 pub mod crypto;
 pub mod graph;
+pub mod host;
 pub mod offline;
