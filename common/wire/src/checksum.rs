@@ -1,4 +1,5 @@
 //! The internet checksum (RFC 1071) and its incremental update (RFC 1624).
+use std::net::IpAddr;
 
 /// Checksum of `bytes`. Over data that holds its own right checksum the result is 0.
 pub fn checksum(bytes: &[u8]) -> u16 {
@@ -31,6 +32,40 @@ pub fn fold(mut sum: u64) -> u16 {
 //= rfc1624#3/eqn-3: HC' = ~(~HC + ~m + m')
 pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
+}
+
+/// Whether bytes that contain their checksum are intact.
+pub fn holds(bytes: &[u8]) -> bool {
+    checksum(bytes) == 0
+}
+
+/// A sum over several pieces, each but the last of even length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum(u64);
+impl Sum {
+    pub fn add(self, bytes: &[u8]) -> Self {
+        Self(self.0 + partial(bytes))
+    }
+    pub fn add_u16(self, word: u16) -> Self {
+        Self(self.0 + u64::from(word))
+    }
+    /// The value that goes into a checksum field; 0 over data that holds its own right checksum.
+    pub fn finish(self) -> u16 {
+        !fold(self.0)
+    }
+}
+
+/// The pseudo header of UDP, TCP and ICMPv6 (RFC 768, RFC 9293, RFC 8200 8.1).
+pub fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, len: usize) -> Sum {
+    let octets = |addr: IpAddr| match addr {
+        IpAddr::V4(a) => Sum::default().add(&a.octets()),
+        IpAddr::V6(a) => Sum::default().add(&a.octets()),
+    };
+    let len = len as u32;
+    Sum(octets(src).0 + octets(dst).0)
+        .add_u16((len >> 16) as u16)
+        .add_u16(len as u16)
+        .add_u16(u16::from(protocol))
 }
 
 #[cfg(test)]
