@@ -1,0 +1,34 @@
+//! AUTH with a pre-shared key (RFC 7296 2.15).
+use super::{Secret, prf, same};
+use crate::api::{Prf, Psk};
+use crate::message::Identification;
+
+//= rfc7296#2.15/psk: AUTH = prf(prf(PSK, "Key Pad for IKEv2"), <signed octets>).
+//= rfc7296#2.15/signed-octets: own first message | the other's nonce | prf(SK_p, own ID payload's body).
+/// `first_message` is the signer's whole IKE_SA_INIT message as it was sent, `their_nonce` the other's,
+/// `sk_p` and `id` the signer's.
+pub fn psk_auth(
+    which: Prf,
+    psk: &Psk,
+    sk_p: &[u8],
+    first_message: &[u8],
+    their_nonce: &[u8],
+    id: &Identification,
+) -> Secret {
+    let pad = prf(which, &psk.0, &[b"Key Pad for IKEv2"]);
+    let signed_id = prf(which, sk_p, &[&id.body()]);
+    prf(which, &pad, &[first_message, their_nonce, &signed_id])
+}
+
+/// Compares in constant time. The arguments are the signer's, as in [`psk_auth`].
+pub fn verify_psk_auth(
+    which: Prf,
+    psk: &Psk,
+    sk_p: &[u8],
+    first_message: &[u8],
+    their_nonce: &[u8],
+    id: &Identification,
+    received: &[u8],
+) -> bool {
+    same(&psk_auth(which, psk, sk_p, first_message, their_nonce, id), received)
+}

@@ -1,0 +1,209 @@
+//! Diffie-Hellman: a private value drawn from our own random source, the public value for a KE payload,
+//! and the shared secret, for which the peer's value is checked first (RFC 6989, RFC 7748 6.1).
+use super::Secret;
+use crate::api::{DhGroup, Rng};
+use openssl::bn::{BigNum, BigNumContext};
+use openssl::derive::Deriver;
+use openssl::ec::{EcGroup, EcKey, EcPoint, PointConversionForm};
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+
+#[derive(Debug, thiserror::Error)]
+pub enum DhError {
+    #[error("a public value of {group} has {expected} bytes, this one has {len}", group = .group.name(), expected = .group.public_len())]
+    Length { group: DhGroup, len: usize },
+    #[error("the public value is not one of {group}: {why}", group = .group.name())]
+    Value { group: DhGroup, why: &'static str },
+    #[error("the cryptographic library failed: {0}")]
+    Library(#[from] ErrorStack),
+}
+
+/// One end's private value. Wiped on drop.
+pub struct DhPrivate {
+    group: DhGroup,
+    secret: Secret,
+    public: Vec<u8>,
+}
+impl std::fmt::Debug for DhPrivate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DhPrivate({})", self.group.name())
+    }
+}
+
+impl DhPrivate {
+    pub fn generate(group: DhGroup, rng: &mut dyn Rng) -> Result<Self, DhError> {
+        // An elliptic-curve scalar at or above the order is drawn again; a good source needs 1 or 2 draws.
+        for _ in 0..128 {
+            let mut secret = Secret::new(vec![0; secret_len(group)]);
+            rng.fill(&mut secret);
+            match group {
+                // The order has 521 bits, and so has the scalar.
+                DhGroup::Ecp521 => secret[0] &= 1,
+                //= rfc3526#8/exponent-size: the top bit set, so that the exponent has its full size.
+                DhGroup::Modp1024 | DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => {
+                    secret[0] |= 0x80;
+                }
+                _ => {}
+            }
+            match Self::from_secret(group, &secret) {
+                Err(DhError::Value { .. }) => continue,
+                made => return made,
+            }
+        }
+        Err(DhError::Value { group, why: "the random source repeats a useless value" })
+    }
+
+    /// A chosen private value, big-endian (X25519: as in RFC 7748): for test vectors.
+    pub fn from_secret(group: DhGroup, secret: &[u8]) -> Result<Self, DhError> {
+        let public = match curve(group) {
+            _ if group == DhGroup::X25519 => x25519(secret)?.raw_public_key()?,
+            Some(curve) => {
+                let (key, group) = ec_key(group, curve, secret)?;
+                let mut ctx = BigNumContext::new()?;
+                key.public_key().to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut ctx)?.split_off(1)
+            }
+            None => {
+                let generator = BigNum::from_u32(2)?;
+                power(group, &generator, secret)?.to_vec()
+            }
+        };
+        Ok(Self { group, secret: Secret::new(secret.to_vec()), public })
+    }
+
+    pub fn group(&self) -> DhGroup {
+        self.group
+    }
+    /// As it stands in a KE payload.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+    /// For test vectors and key logs of a lab.
+    pub fn expose_secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// g^ir as RFC 7296 2.14 feeds it to the PRF: the group's length, leading zeros kept.
+    pub fn shared(&self, peer: &[u8]) -> Result<Secret, DhError> {
+        let group = self.group;
+        //= rfc7296#3.4/ke-length: the value has exactly the group's length.
+        if peer.len() != group.public_len() {
+            return Err(DhError::Length { group, len: peer.len() });
+        }
+        match curve(group) {
+            _ if group == DhGroup::X25519 => self.shared_x25519(peer),
+            Some(curve) => self.shared_ec(curve, peer),
+            None => self.shared_modp(peer),
+        }
+    }
+
+    fn shared_modp(&self, peer: &[u8]) -> Result<Secret, DhError> {
+        let group = self.group;
+        let value = BigNum::from_slice(peer)?;
+        let mut top = modulus(group)?;
+        top.sub_word(1)?;
+        //= rfc6989#2.1/range: 1 < r < p-1, which is enough for a safe prime.
+        if value <= BigNum::from_u32(1)? || value >= top {
+            return Err(DhError::Value { group, why: "not between 1 and p-1" });
+        }
+        power(group, &value, &self.secret)
+    }
+
+    fn shared_ec(&self, nid: Nid, peer: &[u8]) -> Result<Secret, DhError> {
+        let bad = |why| DhError::Value { group: self.group, why };
+        let (key, curve) = ec_key(self.group, nid, &self.secret)?;
+        let mut ctx = BigNumContext::new()?;
+        //= rfc6989#2.3/on-curve: the point satisfies the curve's equation; infinity has no encoding here.
+        let encoded = [&[4][..], peer].concat();
+        let point =
+            EcPoint::from_bytes(&curve, &encoded, &mut ctx).map_err(|_| bad("not a point of the curve"))?;
+        if point.is_infinity(&curve) || !point.is_on_curve(&curve, &mut ctx)? {
+            return Err(bad("not a point of the curve"));
+        }
+        let peer_key = EcKey::from_public_key(&curve, &point)?;
+        peer_key.check_key().map_err(|_| bad("not a point of the curve"))?;
+        //= rfc5903#7/x-only: the shared secret is the x coordinate.
+        derive(&PKey::from_ec_key(key)?, &PKey::from_ec_key(peer_key)?)
+    }
+
+    fn shared_x25519(&self, peer: &[u8]) -> Result<Secret, DhError> {
+        let low = DhError::Value { group: self.group, why: "of low order" };
+        let key = x25519(&self.secret)?;
+        let peer = PKey::public_key_from_raw_bytes(peer, Id::X25519)?;
+        let Ok(shared) = derive(&key, &peer) else { return Err(low) };
+        //= rfc8031#2.4/all-zero: a shared secret of zero means a point of low order, and ends the exchange.
+        if super::same(&shared, &[0; 32]) { Err(low) } else { Ok(shared) }
+    }
+}
+
+//= rfc3526#8/exponent-size: twice the larger estimate of the group's strength.
+fn secret_len(group: DhGroup) -> usize {
+    match group {
+        DhGroup::Modp1024 => 32,
+        DhGroup::Modp2048 => 40,
+        DhGroup::Modp3072 => 53,
+        DhGroup::Modp4096 => 60,
+        DhGroup::Ecp256 | DhGroup::X25519 => 32,
+        DhGroup::Ecp384 => 48,
+        DhGroup::Ecp521 => 66,
+    }
+}
+
+const fn curve(group: DhGroup) -> Option<Nid> {
+    match group {
+        DhGroup::Ecp256 => Some(Nid::X9_62_PRIME256V1),
+        DhGroup::Ecp384 => Some(Nid::SECP384R1),
+        DhGroup::Ecp521 => Some(Nid::SECP521R1),
+        _ => None,
+    }
+}
+
+fn modulus(group: DhGroup) -> Result<BigNum, ErrorStack> {
+    match group {
+        DhGroup::Modp1024 => BigNum::get_rfc2409_prime_1024(),
+        DhGroup::Modp2048 => BigNum::get_rfc3526_prime_2048(),
+        DhGroup::Modp3072 => BigNum::get_rfc3526_prime_3072(),
+        _ => BigNum::get_rfc3526_prime_4096(),
+    }
+}
+
+/// `base`^`secret` mod p, padded to the group's length, in time that does not depend on the secret's bits.
+fn power(group: DhGroup, base: &BigNum, secret: &[u8]) -> Result<Secret, DhError> {
+    let p = modulus(group)?;
+    let mut exponent = BigNum::from_slice(secret)?;
+    exponent.set_const_time();
+    let (mut out, mut ctx) = (BigNum::new()?, BigNumContext::new()?);
+    let done = out.mod_exp(base, &exponent, &p, &mut ctx);
+    exponent.clear();
+    done?;
+    let bytes = out.to_vec_padded(group.public_len() as i32).map(Secret::new);
+    out.clear();
+    Ok(bytes?)
+}
+
+fn ec_key(group: DhGroup, nid: Nid, secret: &[u8]) -> Result<(EcKey<Private>, EcGroup), DhError> {
+    let curve = EcGroup::from_curve_name(nid)?;
+    let (mut order, mut ctx) = (BigNum::new()?, BigNumContext::new()?);
+    curve.order(&mut order, &mut ctx)?;
+    let mut scalar = BigNum::from_slice(secret)?;
+    scalar.set_const_time();
+    if scalar.num_bits() == 0 || scalar >= order {
+        scalar.clear();
+        return Err(DhError::Value { group, why: "the private value is outside the group's order" });
+    }
+    let mut point = EcPoint::new(&curve)?;
+    point.mul_generator2(&curve, &scalar, &mut ctx)?;
+    let key = EcKey::from_private_components(&curve, &scalar, &point);
+    scalar.clear();
+    Ok((key?, curve))
+}
+
+fn x25519(secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    PKey::private_key_from_raw_bytes(secret, Id::X25519)
+}
+
+fn derive<P: openssl::pkey::HasPublic>(key: &PKey<Private>, peer: &PKey<P>) -> Result<Secret, DhError> {
+    let mut deriver = Deriver::new(key)?;
+    deriver.set_peer(peer)?;
+    Ok(Secret::new(deriver.derive_to_vec()?))
+}

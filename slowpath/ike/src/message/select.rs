@@ -1,0 +1,396 @@
+//! Which of the offered algorithms two ends agree on (RFC 7296 2.7, 3.3), and if none, why not.
+use super::numbers::{Protocol, TransformType};
+use super::proposal::{Proposal, Transform};
+use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, Prf};
+use crate::crypto::IkeSuite;
+use sa::{Encryption, Integrity, Spi, Suite};
+use std::fmt;
+
+const NONE: u16 = 0;
+const ESN: u16 = 1;
+
+/// An IKE SA's algorithms, and the SA payload's one proposal to answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenIke {
+    pub suite: IkeSuite,
+    /// The sender's SPI when an IKE SA is being rekeyed.
+    pub spi: Option<u64>,
+    /// As offered, with one transform of each type. Put the own SPI in before sending it back.
+    pub answer: Proposal,
+}
+
+/// A Child SA's algorithms, and the SA payload's one proposal to answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenEsp {
+    pub suite: Suite,
+    pub group: Option<DhGroup>,
+    pub esn: bool,
+    /// The sender's inbound SPI: ours for outbound.
+    pub spi: Spi,
+    pub answer: Proposal,
+}
+
+/// What we want of a Child SA, in order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EspWishes<'a> {
+    pub suites: &'a [Suite],
+    /// `None`: no PFS.
+    pub pfs: Option<DhGroup>,
+    //= rfc7296#1.2/no-ke-in-auth: the Child SA made in IKE_AUTH has no KE, whatever groups are listed.
+    /// The Child SA is made in IKE_AUTH: groups do not count.
+    pub in_auth: bool,
+    /// Extended sequence numbers: taken when offered, and offered.
+    pub esn: bool,
+}
+
+/// No common ground: what they offer, what we have, where they first differ.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mismatch {
+    pub offered: String,
+    pub ours: String,
+    /// The transform type of the nearest proposal that we have nothing in common in.
+    pub differs_in: Option<TransformType>,
+    /// What is wrong when it is not the algorithms.
+    pub fault: Option<&'static str>,
+}
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "they offer {}; we have {}", self.offered, self.ours)?;
+        if let Some(kind) = self.differs_in {
+            write!(f, "; nothing in common for {kind}")?;
+        }
+        if let Some(fault) = self.fault {
+            write!(f, "; {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Transforms one choice of ours consists of: what must be there, by type.
+type Wanted = Vec<Transform>;
+
+fn encr(cipher: IkeCipher) -> Transform {
+    let (id, bits) = cipher.transform();
+    Transform::with_key(TransformType::ENCR, id, bits)
+}
+fn esp_transforms(suite: Suite) -> (Transform, Option<Transform>) {
+    let bits = suite.encryption().key_len() as u16 * 8;
+    let encr = match suite.encryption() {
+        Encryption::Null => Transform::new(TransformType::ENCR, 11),
+        e if e.is_aead() => Transform::with_key(TransformType::ENCR, 20, bits),
+        _ => Transform::with_key(TransformType::ENCR, 12, bits),
+    };
+    let integ = match suite.integrity() {
+        Integrity::None => None,
+        Integrity::HmacSha1 => Some(2),
+        Integrity::HmacSha256 => Some(12),
+        Integrity::HmacSha384 => Some(13),
+        Integrity::HmacSha512 => Some(14),
+    };
+    (encr, integ.map(|id| Transform::new(TransformType::INTEG, id)))
+}
+
+/// The transform types this proposal lacks a wanted transform of, the first being the diagnosis.
+fn first_missing(proposal: &Proposal, wanted: &[Transform]) -> Option<TransformType> {
+    wanted.iter().find(|w| !has(proposal, w)).map(|w| w.kind)
+}
+fn has(proposal: &Proposal, wanted: &Transform) -> bool {
+    //= rfc7296#3.3.3/integ-none-optional: leaving the type out is the same as NONE; so for KE, and ESN as read here.
+    proposal.transforms.contains(wanted)
+        || (wanted.id == NONE && wanted.key_len.is_none() && proposal.of(wanted.kind).next().is_none())
+}
+
+//= rfc7296#3.3.3/all-types: a proposal with a transform type we do not know cannot be accepted.
+fn unknown_type(proposal: &Proposal, allowed: &[TransformType]) -> bool {
+    // An additional key exchange (RFC 9370) with NONE among its choices asks for nothing.
+    proposal.transforms.iter().any(|t| {
+        !allowed.contains(&t.kind) && !proposal.of(t.kind).any(|x| x.id == NONE && x.key_len.is_none())
+    })
+}
+
+/// The transforms of `proposal` that were chosen, in its own order, so that the answer is a subset of it.
+fn answer(proposal: &Proposal, wanted: &[Transform]) -> Proposal {
+    let mut transforms: Vec<Transform> = Vec::new();
+    for t in &proposal.transforms {
+        let none_of_unknown = t.id == NONE && t.key_len.is_none() && !wanted.iter().any(|w| w.kind == t.kind);
+        if (wanted.contains(t) || none_of_unknown) && !transforms.contains(t) {
+            transforms.push(*t);
+        }
+    }
+    Proposal { number: proposal.number, protocol: proposal.protocol, spi: proposal.spi.clone(), transforms }
+}
+
+/// Every choice of ours, best first.
+fn ike_choices(ours: &IkeProposal) -> impl Iterator<Item = (IkeSuite, Wanted)> + '_ {
+    ours.encryption.iter().flat_map(move |&encryption| {
+        let integrities: Vec<Option<IkeIntegrity>> = if encryption.is_aead() {
+            vec![None]
+        } else {
+            ours.integrity.iter().copied().map(Some).collect()
+        };
+        integrities.into_iter().flat_map(move |integrity| {
+            ours.prf.iter().flat_map(move |&prf| {
+                ours.groups.iter().map(move |&group| {
+                    let suite = IkeSuite { encryption, integrity, prf, group };
+                    (suite, ike_wanted(&suite))
+                })
+            })
+        })
+    })
+}
+fn ike_wanted(suite: &IkeSuite) -> Wanted {
+    //= rfc5282#8/no-integrity: with an AEAD the integrity transform is NONE or left out.
+    let integ = suite.integrity.map_or(NONE, IkeIntegrity::transform);
+    vec![
+        encr(suite.encryption),
+        Transform::new(TransformType::INTEG, integ),
+        Transform::new(TransformType::PRF, suite.prf.transform()),
+        Transform::new(TransformType::KE, suite.group.transform()),
+    ]
+}
+const IKE_TYPES: [TransformType; 4] =
+    [TransformType::ENCR, TransformType::PRF, TransformType::INTEG, TransformType::KE];
+
+/// The responder's choice: the first of *our* preferences that any of their proposals holds.
+pub fn select_ike(offered: &[Proposal], ours: &IkeProposal) -> Result<ChosenIke, Mismatch> {
+    pick_ike(offered, ours, true)
+}
+
+/// The initiator's check of the one proposal that came back: it must be one of our choices, complete.
+pub fn confirm_ike(answered: &[Proposal], ours: &IkeProposal) -> Result<ChosenIke, Mismatch> {
+    let chosen = pick_ike(answered, ours, false)?;
+    single(answered, ike_wanted(&chosen.suite).len())
+        .map_err(|fault| mismatch_ike(answered, ours, None, Some(fault)))?;
+    Ok(chosen)
+}
+
+/// An answer holds one proposal with one transform of each type.
+fn single(answered: &[Proposal], most: usize) -> Result<(), &'static str> {
+    let [proposal] = answered else { return Err("an answer holds exactly one proposal") };
+    let mut kinds: Vec<TransformType> = proposal.transforms.iter().map(|t| t.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let one_each = kinds.len() == proposal.transforms.len() && kinds.len() <= most;
+    if one_each { Ok(()) } else { Err("an answer holds exactly one transform of each type") }
+}
+
+fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<ChosenIke, Mismatch> {
+    let fail = |kind, fault| mismatch_ike(offered, ours, kind, fault);
+    first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
+    let usable = |p: &&Proposal| {
+        p.protocol == Protocol::IKE && matches!(p.spi.len(), 0 | 8) && !unknown_type(p, &IKE_TYPES)
+    };
+    let mut furthest = None;
+    for (suite, wanted) in ike_choices(ours) {
+        for proposal in offered.iter().filter(usable) {
+            match first_missing(proposal, &wanted) {
+                None => {
+                    let answer = answer(proposal, &wanted);
+                    return Ok(ChosenIke { suite, spi: proposal.spi64(), answer });
+                }
+                Some(kind) => furthest = later(furthest, kind, &wanted),
+            }
+        }
+    }
+    let fault = if offered.iter().any(|p| usable(&p)) {
+        None
+    } else {
+        Some("no proposal is for an IKE SA we could run")
+    };
+    Err(fail(furthest, fault))
+}
+
+//= rfc7296#3.3.1/first-is-one: an offer starts with number 1; an answer repeats the chosen number.
+fn first_number(offered: &[Proposal], request: bool) -> Result<(), &'static str> {
+    match offered.first() {
+        None => Err("there is no proposal"),
+        Some(first) if request && first.number != 1 => Err("the first proposal is not number 1"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The choice that came furthest names the difference worth telling.
+fn later(best: Option<TransformType>, found: TransformType, order: &[Transform]) -> Option<TransformType> {
+    let rank = |k| order.iter().position(|t| t.kind == k);
+    match best {
+        Some(best) if rank(best) >= rank(found) => Some(best),
+        _ => Some(found),
+    }
+}
+
+fn mismatch_ike(
+    offered: &[Proposal],
+    ours: &IkeProposal,
+    differs_in: Option<TransformType>,
+    fault: Option<&'static str>,
+) -> Mismatch {
+    let list = |names: Vec<&str>| names.join(",");
+    let mut text = vec![list(ours.encryption.iter().map(|e| e.name()).collect())];
+    if !ours.integrity.is_empty() {
+        text.push(list(ours.integrity.iter().map(|i| i.name()).collect()));
+    }
+    text.push(format!("prf-{}", list(ours.prf.iter().map(|p| p.name()).collect())));
+    text.push(list(ours.groups.iter().map(|g| g.name()).collect()));
+    Mismatch { offered: describe(offered), ours: text.join("/"), differs_in, fault }
+}
+
+/// Our offer for an IKE SA: AEADs and other ciphers apart (RFC 7296 3.3), the preferred kind first.
+/// `spi` only when an IKE SA is being rekeyed.
+pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
+    let prefer_aead = ours.encryption.first().is_some_and(|e| e.is_aead());
+    let mut offer = Vec::new();
+    for aead in [prefer_aead, !prefer_aead] {
+        let ciphers: Vec<_> = ours.encryption.iter().filter(|e| e.is_aead() == aead).collect();
+        if ciphers.is_empty() || (!aead && ours.integrity.is_empty()) {
+            continue;
+        }
+        let mut transforms: Vec<Transform> = ciphers.into_iter().map(|c| encr(*c)).collect();
+        if !aead {
+            let integ = ours.integrity.iter().map(|i| Transform::new(TransformType::INTEG, i.transform()));
+            transforms.extend(integ);
+        }
+        transforms.extend(ours.prf.iter().map(|p| Transform::new(TransformType::PRF, p.transform())));
+        transforms.extend(ours.groups.iter().map(|g| Transform::new(TransformType::KE, g.transform())));
+        let spi = spi.map_or_else(Vec::new, |s| s.to_be_bytes().to_vec());
+        offer.push(Proposal { number: offer.len() as u8 + 1, protocol: Protocol::IKE, spi, transforms });
+    }
+    offer
+}
+
+fn esp_wanted(suite: Suite, wishes: &EspWishes<'_>, esn: bool) -> Wanted {
+    let (encr, integ) = esp_transforms(suite);
+    let mut wanted = vec![encr, integ.unwrap_or(Transform::new(TransformType::INTEG, NONE))];
+    if !wishes.in_auth {
+        wanted.push(Transform::new(TransformType::KE, wishes.pfs.map_or(NONE, DhGroup::transform)));
+    }
+    wanted.push(Transform::new(TransformType::ESN, u16::from(esn)));
+    wanted
+}
+
+/// The responder's choice: the first of *our* preferences that any of their proposals holds.
+pub fn select_esp(offered: &[Proposal], wishes: &EspWishes<'_>) -> Result<ChosenEsp, Mismatch> {
+    pick_esp(offered, wishes, true)
+}
+
+/// The initiator's check of the one proposal that came back.
+pub fn confirm_esp(answered: &[Proposal], wishes: &EspWishes<'_>) -> Result<ChosenEsp, Mismatch> {
+    let chosen = pick_esp(answered, wishes, false)?;
+    single(answered, 4).map_err(|fault| mismatch_esp(answered, wishes, None, Some(fault)))?;
+    Ok(chosen)
+}
+
+fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Result<ChosenEsp, Mismatch> {
+    const TYPES: [TransformType; 4] =
+        [TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
+    let fail = |kind, fault| mismatch_esp(offered, wishes, kind, fault);
+    first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
+    let spi_of = |p: &Proposal| p.spi32().and_then(|raw| Spi::new(raw).ok());
+    let usable =
+        |p: &&Proposal| p.protocol == Protocol::ESP && spi_of(p).is_some() && !unknown_type(p, &TYPES);
+    let numbers: &[bool] = if wishes.esn { &[true, false] } else { &[false] };
+    let mut furthest = None;
+    for &suite in wishes.suites {
+        for &esn in numbers {
+            let wanted = esp_wanted(suite, wishes, esn);
+            for proposal in offered.iter().filter(usable) {
+                match (first_missing(proposal, &wanted), spi_of(proposal)) {
+                    (None, Some(spi)) => {
+                        let answer = esp_answer(proposal, &wanted, wishes);
+                        let group = if wishes.in_auth { None } else { wishes.pfs };
+                        return Ok(ChosenEsp { suite, group, esn, spi, answer });
+                    }
+                    (Some(kind), _) => furthest = later(furthest, kind, &wanted),
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+    let fault = if offered.iter().any(|p| usable(&p)) {
+        None
+    } else {
+        Some("no proposal is for an ESP SA with a usable SPI")
+    };
+    Err(fail(furthest, fault))
+}
+fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>) -> Proposal {
+    let mut answer = answer(proposal, wanted);
+    if wishes.in_auth {
+        answer.transforms.retain(|t| t.kind != TransformType::KE);
+    }
+    answer
+}
+
+fn mismatch_esp(
+    offered: &[Proposal],
+    wishes: &EspWishes<'_>,
+    differs_in: Option<TransformType>,
+    fault: Option<&'static str>,
+) -> Mismatch {
+    let mut ours = wishes.suites.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !wishes.in_auth {
+        ours.push_str(&format!(", pfs-group={}", wishes.pfs.map_or("none", DhGroup::name)));
+    }
+    Mismatch { offered: describe(offered), ours, differs_in, fault }
+}
+
+/// Our offer for a Child SA: a proposal for each suite, so that exactly our combinations are on offer.
+pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
+    let suites = wishes.suites.iter().take(255);
+    suites
+        .zip(1..=255)
+        .map(|(&suite, number)| {
+            let (encr, integ) = esp_transforms(suite);
+            let mut transforms = vec![encr];
+            transforms.extend(integ);
+            let group = wishes.pfs.filter(|_| !wishes.in_auth);
+            transforms.extend(group.map(|g| Transform::new(TransformType::KE, g.transform())));
+            if wishes.esn {
+                transforms.push(Transform::new(TransformType::ESN, ESN));
+            }
+            transforms.push(Transform::new(TransformType::ESN, NONE));
+            Proposal { number, protocol: Protocol::ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
+        })
+        .collect()
+}
+
+/// Proposals in our names, bounded: a hostile peer can offer thousands.
+fn describe(proposals: &[Proposal]) -> String {
+    const SHOWN: usize = 8;
+    let mut text: Vec<String> = proposals.iter().take(SHOWN).map(describe_one).collect();
+    if proposals.len() > SHOWN {
+        text.push(format!("{} more", proposals.len() - SHOWN));
+    }
+    if text.is_empty() { "nothing".into() } else { text.join(", ") }
+}
+fn describe_one(proposal: &Proposal) -> String {
+    const SHOWN: usize = 24;
+    let names: Vec<String> = proposal.transforms.iter().take(SHOWN).map(name).collect();
+    let more = if proposal.transforms.len() > SHOWN { "/.." } else { "" };
+    format!("{} {}{more}", proposal.protocol, names.join("/"))
+}
+fn name(t: &Transform) -> String {
+    let bits = t.key_len.map_or_else(String::new, |b| format!("-{b}"));
+    let known = match (t.kind, t.id) {
+        (TransformType::ENCR, 12) => Some("aes-cbc"),
+        (TransformType::ENCR, 20) => Some("aes-gcm"),
+        (TransformType::ENCR, 3) => Some("3des"),
+        (TransformType::ENCR, 11) => Some("null"),
+        (TransformType::ENCR, 13) => Some("aes-ctr"),
+        (TransformType::ENCR, 28) => Some("chacha20-poly1305"),
+        (TransformType::INTEG | TransformType::KE, NONE) => Some("none"),
+        (TransformType::INTEG, 1) => Some("md5"),
+        (TransformType::INTEG, id) => {
+            IkeIntegrity::ALL.iter().find(|i| i.transform() == id).map(|i| i.name())
+        }
+        (TransformType::PRF, id) => Prf::ALL.iter().find(|p| p.transform() == id).map(|p| p.name()),
+        (TransformType::KE, id) => DhGroup::from_transform(id).map(DhGroup::name),
+        (TransformType::ESN, NONE) => Some("no-esn"),
+        (TransformType::ESN, ESN) => Some("esn"),
+        _ => None,
+    };
+    let prefix = if t.kind == TransformType::PRF { "prf-" } else { "" };
+    match known {
+        Some(name) => format!("{prefix}{name}{bits}"),
+        None => format!("{}:{}{bits}", t.kind, t.id),
+    }
+}
