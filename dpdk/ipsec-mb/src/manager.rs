@@ -1,0 +1,359 @@
+//! One worker's `IMB_MGR`.
+use crate::key::{AesKey, CbcKey, GcmKey, HashKeys, HmacAlg, HmacKey};
+use crate::{Library, LoadError, self_test, sys};
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use zeroize::Zeroize;
+
+/// Room a tag needs: the longest digest.
+pub const TAG_ROOM: usize = 64;
+
+/// The instruction set the library chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arch {
+    NoAesNi,
+    Sse,
+    Avx,
+    Avx2,
+    Avx512,
+    Unknown(u32),
+}
+impl std::fmt::Display for Arch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoAesNi => f.write_str("no-aesni"),
+            Self::Sse => f.write_str("sse"),
+            Self::Avx => f.write_str("avx"),
+            Self::Avx2 => f.write_str("avx2"),
+            Self::Avx512 => f.write_str("avx512"),
+            Self::Unknown(n) => write!(f, "arch {n}"),
+        }
+    }
+}
+
+/// What a chained job does with the bytes from `cipher_from` to the end of the data.
+pub enum Cipher<'p> {
+    /// IV: the 16 bytes in front of `cipher_from`.
+    CbcEncrypt(&'p CbcKey),
+    CbcDecrypt(&'p CbcKey),
+    /// NULL encryption, hashed as a sender.
+    NullEncrypt,
+    NullDecrypt,
+}
+
+/// Cipher and HMAC over one contiguous buffer. Encryption runs before the hash, decryption after it.
+pub struct ChainJob<'p> {
+    pub cipher: Cipher<'p>,
+    pub hmac: &'p HmacKey,
+    /// Everything that is hashed from the start: header, IV, ciphertext, and what follows it.
+    pub data: &'p mut [u8],
+    /// The ciphered part of `data`; starts at 16 or later and is whole blocks, else the job is refused.
+    pub cipher_range: std::ops::Range<usize>,
+    pub tag: &'p mut [u8; TAG_ROOM],
+    /// Bytes of the tag that are wanted: the digest's length or the length RFC 2404 / RFC 4868 give.
+    pub tag_len: usize,
+    /// Comes back with the verdict.
+    pub token: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    get_next_job: sys::JobFn,
+    submit_job: sys::JobFn,
+    get_completed_job: sys::JobFn,
+    flush_job: sys::JobFn,
+    keyexp: [sys::KeyExpFn; 3],
+    sha1: sys::OneBlockFn,
+    sha256: sys::OneBlockFn,
+    sha384: sys::OneBlockFn,
+    sha512: sys::OneBlockFn,
+    gcm_enc: [sys::GcmFn; 3],
+    gcm_dec: [sys::GcmFn; 3],
+    gcm_pre: [sys::GcmPreFn; 3],
+}
+
+/// State of the multi-buffer scheduler and the entry points for this CPU.
+pub struct Manager {
+    raw: NonNull<sys::ImbMgr>,
+    entry: Entry,
+    context: Box<sys::GcmContext>,
+    library: &'static Library,
+    arch: Arch,
+    hash_keys: HashKeys,
+}
+
+// SAFETY: the library keeps no thread-local state in a manager; moving it to the worker that uses it is what
+// its documentation asks for. It is not `Sync`: `NonNull` sees to that.
+unsafe impl Send for Manager {}
+
+impl Manager {
+    pub fn new() -> Result<Self, LoadError> {
+        let library = Library::get()?;
+        // SAFETY: 0 is the documented "no flags".
+        let raw = NonNull::new(unsafe { (library.alloc)(0) }).ok_or(LoadError::OutOfMemory)?;
+        let mut arch = 0u32;
+        // SAFETY: `raw` was just allocated by this library, `arch` is a live `IMB_ARCH`.
+        unsafe { (library.init_auto)(raw.as_ptr(), &mut arch) };
+        // SAFETY: the manager is initialised, lives until `drop`, and nothing writes to it during these reads.
+        let (errno, features, entry) = unsafe {
+            let mgr = raw.as_ref();
+            (mgr.imb_errno, mgr.features, Entry::read(mgr))
+        };
+        let Some(entry) = entry.filter(|_| errno == 0) else {
+            // SAFETY: allocated above and used by nobody.
+            unsafe { (library.free)(raw.as_ptr()) };
+            return Err(LoadError::Cpu(errno));
+        };
+        let arch = Arch::from(arch);
+        let hash_keys = match arch {
+            Arch::Avx512 if features & sys::FEATURE_VAES != 0 => HashKeys::Vaes512,
+            Arch::Avx512 | Arch::Avx2 => HashKeys::Eight,
+            _ => HashKeys::EightAndHalves,
+        };
+        let context = Box::new(sys::GcmContext::zeroed());
+        let mut manager = Self { raw, entry, context, library, arch, hash_keys };
+        self_test::run(&mut manager)?;
+        Ok(manager)
+    }
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+    pub fn version(&self) -> &'static str {
+        self.library.version()
+    }
+
+    /// `None` unless `key` is 16, 24 or 32 bytes.
+    pub fn gcm_key(&self, key: &[u8]) -> Option<GcmKey> {
+        let size = AesKey::of_len(key.len())?;
+        let mut data = Box::new(sys::GcmKeyData([0; 1024]));
+        // SAFETY: `key` has the length this entry reads; `data` is 1024 bytes aligned to 64, as the library wants.
+        unsafe { self.entry.gcm_pre[size as usize](key.as_ptr().cast(), &mut *data) };
+        Some(GcmKey { data, size, hash_keys: self.hash_keys })
+    }
+    /// `None` unless `key` is 16, 24 or 32 bytes.
+    pub fn cbc_key(&self, key: &[u8]) -> Option<Box<CbcKey>> {
+        let size = AesKey::of_len(key.len())?;
+        let mut out = Box::new(CbcKey { encrypt: [0; 240], decrypt: [0; 240], bytes: size.bytes() });
+        let (encrypt, decrypt) = (out.encrypt.as_mut_ptr(), out.decrypt.as_mut_ptr());
+        // SAFETY: `key` has the length this entry reads; both schedules hold 15 round keys and are 16-byte aligned.
+        unsafe { self.entry.keyexp[size as usize](key.as_ptr().cast(), encrypt.cast(), decrypt.cast()) };
+        Some(out)
+    }
+    /// `None` when `key` is longer than a block (ESP keys have the digest's length, RFC 4868 2.1.1).
+    pub fn hmac_key(&self, alg: HmacAlg, key: &[u8]) -> Option<Box<HmacKey>> {
+        let one_block = match alg {
+            HmacAlg::Sha1 => self.entry.sha1,
+            HmacAlg::Sha256 => self.entry.sha256,
+            HmacAlg::Sha384 => self.entry.sha384,
+            HmacAlg::Sha512 => self.entry.sha512,
+        };
+        let mut out = Box::new(HmacKey { inner: [0; 64], outer: [0; 64], alg });
+        let mut block = [0u8; 128];
+        block.get_mut(..alg.block_len())?.get_mut(..key.len())?.copy_from_slice(key);
+        //= rfc2104#2/ipad-opad: the key, zero-padded to a block, xored with 0x36 inside and 0x5c outside.
+        block.iter_mut().for_each(|b| *b ^= 0x36);
+        // SAFETY: `block` holds one block of any of these hashes, `inner` the largest state.
+        unsafe { one_block(block.as_ptr().cast(), out.inner.as_mut_ptr().cast()) };
+        block.iter_mut().for_each(|b| *b ^= 0x36 ^ 0x5c);
+        // SAFETY: as above.
+        unsafe { one_block(block.as_ptr().cast(), out.outer.as_mut_ptr().cast()) };
+        block.zeroize();
+        Some(out)
+    }
+
+    /// Encrypts `data` in place and writes the tag.
+    #[inline]
+    pub fn gcm_seal(&mut self, key: &GcmKey, iv: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &mut [u8; 16]) {
+        let f = self.entry.gcm_enc[key.size as usize];
+        self.gcm(f, key, iv, aad, data, tag);
+    }
+    /// Decrypts `data` in place and writes the tag that it should have had. The caller compares, in constant
+    /// time, and wipes `data` when they differ.
+    #[inline]
+    pub fn gcm_open(&mut self, key: &GcmKey, iv: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &mut [u8; 16]) {
+        let f = self.entry.gcm_dec[key.size as usize];
+        self.gcm(f, key, iv, aad, data, tag);
+    }
+    #[inline(always)]
+    fn gcm(
+        &mut self,
+        f: sys::GcmFn,
+        key: &GcmKey,
+        iv: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &mut [u8; 16],
+    ) {
+        let (text, len) = (data.as_mut_ptr(), data.len() as u64);
+        // SAFETY: every pointer comes from a live reference and is given with its own length; in place is allowed
+        // by the header; key and function are of one key size.
+        unsafe {
+            let (aad, aad_len) = (aad.as_ptr(), aad.len() as u64);
+            f(
+                &*key.data,
+                &mut *self.context,
+                text,
+                text,
+                len,
+                iv.as_ptr(),
+                aad,
+                aad_len,
+                tag.as_mut_ptr(),
+                16,
+            );
+        }
+    }
+
+    /// Runs all jobs, as many as possible side by side, and flushes once at the end: never call it per packet.
+    /// `done(token, verdict)` is called once for each job; `false` means that its lengths were refused and its
+    /// data is as it was.
+    pub fn run_chained<'p>(
+        &mut self,
+        jobs: impl IntoIterator<Item = ChainJob<'p>>,
+        mut done: impl FnMut(usize, bool),
+    ) {
+        let mut burst = InFlight(self);
+        for job in jobs {
+            if job.is_sound() {
+                burst.submit(job, &mut done);
+            } else {
+                done(job.token, false);
+            }
+        }
+        burst.flush(&mut done);
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        // SAFETY: allocated by this library, no job is in flight (`run_chained` flushes), dropped once.
+        unsafe { (self.library.free)(self.raw.as_ptr()) };
+    }
+}
+
+/// Jobs hold raw pointers into buffers that stay borrowed for `'p`, which outlasts `run_chained`. This value lives
+/// inside that call only and flushes even when a caller's closure panics.
+struct InFlight<'m>(&'m mut Manager);
+
+impl InFlight<'_> {
+    fn submit(&mut self, job: ChainJob<'_>, done: &mut impl FnMut(usize, bool)) {
+        let (mgr, entry) = (self.0.raw.as_ptr(), self.0.entry);
+        // SAFETY: the manager is initialised; the call returns a slot of its ring.
+        let slot = unsafe { (entry.get_next_job)(mgr) };
+        // SAFETY: `slot` points to a free job that only this thread touches until it is submitted.
+        job.fill(unsafe { &mut *slot });
+        // SAFETY: every pointer in the job was checked by `is_sound` and stays valid until the flush.
+        let mut ready = unsafe { (entry.submit_job)(mgr) };
+        while let Some(job) = NonNull::new(ready) {
+            // SAFETY: the library hands back a finished job, valid until the next `get_next_job`.
+            let job = unsafe { job.as_ref() };
+            done(job.user_data as usize, job.status == sys::STATUS_COMPLETED);
+            // SAFETY: the manager is initialised.
+            ready = unsafe { (entry.get_completed_job)(mgr) };
+        }
+    }
+    fn flush(&mut self, done: &mut impl FnMut(usize, bool)) {
+        let mgr = self.0.raw.as_ptr();
+        loop {
+            // SAFETY: the manager is initialised; null means that nothing is left.
+            let Some(job) = NonNull::new(unsafe { (self.0.entry.flush_job)(mgr) }) else { return };
+            // SAFETY: as in `submit`.
+            let job = unsafe { job.as_ref() };
+            done(job.user_data as usize, job.status == sys::STATUS_COMPLETED);
+        }
+    }
+}
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.flush(&mut |_, _| {});
+    }
+}
+
+impl ChainJob<'_> {
+    /// The library trusts lengths; this is where they are checked.
+    fn is_sound(&self) -> bool {
+        let std::ops::Range { start, end } = self.cipher_range;
+        let fits = start <= end && end <= self.data.len() && self.tag_len <= self.hmac.alg.digest_len();
+        let cbc = matches!(self.cipher, Cipher::CbcEncrypt(_) | Cipher::CbcDecrypt(_));
+        fits && !self.data.is_empty()
+            && (!cbc || (start >= 16 && end > start && (end - start).is_multiple_of(16)))
+    }
+    fn fill(self, slot: &mut sys::ImbJob) {
+        let key = match self.cipher {
+            Cipher::CbcEncrypt(key) | Cipher::CbcDecrypt(key) => Some(key),
+            Cipher::NullEncrypt | Cipher::NullDecrypt => None,
+        };
+        let encrypts = matches!(self.cipher, Cipher::CbcEncrypt(_) | Cipher::NullEncrypt);
+        let data = self.data.as_mut_ptr();
+        slot.enc_keys = key.map_or(ptr::null(), |k| k.encrypt.as_ptr().cast());
+        slot.dec_keys = key.map_or(ptr::null(), |k| k.decrypt.as_ptr().cast());
+        slot.key_len_in_bytes = key.map_or(0, |k| k.bytes);
+        slot.cipher_mode = if key.is_some() { sys::CIPHER_CBC } else { sys::CIPHER_NULL };
+        slot.src = data;
+        // In range, by `is_sound`; the source has its own offset, the destination has not.
+        slot.dst = data.wrapping_add(self.cipher_range.start);
+        slot.cipher_start_src_offset_in_bytes = self.cipher_range.start as u64;
+        slot.msg_len_to_cipher_in_bytes = key.map_or(0, |_| self.cipher_range.len() as u64);
+        slot.iv = data.wrapping_add(self.cipher_range.start.saturating_sub(16));
+        slot.iv_len_in_bytes = if key.is_some() { 16 } else { 0 };
+        slot.hash_start_src_offset_in_bytes = 0;
+        slot.msg_len_to_hash_in_bytes = self.data.len() as u64;
+        slot.auth_tag_output = self.tag.as_mut_ptr();
+        slot.auth_tag_output_len_in_bytes = self.tag_len as u64;
+        slot.hashed_auth_key_xor_ipad = self.hmac.inner.as_ptr();
+        slot.hashed_auth_key_xor_opad = self.hmac.outer.as_ptr();
+        slot.hash_alg = self.hmac.alg.code();
+        slot.cipher_direction = if encrypts { sys::DIR_ENCRYPT } else { sys::DIR_DECRYPT };
+        //= rfc4303#3.3.2.1/encrypt-then-hash: the ICV covers the ciphertext, so it is hashed after encryption
+        //= and checked before decryption.
+        slot.chain_order = if encrypts { sys::ORDER_CIPHER_HASH } else { sys::ORDER_HASH_CIPHER };
+        slot.user_data = self.token as *mut c_void;
+        slot.user_data2 = ptr::null_mut();
+    }
+}
+
+impl Entry {
+    fn read(m: &sys::ImbMgr) -> Option<Self> {
+        Some(Self {
+            get_next_job: m.get_next_job?,
+            submit_job: m.submit_job?,
+            get_completed_job: m.get_completed_job?,
+            flush_job: m.flush_job?,
+            keyexp: [m.keyexp_128?, m.keyexp_192?, m.keyexp_256?],
+            sha1: m.sha1_one_block?,
+            sha256: m.sha256_one_block?,
+            sha384: m.sha384_one_block?,
+            sha512: m.sha512_one_block?,
+            gcm_enc: [m.gcm128_enc?, m.gcm192_enc?, m.gcm256_enc?],
+            gcm_dec: [m.gcm128_dec?, m.gcm192_dec?, m.gcm256_dec?],
+            gcm_pre: [m.gcm128_pre?, m.gcm192_pre?, m.gcm256_pre?],
+        })
+    }
+}
+
+impl From<u32> for Arch {
+    fn from(raw: u32) -> Self {
+        match raw {
+            1 => Self::NoAesNi,
+            2 => Self::Sse,
+            3 => Self::Avx,
+            4 => Self::Avx2,
+            5 => Self::Avx512,
+            n => Self::Unknown(n),
+        }
+    }
+}
+
+impl sys::GcmContext {
+    fn zeroed() -> Self {
+        Self {
+            aad_hash: [0; 16],
+            aad_length: 0,
+            in_length: 0,
+            partial_block_enc_key: [0; 16],
+            orig_iv: [0; 16],
+            current_counter: [0; 16],
+            partial_block_length: 0,
+        }
+    }
+}
