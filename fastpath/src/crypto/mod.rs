@@ -7,6 +7,11 @@
 //!
 //! Keys are found through the SA table at submission. The worker keeps the table a job was submitted
 //! under alive until the job has come back, so a key outlives every operation that uses it.
+pub mod cpu;
+mod mb;
+mod ring;
+mod rustcrypto;
+
 use crate::graph::Context;
 use sa::{SaSpec, Suite};
 use wire::PacketBuf;

@@ -1,0 +1,338 @@
+//! ESP's arithmetic on the CPU: which library runs a suite, and a burst of packets through it.
+//!
+//! [`CpuCrypto`] is one worker's state. It is given whole ESP packets, from the SPI to the end of the ICV, and seals
+//! or opens them in place; suites and engines may be mixed within a burst. A [`KeyRecord`] is what one direction
+//! of one SA costs in memory; it may be used by every worker.
+//!
+//! A burst is worked off in two stages: nonces and additional data of all packets first, so that the cipher does
+//! not load wide what was stored narrow a moment ago, then the packets, with the keys of those ahead prefetched.
+use super::{Unsupported, mb, ring, rustcrypto};
+use sa::{Direction, Encryption, Suite};
+use std::fmt;
+use std::str::FromStr;
+use zeroize::Zeroize;
+
+/// SPI and low half of the sequence number (RFC 4303 2).
+pub(super) const HEADER: usize = 8;
+/// Packets in a stage. Longer bursts are cut.
+pub(super) const STAGE: usize = 64;
+/// How many packets ahead keys are prefetched.
+const AHEAD: usize = 4;
+
+/// The libraries, by the name `system crypto-engine` gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CpuEngineKind {
+    /// libipsec-mb, opened at run time: every suite, the fastest.
+    IpsecMb,
+    /// AES-128-GCM and AES-256-GCM, no library needed.
+    Ring,
+    /// Every suite, no library needed, the slowest.
+    RustCrypto,
+}
+impl CpuEngineKind {
+    /// Best first.
+    pub const ALL: [Self; 3] = [Self::IpsecMb, Self::Ring, Self::RustCrypto];
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IpsecMb => "ipsec-mb",
+            Self::Ring => "ring",
+            Self::RustCrypto => "rustcrypto",
+        }
+    }
+    pub const fn supports(self, suite: Suite) -> bool {
+        match self {
+            Self::IpsecMb | Self::RustCrypto => true,
+            Self::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
+        }
+    }
+}
+impl fmt::Display for CpuEngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+impl FromStr for CpuEngineKind {
+    type Err = UnknownEngine;
+    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
+        Self::ALL.into_iter().find(|k| k.name() == name).ok_or_else(|| UnknownEngine(name.into()))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a CPU crypto engine: use ipsec-mb, ring or rustcrypto")]
+pub struct UnknownEngine(pub String);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("crypto engine ipsec-mb: {0}")]
+    IpsecMb(#[from] ipsec_mb::LoadError),
+    #[error("no crypto engine named: list at least one of ipsec-mb, ring, rustcrypto")]
+    NoneNamed,
+}
+
+/// Expanded keys of one direction of one SA on the engine that was chosen for it. Wiped on drop.
+pub struct KeyRecord {
+    suite: Suite,
+    direction: Direction,
+    salt: [u8; 4],
+    keys: Keys,
+}
+pub(super) enum Keys {
+    Mb(mb::Keys),
+    Ring(ring::Keys),
+    RustCrypto(rustcrypto::Keys),
+}
+impl KeyRecord {
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+    pub fn engine(&self) -> CpuEngineKind {
+        match self.keys {
+            Keys::Mb(_) => CpuEngineKind::IpsecMb,
+            Keys::Ring(_) => CpuEngineKind::Ring,
+            Keys::RustCrypto(_) => CpuEngineKind::RustCrypto,
+        }
+    }
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+    #[inline]
+    fn prefetch(&self, packet: usize) {
+        if let Keys::Mb(keys) = &self.keys {
+            keys.prefetch(packet);
+        }
+    }
+}
+impl Drop for KeyRecord {
+    fn drop(&mut self) {
+        self.salt.zeroize();
+    }
+}
+impl fmt::Debug for KeyRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyRecord({} on {})", self.suite, self.engine())
+    }
+}
+
+/// One packet of a burst.
+pub struct EspOp<'a> {
+    pub key: &'a KeyRecord,
+    /// From the SPI to the end of the ICV. When sealing, header, IV, payload and trailer are in place and the
+    /// ICV is room to be written.
+    pub esp: &'a mut [u8],
+    /// The high half of the sequence number if the SA uses ESN: authenticated, not sent.
+    pub seq_high: Option<u32>,
+    /// The verdict. When it is false after opening, no plaintext is left in `esp`.
+    pub ok: bool,
+}
+
+/// Nonce and additional data of one packet, written one stage before they are read.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+struct Prepared {
+    nonce: [u8; 12],
+    aad: [u8; 12],
+    aad_len: u8,
+}
+
+/// One worker's engines. Moves to the worker's thread and stays there.
+pub struct CpuCrypto {
+    order: Vec<CpuEngineKind>,
+    mb: Option<Box<mb::Engine>>,
+    prepared: Box<[Prepared; STAGE]>,
+}
+
+impl CpuCrypto {
+    /// One engine and nothing behind it.
+    pub fn new(kind: CpuEngineKind) -> Result<Self, EngineError> {
+        Self::with_order(&[kind])
+    }
+    /// Each suite runs on the first engine of `order` that has it. Keys of the engines that need no library
+    /// (ring, rustcrypto) run on every `CpuCrypto`, those of ipsec-mb where `order` has it.
+    pub fn with_order(order: &[CpuEngineKind]) -> Result<Self, EngineError> {
+        if order.is_empty() {
+            return Err(EngineError::NoneNamed);
+        }
+        let mb = match order.contains(&CpuEngineKind::IpsecMb) {
+            true => Some(Box::new(mb::Engine::new()?)),
+            false => None,
+        };
+        let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0 };
+        Ok(Self { order: order.to_vec(), mb, prepared: Box::new([empty; STAGE]) })
+    }
+    pub fn supports(&self, suite: Suite) -> bool {
+        self.order.iter().any(|kind| kind.supports(suite))
+    }
+    /// What the engines say about themselves, for status pages and benchmarks.
+    pub fn describe(&self) -> String {
+        let one = |kind: &CpuEngineKind| match (kind, &self.mb) {
+            (CpuEngineKind::IpsecMb, Some(mb)) => mb.describe(),
+            _ => kind.name().into(),
+        };
+        self.order.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Expands the keys of one direction of an SA. `salt` is empty unless the suite is an AEAD.
+    pub fn new_key(
+        &self,
+        suite: Suite,
+        direction: Direction,
+        enc_key: &[u8],
+        salt: &[u8],
+        integ_key: &[u8],
+    ) -> Result<KeyRecord, Unsupported> {
+        let refuse = |why| Unsupported { suite, why };
+        if enc_key.len() != suite.encryption().key_len() {
+            return Err(refuse("the encryption key has the wrong length"));
+        }
+        if salt.len() != suite.encryption().salt_len() {
+            return Err(refuse("the salt has the wrong length"));
+        }
+        if integ_key.len() != suite.integrity().key_len() {
+            return Err(refuse("the integrity key has the wrong length"));
+        }
+        let kind = self.order.iter().find(|kind| kind.supports(suite));
+        let kind = kind.ok_or(refuse("no engine that was chosen has this suite"))?;
+        let keys = match kind {
+            CpuEngineKind::IpsecMb => {
+                self.mb.as_ref().and_then(|mb| mb.keys(suite, enc_key, integ_key)).map(Keys::Mb)
+            }
+            CpuEngineKind::Ring => ring::Keys::new(suite, enc_key).map(Keys::Ring),
+            CpuEngineKind::RustCrypto => {
+                rustcrypto::Keys::new(suite, enc_key, integ_key).map(Keys::RustCrypto)
+            }
+        };
+        let keys = keys.ok_or(refuse("the engine refused the keys"))?;
+        let mut own = [0; 4];
+        own.iter_mut().zip(salt).for_each(|(to, from)| *to = *from);
+        Ok(KeyRecord { suite, direction, salt: own, keys })
+    }
+
+    /// Encrypts each packet and writes its ICV. `ok` is false for packets that are too short for their suite, have
+    /// a payload that is not whole blocks, or a key that is not for sealing on this engine.
+    pub fn seal(&mut self, ops: &mut [EspOp<'_>]) {
+        ops.chunks_mut(STAGE).for_each(|burst| self.run(burst, Direction::Outbound));
+    }
+    /// Checks each ICV and decrypts. `ok` is false when it does not match or the packet cannot be one of this SA.
+    pub fn open(&mut self, ops: &mut [EspOp<'_>]) {
+        ops.chunks_mut(STAGE).for_each(|burst| self.run(burst, Direction::Inbound));
+    }
+    /// AES-GCM under a nonce and additional data of the caller's choice, whatever the key's direction.
+    pub fn aead_seal(
+        &mut self,
+        key: &KeyRecord,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &mut [u8; 16],
+    ) -> bool {
+        aead(&mut self.mb, &key.keys, Direction::Outbound, nonce, aad, text, icv)
+    }
+    /// The way back of [`Self::aead_seal`]; wipes `text` when the ICV does not match.
+    pub fn aead_open(
+        &mut self,
+        key: &KeyRecord,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &mut [u8; 16],
+    ) -> bool {
+        aead(&mut self.mb, &key.keys, Direction::Inbound, nonce, aad, text, icv)
+    }
+
+    fn run(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
+        for (op, prepared) in ops.iter().zip(self.prepared.iter_mut()) {
+            prepared.fill(op);
+        }
+        let mut chained = false;
+        for at in 0..ops.len() {
+            if let Some(ahead) = ops.get(at + AHEAD) {
+                ahead.key.prefetch(ahead.esp.len());
+            }
+            let (Some(op), Some(prepared)) = (ops.get_mut(at), self.prepared.get(at)) else { break };
+            let key = op.key;
+            op.ok = false;
+            if key.direction != direction {
+                continue;
+            }
+            match &key.keys {
+                Keys::Mb(keys) if keys.is_chained() => chained = true,
+                Keys::RustCrypto(keys) if keys.is_chained() => {
+                    op.ok = keys.chained(key.suite, direction, op.esp, op.seq_high);
+                }
+                keys => {
+                    //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
+                    if let Some((text, icv)) =
+                        op.esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut)
+                    {
+                        let aad = prepared.aad();
+                        op.ok = aead(&mut self.mb, keys, direction, &prepared.nonce, aad, text, icv);
+                    }
+                }
+            }
+        }
+        if chained && let Some(mb) = &mut self.mb {
+            mb.chained(ops, direction);
+        }
+    }
+}
+
+impl Prepared {
+    /// Leaves what a packet is too short for as it was; such a packet is refused later.
+    #[inline(always)]
+    fn fill(&mut self, op: &EspOp<'_>) {
+        let Some((header, rest)) = op.esp.split_first_chunk::<HEADER>() else { return };
+        let Some(iv) = rest.first_chunk::<8>() else { return };
+        //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
+        self.nonce[..4].copy_from_slice(&op.key.salt);
+        self.nonce[4..].copy_from_slice(iv);
+        match op.seq_high {
+            //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
+            None => {
+                self.aad[..8].copy_from_slice(header);
+                self.aad_len = 8;
+            }
+            Some(high) => {
+                self.aad[..4].copy_from_slice(&header[..4]);
+                self.aad[4..8].copy_from_slice(&high.to_be_bytes());
+                self.aad[8..].copy_from_slice(&header[4..]);
+                self.aad_len = 12;
+            }
+        }
+    }
+    #[inline(always)]
+    fn aad(&self) -> &[u8] {
+        if self.aad_len == 8 { &self.aad[..8] } else { &self.aad }
+    }
+}
+
+#[inline]
+fn aead(
+    mb: &mut Option<Box<mb::Engine>>,
+    keys: &Keys,
+    direction: Direction,
+    nonce: &[u8; 12],
+    aad: &[u8],
+    text: &mut [u8],
+    icv: &mut [u8; 16],
+) -> bool {
+    let seals = direction == Direction::Outbound;
+    match (keys, mb) {
+        (Keys::Mb(keys), Some(mb)) if seals => mb.gcm_seal(keys, nonce, aad, text, icv),
+        (Keys::Mb(keys), Some(mb)) => mb.gcm_open(keys, nonce, aad, text, icv),
+        (Keys::Mb(_), None) => false,
+        (Keys::Ring(keys), _) if seals => keys.seal(nonce, aad, text, icv),
+        (Keys::Ring(keys), _) => keys.open(nonce, aad, text, icv),
+        (Keys::RustCrypto(keys), _) if seals => keys.gcm_seal(nonce, aad, text, icv),
+        (Keys::RustCrypto(keys), _) => keys.gcm_open(nonce, aad, text, icv),
+    }
+}
+
+/// Compares without telling by its duration where the difference is.
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    let differing = a.iter().zip(b).fold(0, |acc, (a, b)| acc | (a ^ b));
+    a.len() == b.len() && std::hint::black_box(differing) == 0
+}

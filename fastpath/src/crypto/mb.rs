@@ -1,0 +1,162 @@
+//! libipsec-mb: AES-GCM packet by packet in one call each, AES-CBC and NULL with HMAC as one multi-buffer burst.
+use super::cpu::{self, EspOp, HEADER, Keys as AnyKeys, STAGE};
+use ipsec_mb::{CbcKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
+use sa::{Direction, Integrity, Suite};
+
+pub enum Keys {
+    Gcm(GcmKey),
+    Chained {
+        /// `None` is NULL encryption.
+        cipher: Option<Box<CbcKey>>,
+        hmac: Box<HmacKey>,
+    },
+}
+impl Keys {
+    pub fn is_chained(&self) -> bool {
+        matches!(self, Self::Chained { .. })
+    }
+    #[inline]
+    pub fn prefetch(&self, packet: usize) {
+        if let Self::Gcm(key) = self {
+            key.prefetch(packet);
+        }
+    }
+}
+
+pub struct Engine {
+    manager: Manager,
+    /// What the hash of each job of a burst gave, and what the packet said.
+    computed: Box<[[u8; TAG_ROOM]; STAGE]>,
+    received: Box<[[u8; TAG_ROOM]; STAGE]>,
+    finished: [bool; STAGE],
+}
+
+impl Engine {
+    pub fn new() -> Result<Self, ipsec_mb::LoadError> {
+        let room = || Box::new([[0; TAG_ROOM]; STAGE]);
+        Ok(Self { manager: Manager::new()?, computed: room(), received: room(), finished: [false; STAGE] })
+    }
+    pub fn describe(&self) -> String {
+        format!("ipsec-mb {} ({})", self.manager.version(), self.manager.arch())
+    }
+    pub fn keys(&self, suite: Suite, enc_key: &[u8], integ_key: &[u8]) -> Option<Keys> {
+        let alg = match suite.integrity() {
+            Integrity::None => return self.manager.gcm_key(enc_key).map(Keys::Gcm),
+            Integrity::HmacSha1 => HmacAlg::Sha1,
+            Integrity::HmacSha256 => HmacAlg::Sha256,
+            Integrity::HmacSha384 => HmacAlg::Sha384,
+            Integrity::HmacSha512 => HmacAlg::Sha512,
+        };
+        let hmac = self.manager.hmac_key(alg, integ_key)?;
+        let cipher = if enc_key.is_empty() { None } else { Some(self.manager.cbc_key(enc_key)?) };
+        Some(Keys::Chained { cipher, hmac })
+    }
+
+    #[inline]
+    pub fn gcm_seal(
+        &mut self,
+        keys: &Keys,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &mut [u8; 16],
+    ) -> bool {
+        let Keys::Gcm(key) = keys else { return false };
+        self.manager.gcm_seal(key, nonce, aad, text, icv);
+        true
+    }
+    #[inline]
+    pub fn gcm_open(
+        &mut self,
+        keys: &Keys,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &[u8; 16],
+    ) -> bool {
+        let Keys::Gcm(key) = keys else { return false };
+        let mut computed = [0; 16];
+        self.manager.gcm_open(key, nonce, aad, text, &mut computed);
+        let authentic = cpu::same(&computed, icv);
+        if !authentic {
+            text.fill(0);
+        }
+        authentic
+    }
+
+    /// Runs those packets of a burst (at most [`STAGE`]) whose keys are chained, all side by side.
+    pub fn chained(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
+        let Self { manager, computed, received, finished } = self;
+        *finished = [false; STAGE];
+        let rows = computed.iter_mut().zip(received.iter_mut()).enumerate();
+        let jobs = ops.iter_mut().zip(rows).filter_map(|(op, (token, (tag, received)))| {
+            let (cipher, hmac) = chained_keys(op, direction)?;
+            let suite = op.key.suite();
+            let icv_at = op.esp.len().checked_sub(suite.icv_len())?;
+            let text_at = HEADER + suite.iv_len();
+            let data = match op.seq_high {
+                None => {
+                    received.get_mut(..suite.icv_len())?.copy_from_slice(op.esp.get(icv_at..)?);
+                    op.esp.get_mut(..icv_at)?
+                }
+                //= rfc4303#2.2.1/esn-hashed: the high half is hashed behind the trailer but not sent. It
+                //= borrows the place of the ICV, which every suite makes wide enough.
+                Some(high) => {
+                    received.get_mut(..suite.icv_len())?.copy_from_slice(op.esp.get(icv_at..)?);
+                    op.esp.get_mut(icv_at..icv_at + 4)?.copy_from_slice(&high.to_be_bytes());
+                    op.esp.get_mut(..icv_at + 4)?
+                }
+            };
+            let tag_len = suite.icv_len();
+            Some(ChainJob { cipher, hmac, data, cipher_range: text_at..icv_at, tag, tag_len, token })
+        });
+        manager.run_chained(jobs, |token, done| {
+            if let Some(slot) = finished.get_mut(token) {
+                *slot = done;
+            }
+        });
+        let rows = self.computed.iter().zip(self.received.iter()).zip(self.finished);
+        for (op, ((computed, received), finished)) in ops.iter_mut().zip(rows) {
+            if chained_keys(op, direction).is_some() {
+                op.ok = finished && settle(op, direction, computed, received);
+            }
+        }
+    }
+}
+
+/// `None` for packets of a burst that are not this pass's business.
+fn chained_keys<'k>(op: &EspOp<'k>, direction: Direction) -> Option<(Cipher<'k>, &'k HmacKey)> {
+    let key = op.key;
+    let AnyKeys::Mb(Keys::Chained { cipher, hmac }) = key.keys() else { return None };
+    let cipher = match (cipher, direction) {
+        _ if key.direction() != direction => return None,
+        (Some(key), Direction::Outbound) => Cipher::CbcEncrypt(key),
+        (Some(key), Direction::Inbound) => Cipher::CbcDecrypt(key),
+        (None, Direction::Outbound) => Cipher::NullEncrypt,
+        (None, Direction::Inbound) => Cipher::NullDecrypt,
+    };
+    Some((cipher, hmac))
+}
+
+/// Outbound: writes the ICV. Inbound: compares it, and wipes what was decrypted when it does not match.
+fn settle(op: &mut EspOp<'_>, direction: Direction, computed: &[u8; 64], received: &[u8; 64]) -> bool {
+    let suite = op.key.suite();
+    let Some(icv_at) = op.esp.len().checked_sub(suite.icv_len()) else { return false };
+    let (Some((text, icv)), Some(computed), Some(received)) = (
+        op.esp.split_at_mut_checked(icv_at),
+        computed.get(..suite.icv_len()),
+        received.get(..suite.icv_len()),
+    ) else {
+        return false;
+    };
+    if direction == Direction::Outbound {
+        icv.copy_from_slice(computed);
+        return true;
+    }
+    icv.copy_from_slice(received);
+    let authentic = cpu::same(computed, received);
+    if !authentic && let Some(text) = text.get_mut(HEADER + suite.iv_len()..) {
+        text.fill(0);
+    }
+    authentic
+}
