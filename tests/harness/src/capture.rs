@@ -1,0 +1,96 @@
+//! The independent look: tcpdump on a link, tshark over the file, with keys when it is to look inside.
+use crate::lab::Lab;
+use crate::netns::Netns;
+use crate::process::{self, Process};
+use crate::sys::Signal;
+use crate::wait_until;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Process,
+    file: PathBuf,
+}
+
+impl Capture {
+    /// Everything that passes `link`; `expression` is tcpdump's ("" for all).
+    pub fn start(lab: &Lab, ns: &Netns, link: &str, expression: &str) -> Result<Self> {
+        let stem = format!("capture-{}-{link}-{}", ns.name(), lab.next_number());
+        let file = lab.file(&format!("{stem}.pcap"));
+        let line = format!(
+            "tcpdump -n -i {link} -U --immediate-mode -B 16384 -s 0 -Z root -w {} {expression}",
+            file.display()
+        );
+        let mut tcpdump = ns.start("tcpdump", &line, &lab.file(&format!("{stem}.log")))?;
+        wait_until("tcpdump", Duration::from_secs(10), || {
+            tcpdump.check()?;
+            ensure!(tcpdump.log().contains("listening on"), "not listening yet");
+            Ok(())
+        })?;
+        Ok(Self { tcpdump, file })
+    }
+    /// Ends the capture; the file is complete then. An error when the kernel had to leave packets out.
+    pub fn finish(mut self) -> Result<PathBuf> {
+        self.tcpdump.signal(Signal::Interrupt)?;
+        self.tcpdump.wait(Duration::from_secs(5))?;
+        let log = self.tcpdump.log();
+        ensure!(log.contains("\n0 packets dropped by kernel"), "the capture has holes:\n{log}");
+        Ok(self.file.clone())
+    }
+}
+
+/// Keys and settings for tshark.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    options: Vec<String>,
+}
+impl Keys {
+    /// A row of Wireshark's `ikev2_decryption_table`: SPIi, SPIr, SK_ei, SK_er, cipher, SK_ai, SK_ar, integrity.
+    pub fn ike(mut self, row: [&str; 8]) -> Self {
+        self.options.push(format!("uat:ikev2_decryption_table:{}", quoted_ike(row)));
+        self
+    }
+    /// A row of Wireshark's `esp_sa`: protocol, source, destination, SPI, cipher, key, authentication, key.
+    pub fn esp(mut self, row: [&str; 8]) -> Self {
+        if !self.options.iter().any(|option| option.starts_with("esp.")) {
+            self.options.push("esp.enable_encryption_decode:TRUE".to_owned());
+            self.options.push("esp.enable_authentication_check:TRUE".to_owned());
+        }
+        let quoted: Vec<_> = row.iter().map(|field| format!("\"{field}\"")).collect();
+        self.options.push(format!("uat:esp_sa:{}", quoted.join(",")));
+        self
+    }
+}
+/// Byte fields stand bare in this table, names in quotes.
+fn quoted_ike(row: [&str; 8]) -> String {
+    let quoted = row.iter().enumerate().map(|(at, field)| match at {
+        4 | 7 => format!("\"{field}\""),
+        _ => (*field).to_owned(),
+    });
+    quoted.collect::<Vec<_>>().join(",")
+}
+
+/// The packets that match `filter`, one row each with the values of `fields` (several values joined by commas).
+pub fn tshark(file: &Path, keys: &Keys, filter: &str, fields: &[&str]) -> Result<Vec<Vec<String>>> {
+    // Without the caller's own Wireshark profile.
+    let home = tempfile::tempdir()?;
+    let mut command = Command::new("tshark");
+    command.env("HOME", home.path()).env("XDG_CONFIG_HOME", home.path()).arg("-n").arg("-r").arg(file);
+    for option in &keys.options {
+        command.arg("-o").arg(option);
+    }
+    command.args(["-Y", filter, "-T", "fields"]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let text = process::output(&mut command).context("tshark")?;
+    Ok(text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect())
+}
+
+/// How many packets match.
+pub fn count(file: &Path, filter: &str) -> Result<usize> {
+    Ok(tshark(file, &Keys::default(), filter, &["frame.number"])?.len())
+}

@@ -1,0 +1,35 @@
+#!/bin/busybox sh
+# First process of a guest: mounts, modules, then runs each command file that appears in /ctl.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sys /sys
+grep -q ' /dev ' /proc/mounts || busybox mount -t devtmpfs dev /dev
+mkdir -p /dev/shm
+for at in /dev/shm /run /tmp; do busybox mount -t tmpfs tmpfs "$at"; done
+shared=$(sed -n 's/.*ctl=\([^ ]*\).*/\1/p' /proc/cmdline)
+busybox mount -t hostfs -o "$shared" none /ctl
+for module in xfrm_user esp4 esp6 authenc echainiv seqiv cbc ctr gcm hmac sha256_generic sha512_generic; do
+  modprobe -q "$module"
+done
+ip link set lo up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
+# A tap is opened with its link; from then on it may be moved to another namespace.
+ip link set vec0 up
+ip link set vec1 up
+echo up > /ctl/ready
+while :; do
+  for file in /ctl/*.cmd; do
+    [ -e "$file" ] || continue
+    base=${file%.cmd}
+    mv "$file" "$base.sh"
+    [ "$(cat "$base.sh")" = poweroff ] && busybox poweroff -f
+    (
+      /bin/bash "$base.sh" > "$base.out" 2>&1 < /dev/null
+      echo $? > "$base.tmp"
+      mv "$base.tmp" "$base.rc"
+    ) &
+  done
+  busybox usleep 20000
+done

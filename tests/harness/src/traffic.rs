@@ -1,0 +1,338 @@
+//! Traffic that can be counted: numbered datagrams, ping, iperf3.
+use crate::netns::Netns;
+use crate::process::{self, Process};
+use crate::{Lab, sys, wait_until};
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+use std::fmt;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Numbered datagrams to an echo on the other host and back, at a steady pace, until told to stop.
+///
+/// Every number is looked for on its own: a total that happens to fit hides nothing.
+#[derive(Debug)]
+pub struct NumberedFlow {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    returned: Arc<AtomicU64>,
+    sender: JoinHandle<Result<()>>,
+    receiver: JoinHandle<Result<Vec<u64>>>,
+    echo_stop: Arc<AtomicBool>,
+    echo: JoinHandle<Result<()>>,
+}
+
+/// What came of a [`NumberedFlow`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    pub sent: u64,
+    pub lost: Vec<u64>,
+    pub duplicated: Vec<u64>,
+}
+impl Tally {
+    /// `times[n]` is how often number `n` came back.
+    fn of(times: &[u64]) -> Self {
+        let those = |wanted: fn(u64) -> bool| {
+            (0..).zip(times).filter(|(_, times)| wanted(**times)).map(|(number, _)| number).collect()
+        };
+        Self {
+            sent: times.len() as u64,
+            lost: those(|times| times == 0),
+            duplicated: those(|times| times > 1),
+        }
+    }
+    /// All came back, each once, and there were enough of them to mean something.
+    pub fn expect_whole(&self, at_least: u64) -> Result<()> {
+        ensure!(self.sent >= at_least, "only {} datagrams were sent, {at_least} wanted", self.sent);
+        ensure!(self.lost.is_empty() && self.duplicated.is_empty(), "{self}");
+        Ok(())
+    }
+}
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = runs(&self.lost);
+        write!(f, "{} sent, {} lost {runs}, {} came twice", self.sent, self.lost.len(), self.duplicated.len())
+    }
+}
+/// `[3-9, 12-12]`
+fn runs(numbers: &[u64]) -> String {
+    let mut spans: Vec<(u64, u64)> = Vec::new();
+    for &number in numbers {
+        match spans.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => spans.push((number, number)),
+        }
+    }
+    let shown: Vec<_> = spans.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+    format!("[{}]", shown.join(", "))
+}
+
+const TAG: [u8; 8] = *b"numbered";
+const LISTEN: Duration = Duration::from_millis(50);
+const SOCKET_BUFFER: i32 = 8 << 20;
+
+impl NumberedFlow {
+    /// `size` bytes of UDP payload, `per_second` of them.
+    pub fn start(from: (&Netns, IpAddr), to: (&Netns, IpAddr), size: usize, per_second: u32) -> Result<Self> {
+        ensure!(size >= 16 && per_second > 0, "a numbered datagram has at least 16 bytes");
+        let echo_stop = Arc::new(AtomicBool::new(false));
+        let (address, wanted) = (to.1, echo_stop.clone());
+        let echo_socket = to.0.enter(move || bound(address)).join().map_err(|_| anyhow!("echo thread"))??;
+        let target = echo_socket.local_addr()?;
+        let echo = std::thread::spawn(move || echo_loop(&echo_socket, &wanted));
+        let source = from.1;
+        let socket = from.0.enter(move || bound(source)).join().map_err(|_| anyhow!("sender thread"))??;
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let (sent, returned) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let receiver = {
+            let (socket, stop) = (socket.try_clone()?, stop.clone());
+            let (sent, returned) = (sent.clone(), returned.clone());
+            std::thread::spawn(move || receive_loop(&socket, size, &stop, &sent, &returned))
+        };
+        let sender = {
+            let (stop, sent) = (stop.clone(), sent.clone());
+            std::thread::spawn(move || send_loop(&socket, target, size, per_second, &stop, &sent))
+        };
+        Ok(Self { stop, sent, returned, sender, receiver, echo_stop, echo })
+    }
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+    pub fn returned(&self) -> u64 {
+        self.returned.load(Ordering::Relaxed)
+    }
+    /// Waits until `more` further datagrams have gone out: traffic, not time, passes.
+    pub fn let_pass(&self, more: u64) -> Result<()> {
+        let goal = self.sent() + more;
+        wait_until("numbered datagrams going out", Duration::from_secs(60), || {
+            ensure!(self.sent() >= goal, "{} of {goal}", self.sent());
+            Ok(())
+        })
+    }
+    /// Waits until a datagram sent from now on has come back: the path works.
+    pub fn wait_for_answer(&self, limit: Duration) -> Result<()> {
+        let before = self.returned();
+        wait_until("a numbered datagram coming back", limit, || {
+            ensure!(self.returned() > before, "{} sent, {} returned", self.sent(), self.returned());
+            Ok(())
+        })
+    }
+    /// Stops sending, gives the last ones time to come back and counts.
+    pub fn finish(self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Release);
+        self.sender.join().map_err(|_| anyhow!("sender panicked"))??;
+        let times = self.receiver.join().map_err(|_| anyhow!("receiver panicked"))??;
+        self.echo_stop.store(true, Ordering::Release);
+        self.echo.join().map_err(|_| anyhow!("echo panicked"))??;
+        Ok(Tally::of(&times))
+    }
+}
+
+fn bound(address: IpAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind((address, 0)).with_context(|| format!("UDP socket on {address}"))?;
+    socket.set_read_timeout(Some(LISTEN))?;
+    sys::receive_buffer(&socket, SOCKET_BUFFER)?;
+    Ok(socket)
+}
+fn quiet(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+fn echo_loop(socket: &UdpSocket, stop: &AtomicBool) -> Result<()> {
+    let mut bytes = [0; 65536];
+    while !stop.load(Ordering::Acquire) {
+        match socket.recv_from(&mut bytes) {
+            // A full send queue is a loss like any other; the tally shows it.
+            Ok((len, from)) => drop(socket.send_to(&bytes[..len], from)),
+            Err(error) if quiet(&error) => {}
+            Err(error) => return Err(error).context("echo"),
+        }
+    }
+    Ok(())
+}
+fn send_loop(
+    socket: &UdpSocket,
+    target: SocketAddr,
+    size: usize,
+    per_second: u32,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) -> Result<()> {
+    let pace = Duration::from_secs(1) / per_second;
+    let mut bytes = vec![0x5a; size];
+    bytes[..8].copy_from_slice(&TAG);
+    let mut due = Instant::now();
+    while !stop.load(Ordering::Acquire) {
+        let number = sent.load(Ordering::Relaxed);
+        bytes[8..16].copy_from_slice(&number.to_be_bytes());
+        socket.send_to(&bytes, target).with_context(|| format!("sending to {target}"))?;
+        sent.store(number + 1, Ordering::Release);
+        // Late by a busy machine: go on from here, without a burst to catch up.
+        due = (due + pace).max(Instant::now());
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+fn receive_loop(
+    socket: &UdpSocket,
+    size: usize,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+    returned: &AtomicU64,
+) -> Result<Vec<u64>> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let mut times: Vec<u64> = Vec::new();
+    let mut bytes = [0; 65536];
+    let mut last_news = Instant::now();
+    loop {
+        match socket.recv_from(&mut bytes) {
+            Ok((len, _)) => {
+                ensure!(len == size && bytes[..8] == TAG, "a datagram came back changed ({len} bytes)");
+                ensure!(bytes[16..len].iter().all(|byte| *byte == 0x5a), "a datagram's content has changed");
+                let number = u64::from_be_bytes(bytes[8..16].try_into()?);
+                let at = usize::try_from(number)?;
+                if times.len() <= at {
+                    times.resize(at + 1, 0);
+                }
+                times[at] += 1;
+                if times[at] == 1 {
+                    returned.fetch_add(1, Ordering::Relaxed);
+                }
+                last_news = Instant::now();
+            }
+            Err(error) if quiet(&error) => {}
+            Err(error) => return Err(error).context("receiving"),
+        }
+        let all = sent.load(Ordering::Acquire);
+        let complete = returned.load(Ordering::Relaxed) == all;
+        if stop.load(Ordering::Acquire) && (complete || last_news.elapsed() > PATIENCE) {
+            times.resize(usize::try_from(all)?, 0);
+            return Ok(times);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ping {
+    pub sent: u32,
+    pub received: u32,
+}
+
+/// `count` echo requests, `gap_ms` apart. That none comes back is a result, not an error.
+pub fn ping(from: &Netns, to: IpAddr, count: u32, gap_ms: u32) -> Result<Ping> {
+    ping_sized(from, to, count, gap_ms, 56)
+}
+pub fn ping_sized(from: &Netns, to: IpAddr, count: u32, gap_ms: u32, size: u32) -> Result<Ping> {
+    let gap = f64::from(gap_ms) / 1000.0;
+    let line = format!("-n -q -W 2 -c {count} -i {gap:.3} -s {size} {to}");
+    let out = from.command("ping").args(line.split_whitespace()).output().context("ping (iputils-ping)")?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let number_before = |what: &str| {
+        let (before, _) = text.split_once(what)?;
+        before.split_whitespace().next_back()?.parse().ok()
+    };
+    let counts = number_before(" packets transmitted").zip(number_before(" received"));
+    let (sent, received) = counts.with_context(|| {
+        format!("ping {to}: no statistics in:\n{text}{}", String::from_utf8_lossy(&out.stderr))
+    })?;
+    Ok(Ping { sent, received })
+}
+
+/// Pings until one comes back: the tunnel is up and so are both hosts' neighbours.
+pub fn ping_until_up(from: &Netns, to: IpAddr, limit: Duration) -> Result<()> {
+    wait_until(&format!("an answer of {to}"), limit, || {
+        let one = ping(from, to, 1, 100)?;
+        ensure!(one.received == 1, "no echo reply");
+        Ok(())
+    })
+}
+
+/// `count` pings, all answered.
+pub fn expect_pings(from: &Netns, to: IpAddr, count: u32) -> Result<()> {
+    let result = ping(from, to, count, 20)?;
+    ensure!(result.sent == count && result.received == count, "ping {to}: {result:?}");
+    Ok(())
+}
+
+#[derive(Clone, Debug)]
+pub struct Throughput {
+    pub bits_per_second: f64,
+    pub bytes: u64,
+    pub retransmits: u64,
+}
+
+/// A running iperf3 client with its server on the other host.
+#[derive(Debug)]
+pub struct Iperf {
+    client: Process,
+    _server: Process,
+}
+impl Iperf {
+    pub fn start(lab: &Lab, from: &Netns, to: (&Netns, IpAddr), seconds: u32, more: &str) -> Result<Self> {
+        let run = format!("{}-{}", from.name(), lab.next_number());
+        let (ns, address) = to;
+        let server = ns.start(
+            "iperf3 server",
+            &format!("iperf3 -s -1 -B {address}"),
+            &lab.file(&format!("iperf3-server-{run}.log")),
+        )?;
+        wait_until("iperf3 server", Duration::from_secs(10), || {
+            let listening = ns.run("ss -H -l -t -n sport = :5201")?;
+            ensure!(!listening.is_empty(), "does not listen");
+            Ok(())
+        })?;
+        let client = from.start(
+            "iperf3",
+            &format!("iperf3 -J -c {address} -t {seconds} --connect-timeout 5000 {more}"),
+            &lab.file(&format!("iperf3-{run}.json")),
+        )?;
+        Ok(Self { client, _server: server })
+    }
+    pub fn is_running(&mut self) -> bool {
+        self.client.is_running()
+    }
+    pub fn finish(mut self, limit: Duration) -> Result<Throughput> {
+        self.client.wait(limit)?;
+        let text = self.client.log();
+        let report: Value = serde_json::from_str(&text).with_context(|| format!("iperf3 said: {text}"))?;
+        if let Some(error) = report["error"].as_str() {
+            anyhow::bail!("iperf3: {error}");
+        }
+        let (sent, received) = (&report["end"]["sum_sent"], &report["end"]["sum_received"]);
+        Ok(Throughput {
+            bits_per_second: received["bits_per_second"].as_f64().context("no bits_per_second")?,
+            bytes: received["bytes"].as_u64().context("no bytes")?,
+            retransmits: sent["retransmits"].as_u64().unwrap_or(0),
+        })
+    }
+}
+
+/// A TCP run of `seconds` from one host to the other.
+pub fn iperf3(lab: &Lab, from: &Netns, to: (&Netns, IpAddr), seconds: u32) -> Result<Throughput> {
+    Iperf::start(lab, from, to, seconds, "")?.finish(Duration::from_secs(u64::from(seconds) + 20))
+}
+
+/// Whether a program can be found; its Debian package otherwise named by the caller.
+pub fn has_program(name: &str) -> bool {
+    process::output(Command::new("sh").args(["-c", "command -v \"$1\"", "sh", name])).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_names_each_missing_number() {
+        let tally = Tally::of(&[1, 0, 0, 2, 1, 0]);
+        assert_eq!(tally, Tally { sent: 6, lost: vec![1, 2, 5], duplicated: vec![3] });
+        assert_eq!(tally.to_string(), "6 sent, 3 lost [1-2, 5-5], 1 came twice");
+        assert!(tally.expect_whole(1).is_err());
+        assert!(Tally::of(&[1, 1]).expect_whole(2).is_ok());
+        assert!(Tally::of(&[1, 1]).expect_whole(3).is_err(), "too few to mean something");
+    }
+}
