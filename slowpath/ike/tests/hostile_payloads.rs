@@ -202,6 +202,24 @@ fn b6_one_diagnosis() {
         .collect();
     assert!(select_ike(&many, &proposal()).unwrap_err().to_string().len() < 4096);
 }
+/// As many transforms as a datagram holds, none of them ours.
+#[test]
+fn b6_a_datagram_full_of_transforms() {
+    let junk: Vec<Transform> =
+        (0..255).map(|id| Transform::new(TransformType(id as u8 % 4 + 1), 9000 + id)).collect();
+    let proposal =
+        |number| Proposal { number, protocol: Protocol::IKE, spi: vec![], transforms: junk.clone() };
+    let offer = Message::new(HEADER, vec![Payload::Sa((1..=31).map(proposal).collect())]).to_bytes();
+    assert!(offer.len() > 63_000);
+    let ours = IkeProposal {
+        encryption: IkeCipher::ALL.to_vec(),
+        integrity: IkeIntegrity::ALL.to_vec(),
+        prf: Prf::ALL.to_vec(),
+        groups: DhGroup::ALL.to_vec(),
+    };
+    let mismatch = select_ike(parse_clear(&offer).unwrap().sa().unwrap(), &ours).unwrap_err();
+    assert_eq!(mismatch.differs_in, Some(TransformType::ENCR));
+}
 #[test]
 fn b6_answers_that_were_not_offered() {
     let offer = offer_ike(&proposal(), None);
