@@ -1,6 +1,9 @@
 //! The wrapper against the real DPDK. DPDK starts once per process, so each test needs its own
 //! process: `cargo nextest run -p dpdk`.
 mod buffers;
+mod crypto;
 mod eal;
+mod kernel;
 mod ports;
+mod shared;
 mod support;
