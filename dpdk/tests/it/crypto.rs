@@ -1,4 +1,5 @@
 //! Crypto devices against published packets, Wycheproof, and OpenSSL behind the same interface.
+use crate::own_process;
 use crate::support::{config, pool, start, start_with};
 use dpdk::crypto::{
     CryptoConfig, CryptoDev, CryptoDevice, CryptoError, Direction, Done, Fault, Job, QueuePair, Refused,
@@ -121,15 +122,18 @@ fn published_packets(what: CryptoDevice, expected: usize) {
 }
 #[test]
 fn gcm_device_agrees_with_published_esp_packets() {
+    own_process!();
     published_packets(CryptoDevice::AesniGcm, 3);
 }
 #[test]
 fn multi_buffer_device_agrees_with_published_esp_packets() {
+    own_process!();
     published_packets(CryptoDevice::AesniMb, 6);
 }
 
 #[test]
 fn wycheproof_aes_gcm() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let (dev, mut qp) = open(&eal, CryptoDevice::AesniGcm);
@@ -190,6 +194,7 @@ fn wycheproof_aes_gcm() {
 /// Every suite of cipher and HMAC: what libipsec-mb seals, OpenSSL opens, and the other way round.
 #[test]
 fn each_chain_agrees_with_openssl_and_notices_damage() {
+    own_process!();
     let eal = start_with(&EalConfig { vdevs: vec!["crypto_openssl".into()], ..config() });
     let pool = pool(&eal, 255);
     let mut devices =
@@ -237,6 +242,7 @@ fn each_chain_agrees_with_openssl_and_notices_damage() {
 /// The published sample gateways tie operations to buffers and crash here.
 #[test]
 fn a_burst_with_rejected_packets_gives_each_packet_back_once() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 511);
     let (dev, mut qp) = open(&eal, CryptoDevice::AesniGcm);
@@ -290,6 +296,7 @@ fn a_burst_with_rejected_packets_gives_each_packet_back_once() {
 
 #[test]
 fn a_session_lives_until_its_last_operation_is_back_and_its_place_is_used_again() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let config = CryptoConfig { sessions: 1, depth: 64, ..CryptoConfig::default() };
@@ -322,6 +329,7 @@ fn a_session_lives_until_its_last_operation_is_back_and_its_place_is_used_again(
 
 #[test]
 fn a_queue_pair_that_is_dropped_gives_its_packets_back() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let (dev, mut qp) = open(&eal, CryptoDevice::AesniGcm);
@@ -340,6 +348,7 @@ fn a_queue_pair_that_is_dropped_gives_its_packets_back() {
 
 #[test]
 fn wrong_keys_suites_and_ranges_are_refused() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 31);
     let (dev, mut qp) = open(&eal, CryptoDevice::AesniGcm);

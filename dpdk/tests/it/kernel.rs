@@ -1,6 +1,7 @@
 //! Ports that end in the kernel, in a network namespace of this test's own.
+use crate::own_process;
 use crate::support::{fill, frame, number, open, pool, start};
-use dpdk::{Burst, Mempool, Port, PortConfig, RxQueue, TxQueue};
+use dpdk::{Burst, Mempool, Port, PortConfig, PortError, RxQueue, TxQueue};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
@@ -88,6 +89,8 @@ fn exchange(queues: (&mut RxQueue, &mut TxQueue), far: &Wire, pool: &Mempool, le
         for mbuf in burst.drain() {
             if let Some(number) = number(&mbuf) {
                 assert_eq!(mbuf.data(), frame(number, len));
+                // Room for what a tunnel adds in front and behind.
+                assert!(mbuf.headroom() >= 128 && mbuf.tailroom() >= 128, "{mbuf:?}");
                 got.push(number);
             }
         }
@@ -116,6 +119,7 @@ fn exchange(queues: (&mut RxQueue, &mut TxQueue), far: &Wire, pool: &Mempool, le
 
 #[test]
 fn af_packet_on_veth() {
+    own_process!();
     veth_pair();
     let eal = start();
     let pool = pool(&eal, 1023);
@@ -130,6 +134,7 @@ fn af_packet_on_veth() {
 
 #[test]
 fn af_xdp_on_veth() {
+    own_process!();
     veth_pair();
     let eal = start();
     // The driver keeps buffers in the kernel's fill ring: room for its ring and for ours.
@@ -142,6 +147,7 @@ fn af_xdp_on_veth() {
 
 #[test]
 fn tap() {
+    own_process!();
     private_namespace();
     let eal = start();
     let pool = pool(&eal, 4095);
@@ -154,20 +160,24 @@ fn tap() {
 }
 
 #[test]
-fn an_mtu_is_set_on_the_kernel_interface_and_jumbo_frames_pass() {
-    private_namespace();
+fn an_mtu_is_set_on_the_kernel_interface_or_refused_with_the_limit() {
+    own_process!();
+    veth_pair();
     let eal = start();
-    let config = dpdk::PoolConfig { frame: 9216, ..dpdk::PoolConfig::new("jumbo", 2047) };
-    let pool = Mempool::create(&eal, &config).expect("a pool");
-    let mtu = PortConfig { mtu: 9000, ..PortConfig::default() };
-    let (_port, mut rx, mut tx) = open(&eal, "host", "tap:tap0", &mtu, pool);
-    run("ip", "link set tap0 up");
-    let far = Wire::open("tap0");
-    exchange((&mut rx, &mut tx), &far, &pool, 9014);
+    let pool = pool(&eal, 1023);
+    let mtu = |mtu| PortConfig { mtu, ..PortConfig::default() };
+    let mut port = Port::open(&eal, "wan", &"af-packet:dut".parse().expect("a device")).expect("a port");
+    let error = port.start(&mtu(9000), &[pool]).map(drop).expect_err("its frames have 2048 bytes");
+    assert!(matches!(error, PortError::Limit { what: "mtu", asked: 9000, max: 1500, .. }), "{error}");
+    let _queues = port.start(&mtu(1400), &[pool]).expect("it starts");
+    let shown = Command::new("ip").args(["link", "show", "dut"]).output().expect("ip");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("mtu 1400"), "{shown}");
 }
 
 #[test]
 fn a_tap_goes_away_with_its_port() {
+    own_process!();
     private_namespace();
     let eal = start();
     let pool = pool(&eal, 2047);

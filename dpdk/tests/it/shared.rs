@@ -1,4 +1,5 @@
 //! Ports that end in another process, or in a file. The other process is this test binary again.
+use crate::own_process;
 use crate::support::{frame, number, open, pool, start};
 use dpdk::{Burst, PortConfig, RxQueue, TxQueue};
 use std::process::{Child, Command};
@@ -57,6 +58,7 @@ fn through_echo(rx: &mut RxQueue, tx: &mut TxQueue, pool: &dpdk::Mempool) -> Vec
         for mbuf in inbox.drain() {
             let number = number(&mbuf).expect("one of ours");
             assert_eq!(mbuf.data(), frame(number, 64 + number as usize % 1400));
+            assert!(mbuf.headroom() >= 128 && mbuf.tailroom() >= 128, "{mbuf:?}");
             got.push(number);
         }
         assert!(started.elapsed() < PATIENCE, "{sent} sent, {} came back", got.len());
@@ -92,6 +94,7 @@ fn two_processes(test: &str, near: impl Fn(&str) -> String, far: impl Fn(&str) -
 
 #[test]
 fn memif_between_two_processes() {
+    own_process!();
     two_processes(
         "shared::memif_between_two_processes",
         |socket| format!("memif:{socket},role=server"),
@@ -101,6 +104,7 @@ fn memif_between_two_processes() {
 
 #[test]
 fn virtio_user_to_vhost_user() {
+    own_process!();
     two_processes(
         "shared::virtio_user_to_vhost_user",
         |socket| format!("vhost-user:{socket}"),
@@ -134,6 +138,7 @@ fn frames_of(file: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn pcap_in_and_out() {
+    own_process!();
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (from, to) = (dir.path().join("in.pcap"), dir.path().join("out.pcap"));
     // The last one is longer than a buffer: the driver chains segments, which do not become one.
