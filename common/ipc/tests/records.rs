@@ -14,9 +14,9 @@ proptest! {
         prop_assert_eq!(decode_frame(&encode_frame(&meta, payload.len()).unwrap()), Ok((meta, payload.len())));
     }
     #[test]
-    fn acks_survive(seq: u64, raw in 0usize..10) {
+    fn acks_survive(seq: u64, raw in 0usize..11) {
         let all = [Refusal::Malformed, Refusal::NoSuchSlot, Refusal::SlotInUse, Refusal::NoSuchSa, Refusal::DuplicateSpi,
-            Refusal::NoSuchPolicy, Refusal::BadTransaction, Refusal::NoEngine, Refusal::Full];
+            Refusal::NoSuchPolicy, Refusal::BadTransaction, Refusal::NoEngine, Refusal::Full, Refusal::Unsupported];
         let ack = Ack { seq, result: all.get(raw).map_or(Ok(()), |r| Err(*r)) };
         prop_assert_eq!(decode_ack(&encode_ack(&ack)), Ok(ack));
     }

@@ -152,7 +152,7 @@ pub const ACK_BYTES: usize = size_of::<AckRecord>();
 const _: () = assert!(ACK_BYTES == 16);
 
 impl Refusal {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Malformed,
         Self::NoSuchSlot,
         Self::SlotInUse,
@@ -162,8 +162,26 @@ impl Refusal {
         Self::BadTransaction,
         Self::NoEngine,
         Self::Full,
+        Self::Unsupported,
     ];
 }
+
+// A refusal added to the contract has to be added to `ALL` as well.
+const _: () = {
+    let last = match Refusal::Malformed {
+        Refusal::Malformed
+        | Refusal::NoSuchSlot
+        | Refusal::SlotInUse
+        | Refusal::NoSuchSa
+        | Refusal::DuplicateSpi
+        | Refusal::NoSuchPolicy
+        | Refusal::BadTransaction
+        | Refusal::NoEngine
+        | Refusal::Full
+        | Refusal::Unsupported => Refusal::Unsupported,
+    };
+    assert!(Refusal::ALL.len() == last as usize);
+};
 
 pub fn encode_ack(ack: &Ack) -> [u8; ACK_BYTES] {
     let refusal = ack.result.err().map_or(0, |r| r as u64);
