@@ -240,6 +240,18 @@ fn b14_padding_longer_than_the_data() {
         );
     }
 }
+/// Found by fuzzing: authentic, and with bytes where the chain says there are none.
+#[test]
+fn b14_bytes_behind_the_last_payload() {
+    for keys in keys() {
+        for plain in [vec![0; 17], [payload(0, 0, &[]), vec![1]].concat()] {
+            let first = if plain.len() == 17 { 0 } else { 43 };
+            let error = open(&sealed(&keys, first, &plain), &keys).unwrap_err();
+            assert_eq!(error.notify().unwrap().kind, NotifyType::INVALID_SYNTAX);
+            assert!(parse_clear(&datagram(first, &plain)).is_err_and(|e| is_silent(&e)));
+        }
+    }
+}
 //= test rfc5282#3.1/unique-iv
 #[test]
 fn b14_no_gcm_iv_twice() {

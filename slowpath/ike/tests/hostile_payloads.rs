@@ -397,7 +397,7 @@ fn b10_delete_fields_that_do_not_fit() {
     for protocol in 0..=255u8 {
         for size in 0..=255u8 {
             for count in [0u8, 1, 2, 3] {
-                let content = [&[protocol, size, 0, count][..], &vec![9; 8]].concat();
+                let content = [&[protocol, size, 0, count][..], &[9; 8]].concat();
                 let fits = matches!(protocol, 2 | 3) && size == 4 && count == 2;
                 assert_eq!(parse_one(42, &content).is_ok(), fits, "{protocol} {size} {count}");
             }

@@ -96,7 +96,10 @@ pub(super) fn chain(first: PayloadType, body: &[u8], nested: ParseError) -> Resu
         kind = PayloadType(next);
     }
     //= rfc7296#3.1/length: nothing may follow the last payload.
-    if r.is_empty() { Ok(payloads) } else { Err(ParseError::NotIke("bytes after the last payload")) }
+    if r.is_empty() {
+        return Ok(payloads);
+    }
+    Err(ParseError::Framing { kind: PayloadType::NONE, fault: "bytes after the last payload" })
 }
 
 /// `None` for a notify that is to be ignored.
