@@ -5,3 +5,4 @@ pub mod crypto;
 pub mod graph;
 pub mod host;
 pub mod offline;
+pub mod tables;

@@ -1,9 +1,12 @@
 //! A gateway without ports and threads: frames in, what happened out. For captures, tests and fuzzers.
-//!
-//! `Gateway::new(&Setup) -> Result<Gateway, SetupError>`, then `run(port, &frame) -> Vec<Outcome>`.
-use ipc::contract::{Event, FrameMeta, Refusal};
+use crate::crypto::{CpuEngine, CpuEngineKind, CpuKeys};
+use crate::graph::{Out, Worker};
+use crate::tables::{Control, Interface, NextHop};
+use ipc::contract::{Command, Event, FrameMeta, Refusal};
 use sa::{DropReason, PolicySpec, Prefix, SaSpec};
 use std::net::IpAddr;
+use std::time::Duration;
+use wire::{Mac, PacketBuf, TestBuf};
 
 /// An interface of the offline gateway; `port` numbers the captures.
 #[derive(Clone, Debug)]
@@ -67,4 +70,113 @@ pub enum SetupError {
     NoSuchInterface { what: &'static str, index: usize, count: usize },
     #[error("the crypto engine does not start: {0}")]
     Engine(String),
+}
+
+/// One worker and its control, in one thread.
+pub struct Gateway {
+    control: Control<CpuKeys>,
+    worker: Worker<TestBuf, CpuEngine<TestBuf>>,
+    out: Out<TestBuf>,
+    now: Duration,
+}
+
+impl Gateway {
+    /// Runs on the CPU engines in this order.
+    pub fn new(setup: &Setup, engines: &[CpuEngineKind]) -> Result<Self, SetupError> {
+        let engine = |e: &dyn std::error::Error| SetupError::Engine(e.to_string());
+        let highest = setup.sas.iter().map(|spec| spec.slot.0).max().unwrap_or(0);
+        let maker = CpuKeys::new(engines).map_err(|e| engine(&e))?;
+        let mut control = Control::new(maker, highest.saturating_add(1).clamp(16, 1 << 20));
+        let count = setup.interfaces.len();
+        for (index, interface) in setup.interfaces.iter().enumerate() {
+            let InterfaceSpec { port, vlan, mac, mtu, addresses } = interface.clone();
+            control.set_interface(index as u16, Interface { port, vlan, mac: Mac(mac), mtu, addresses });
+        }
+        let named = |what, index: usize| match index < count {
+            true => Ok(index as u16),
+            false => Err(SetupError::NoSuchInterface { what, index, count }),
+        };
+        for route in &setup.routes {
+            let via = NextHop { interface: named("a route", route.interface)?, gateway: route.next_hop };
+            control.set_route(route.prefix, via);
+        }
+        for neighbour in &setup.neighbours {
+            let interface = named("a neighbour", neighbour.interface)?;
+            control.set_neighbour(interface, neighbour.address, Some(Mac(neighbour.mac)));
+        }
+        let worker = CpuEngine::new(engines).map_err(|e| engine(&e))?;
+        let worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
+        let mut gateway = Self { control, worker, out: Out::default(), now: Duration::ZERO };
+        gateway.set_policies(&setup.policies).map_err(SetupError::Policies)?;
+        for spec in &setup.sas {
+            let refused = |why| SetupError::Sa { slot: spec.slot.0, spi: spec.spi.get(), why };
+            gateway.apply(Command::InstallSa(Box::new(spec.clone()))).map_err(refused)?;
+        }
+        Ok(gateway)
+    }
+
+    pub fn set_policies(&mut self, policies: &[PolicySpec]) -> Result<(), Refusal> {
+        self.apply(Command::PolicyBegin { generation: 0, count: policies.len() as u32 })?;
+        for policy in policies {
+            self.apply(Command::Policy(*policy))?;
+        }
+        self.apply(Command::PolicyCommit { generation: 0 })
+    }
+
+    /// Carries a command out completely: it holds for the next frame.
+    pub fn apply(&mut self, command: Command) -> Result<(), Refusal> {
+        self.control.apply(command, self.now)?;
+        let mut done = Vec::new();
+        // One worker that holds nothing: each round lets go of one instance of the tables.
+        for _ in 0..3 {
+            self.worker.idle(self.now, &mut self.out);
+            self.control.poll(self.now, &mut self.out.events, &mut done);
+        }
+        Ok(())
+    }
+    /// Time as the lifetimes of SAs see it.
+    pub fn advance(&mut self, by: Duration) -> Vec<Outcome> {
+        self.now += by;
+        self.control.poll(self.now, &mut self.out.events, &mut Vec::new());
+        self.out.events.drain(..).map(Outcome::Event).collect()
+    }
+
+    /// What happens to one frame that arrives on a port.
+    pub fn run(&mut self, port: u16, frame: &[u8]) -> Vec<Outcome> {
+        let before = self.out.drops;
+        self.worker.process(port, &mut vec![TestBuf::new(frame)], self.now, &mut self.out);
+        self.outcomes(&before)
+    }
+    /// What happens to one IP packet of the gateway's own.
+    pub fn originate(&mut self, packet: &[u8], exempt: bool) -> Vec<Outcome> {
+        let before = self.out.drops;
+        self.worker.originate(&mut vec![TestBuf::new(packet)], exempt, self.now, &mut self.out);
+        self.outcomes(&before)
+    }
+
+    fn outcomes(&mut self, before: &[u64; DropReason::COUNT]) -> Vec<Outcome> {
+        let out = &mut self.out;
+        let mut outcomes = Vec::new();
+        for (port, queue) in out.tx.iter_mut().enumerate() {
+            let sent = |b: TestBuf| Outcome::Sent { port: port as u16, frame: b.data().to_vec() };
+            outcomes.extend(queue.drain(..).map(sent));
+        }
+        outcomes.extend(out.host.drain(..).map(|h| Outcome::ToHost {
+            why: format!("for the gateway, from interface {}", h.interface),
+            packet: h.frame.data().to_vec(),
+        }));
+        outcomes.extend(out.unresolved.drain(..).map(|u| Outcome::ToHost {
+            why: format!("next hop {} on interface {} has no MAC address", u.next_hop, u.interface),
+            packet: u.packet.data().to_vec(),
+        }));
+        let ike = out.ike.drain(..);
+        outcomes.extend(ike.map(|i| Outcome::Ike { meta: i.meta, payload: i.payload.data().to_vec() }));
+        for reason in DropReason::ALL {
+            let fresh = out.drops[*reason as usize] - before[*reason as usize];
+            outcomes.extend((0..fresh).map(|_| Outcome::Dropped(*reason)));
+        }
+        out.errors.clear();
+        outcomes.extend(out.events.drain(..).map(Outcome::Event));
+        outcomes
+    }
 }

@@ -43,10 +43,10 @@ pub fn holds(bytes: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 impl Sum {
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         Self(self.0 + partial(bytes))
     }
-    pub fn add_u16(self, word: u16) -> Self {
+    pub fn with_u16(self, word: u16) -> Self {
         Self(self.0 + u64::from(word))
     }
     /// The value that goes into a checksum field; 0 over data that holds its own right checksum.
@@ -58,14 +58,14 @@ impl Sum {
 /// The pseudo header of UDP, TCP and ICMPv6 (RFC 768, RFC 9293, RFC 8200 8.1).
 pub fn pseudo(src: IpAddr, dst: IpAddr, protocol: u8, len: usize) -> Sum {
     let octets = |addr: IpAddr| match addr {
-        IpAddr::V4(a) => Sum::default().add(&a.octets()),
-        IpAddr::V6(a) => Sum::default().add(&a.octets()),
+        IpAddr::V4(a) => Sum::default().with(&a.octets()),
+        IpAddr::V6(a) => Sum::default().with(&a.octets()),
     };
     let len = len as u32;
     Sum(octets(src).0 + octets(dst).0)
-        .add_u16((len >> 16) as u16)
-        .add_u16(len as u16)
-        .add_u16(u16::from(protocol))
+        .with_u16((len >> 16) as u16)
+        .with_u16(len as u16)
+        .with_u16(u16::from(protocol))
 }
 
 #[cfg(test)]

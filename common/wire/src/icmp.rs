@@ -58,7 +58,7 @@ impl Header {
 pub fn checksum_holds(message: &[u8], src: IpAddr, dst: IpAddr) -> bool {
     match src {
         IpAddr::V4(_) => checksum::holds(message),
-        IpAddr::V6(_) => checksum::pseudo(src, dst, 58, message.len()).add(message).finish() == 0,
+        IpAddr::V6(_) => checksum::pseudo(src, dst, 58, message.len()).with(message).finish() == 0,
     }
 }
 /// Writes header and checksum over the first eight bytes of a message whose body is in place.
@@ -66,8 +66,8 @@ pub fn seal(message: &mut [u8], header: Header, src: IpAddr, dst: IpAddr) -> Opt
     let [a, b, c, d] = header.rest;
     message.get_mut(..HEADER)?.copy_from_slice(&[header.kind, header.code, 0, 0, a, b, c, d]);
     let sum = match src {
-        IpAddr::V4(_) => checksum::checksum(message),
-        IpAddr::V6(_) => checksum::pseudo(src, dst, 58, message.len()).add(message).finish(),
+        IpAddr::V4(_) => checksum(message),
+        IpAddr::V6(_) => checksum::pseudo(src, dst, 58, message.len()).with(message).finish(),
     };
     message.get_mut(2..4)?.copy_from_slice(&sum.to_be_bytes());
     Some(())

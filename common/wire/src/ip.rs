@@ -265,7 +265,7 @@ impl Fields {
                     src: src.octets(),
                     dst: dst.octets(),
                 };
-                header.checksum = checksum::checksum(header.as_bytes()).into();
+                header.checksum = checksum(header.as_bytes()).into();
                 header.write_to_prefix(out).ok()
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {

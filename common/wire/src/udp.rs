@@ -30,7 +30,7 @@ pub fn write(out: &mut [u8], src_port: u16, dst_port: u16, payload: usize) -> Op
 /// Fills in the checksum of a whole datagram. A sum of zero is sent as all ones (RFC 768).
 pub fn fill_checksum(datagram: &mut [u8], src: std::net::IpAddr, dst: std::net::IpAddr) -> Option<()> {
     datagram.get_mut(6..8)?.fill(0);
-    let sum = crate::checksum::pseudo(src, dst, 17, datagram.len()).add(datagram).finish();
+    let sum = crate::checksum::pseudo(src, dst, 17, datagram.len()).with(datagram).finish();
     let sum = if sum == 0 { 0xffff } else { sum };
     datagram.get_mut(6..8)?.copy_from_slice(&sum.to_be_bytes());
     Some(())
@@ -56,7 +56,7 @@ mod tests {
             fill_checksum(&mut bytes, src, dst).unwrap();
             let (header, got) = parse(&bytes).unwrap();
             prop_assert_eq!((header.src_port.get(), header.dst_port.get(), got), (500, 4500, &payload[..]));
-            prop_assert_eq!(crate::checksum::pseudo(src, dst, 17, bytes.len()).add(&bytes).finish(), 0);
+            prop_assert_eq!(crate::checksum::pseudo(src, dst, 17, bytes.len()).with(&bytes).finish(), 0);
         }
     }
 }

@@ -11,6 +11,10 @@ pub mod cpu;
 mod mb;
 mod ring;
 mod rustcrypto;
+pub mod sync;
+
+pub use cpu::{CpuCrypto, CpuEngineKind, KeyRecord};
+pub use sync::{CpuEngine, CpuKeys};
 
 use crate::graph::Context;
 use sa::{SaSpec, Suite};

@@ -1,0 +1,226 @@
+//! The way of a packet through a worker, in stages over a burst:
+//!
+//! ```text
+//! rx ─ classify ┬ for the gateway ─ IKE, keepalive ─┬─ out.ike
+//!               │                 ─ ARP, ND, other  ─┴─ out.host
+//!               ├ ESP ─ inbound::open ═ engine ═ inbound::settle ─┬─ out.host
+//!               │                                                 ▼
+//!               └ everything else ───────────────────────── forward: policy
+//!                                                           ├ drop(reason)
+//!                                                           ├ clear ─ route ─ transmit
+//!                                                           └ outbound::frame ═ engine ═ transmit
+//! ```
+//! Every packet that goes in comes out exactly once: on a port, to the host, to IKE, waiting for a
+//! neighbour, or counted under one drop reason.
+mod cache;
+mod classify;
+mod forward;
+mod inbound;
+mod iv;
+mod out;
+mod outbound;
+mod stats;
+
+pub use out::{ErrorReport, IkeFrame, Out, ToHost, Unresolved};
+pub use stats::{SaCount, SaCounts};
+
+use crate::crypto::{Engine, Job, Operation, SaRef};
+use crate::tables::{Reader, Sa, Tables};
+use cache::{FlowCache, Verdict};
+use forward::Forward;
+use inbound::Incoming;
+use iv::IvSource;
+use sa::{Candidate, DropReason};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::PacketBuf;
+
+/// What the graph needs to finish a packet once an engine has given it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    Seal {
+        interface: u16,
+        next_hop: IpAddr,
+    },
+    Open {
+        candidate: Candidate,
+        /// Where the outer packet came from; the port is 0 without UDP encapsulation.
+        from: (IpAddr, u16),
+        /// Outer TOS: ECN travels inwards.
+        tos: u8,
+        interface: u16,
+    },
+}
+
+/// One worker's datapath. Owns everything it writes but the counters inside of SAs.
+pub struct Worker<B, E: Engine<B>>
+where
+    B: PacketBuf,
+{
+    reader: Reader<Tables<E::Key>>,
+    /// Tables that jobs in flight were submitted under, with the number of the last such job.
+    retired: VecDeque<(u64, Arc<Tables<E::Key>>)>,
+    engine: E,
+    submitted: u64,
+    collected: u64,
+    stage: Stage<B>,
+}
+
+/// What the nodes write to, apart from `Out`. The vectors keep their capacity from burst to burst.
+pub(crate) struct Stage<B> {
+    incoming: Vec<Incoming<B>>,
+    forward: Vec<Forward<B>>,
+    ready: Vec<Forward<B>>,
+    jobs: Vec<Job<B>>,
+    done: Vec<Job<B>>,
+    cache: FlowCache,
+    ivs: IvSource,
+    counts: Arc<SaCounts>,
+    now: Duration,
+    unknown_spi: Budget,
+    moved: Option<(SaRef, IpAddr, u16)>,
+}
+
+/// A few a second.
+#[derive(Debug, Default)]
+struct Budget {
+    second: u64,
+    used: u32,
+}
+impl Budget {
+    fn take(&mut self, now: Duration) -> bool {
+        if self.second != now.as_secs() {
+            *self = Self { second: now.as_secs(), used: 0 };
+        }
+        self.used += 1;
+        self.used <= 4
+    }
+}
+
+/// The system's random source failed at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random bytes for the generator of CBC IVs")]
+pub struct NoRandomness;
+
+impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
+    pub fn new(reader: Reader<Tables<E::Key>>, engine: E) -> Result<Self, NoRandomness> {
+        let counts = Arc::new(SaCounts::new(reader.table().sad.capacity()));
+        let stage = Stage {
+            incoming: Vec::with_capacity(BURST),
+            forward: Vec::with_capacity(2 * BURST),
+            ready: Vec::with_capacity(BURST),
+            jobs: Vec::with_capacity(2 * BURST),
+            done: Vec::with_capacity(2 * BURST),
+            cache: FlowCache::new(),
+            ivs: IvSource::new()?,
+            counts,
+            now: Duration::ZERO,
+            unknown_spi: Budget::default(),
+            moved: None,
+        };
+        Ok(Self { reader, retired: VecDeque::new(), engine, submitted: 0, collected: 0, stage })
+    }
+
+    /// Written by this worker only, readable from any thread.
+    pub fn counts(&self) -> Arc<SaCounts> {
+        self.stage.counts.clone()
+    }
+
+    /// Takes a burst that `port` received. `burst` is empty afterwards.
+    pub fn process(&mut self, port: u16, burst: &mut Vec<B>, now: Duration, out: &mut Out<B>) {
+        self.begin(now, out);
+        let tables: &Tables<_> = self.reader.table();
+        for packet in burst.drain(..) {
+            classify::classify(tables, &mut self.stage, port, packet, out);
+        }
+        self.run(out);
+    }
+
+    /// Packets of the gateway itself, starting at their IP header: from the host's stack, or answers of
+    /// ours. `exempt` ones (IKE) are not held against the policies.
+    pub fn originate(&mut self, packets: &mut Vec<B>, exempt: bool, now: Duration, out: &mut Out<B>) {
+        self.begin(now, out);
+        for packet in packets.drain(..) {
+            classify::originate(&mut self.stage, packet, exempt, out);
+        }
+        self.run(out);
+    }
+
+    /// Call when there is nothing to receive: collects what an asynchronous engine has finished and lets
+    /// go of old tables.
+    pub fn idle(&mut self, now: Duration, out: &mut Out<B>) {
+        self.begin(now, out);
+        self.run(out);
+    }
+    /// Packets inside of the engine.
+    pub fn in_flight(&self) -> usize {
+        self.engine.in_flight()
+    }
+
+    fn begin(&mut self, now: Duration, out: &mut Out<B>) {
+        self.stage.now = now;
+        if let Some(old) = self.reader.refresh()
+            && self.collected < self.submitted
+        {
+            self.retired.push_back((self.submitted, old));
+        }
+        let ports = self.reader.table().ports.port_count();
+        if out.tx.len() < ports {
+            out.tx.resize_with(ports, Vec::new);
+        }
+    }
+
+    fn run(&mut self, out: &mut Out<B>) {
+        let tables: &Tables<_> = self.reader.table();
+        inbound::open(tables, &mut self.stage, out);
+        self.crypto(out);
+        let tables: &Tables<_> = self.reader.table();
+        forward::forward(tables, &mut self.stage, out);
+        self.crypto(out);
+        while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
+            self.retired.pop_front();
+        }
+    }
+
+    /// Hands jobs over and finishes those that are back.
+    fn crypto(&mut self, out: &mut Out<B>) {
+        let tables: &Tables<_> = self.reader.table();
+        let waiting = self.stage.jobs.len();
+        self.engine.submit(&mut self.stage.jobs, tables);
+        self.submitted += (waiting - self.stage.jobs.len()) as u64;
+        for job in self.stage.jobs.drain(..) {
+            // The engine is full. Waiting would stall the port; the sender slows down instead.
+            out.drop(match job.operation {
+                Operation::Seal => DropReason::EngineError,
+                Operation::Open => DropReason::EngineErrorIn,
+            });
+        }
+        let mut done = std::mem::take(&mut self.stage.done);
+        self.engine.collect(&mut done);
+        self.collected += done.len() as u64;
+        for job in done.drain(..) {
+            match find(tables, &self.retired, job.sa) {
+                Some(sa) => match job.operation {
+                    Operation::Open => inbound::settle(tables, sa, &mut self.stage, job, out),
+                    Operation::Seal => outbound::settle(tables, sa, &mut self.stage, job, out),
+                },
+                None => out.drop(DropReason::NoSuchSa),
+            }
+        }
+        self.stage.done = done;
+    }
+}
+
+/// The SA a job was made for, in the tables of now or of then.
+fn find<'a, K>(
+    tables: &'a Tables<K>,
+    retired: &'a VecDeque<(u64, Arc<Tables<K>>)>,
+    sa: SaRef,
+) -> Option<&'a Sa<K>> {
+    tables.sad.by_ref(sa).or_else(|| retired.iter().rev().find_map(|(_, old)| old.sad.by_ref(sa)))
+}
+
+/// Packets a worker takes at a time; more are taken as well, but the vectors are sized for this.
+pub const BURST: usize = 64;

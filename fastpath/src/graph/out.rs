@@ -1,0 +1,77 @@
+//! Where packets end up.
+use ipc::contract::{Event, FrameMeta};
+use sa::DropReason;
+use std::net::IpAddr;
+
+/// For the gateway's own stack: an Ethernet frame, VLAN tag removed.
+#[derive(Debug)]
+pub struct ToHost<B> {
+    pub interface: u16,
+    pub frame: B,
+}
+/// A finished IP packet whose next hop has no known MAC address.
+#[derive(Debug)]
+pub struct Unresolved<B> {
+    pub interface: u16,
+    pub next_hop: IpAddr,
+    pub packet: B,
+}
+/// An IKE message; the buffer holds the payload alone, without non-ESP marker.
+#[derive(Debug)]
+pub struct IkeFrame<B> {
+    pub meta: FrameMeta,
+    pub payload: B,
+}
+/// A packet that was dropped (and counted) but whose sender should hear of it by ICMP.
+#[derive(Debug)]
+pub struct ErrorReport<B> {
+    /// Where it came in; `None` for packets of our own.
+    pub interface: Option<u16>,
+    pub reason: DropReason,
+    /// With [`DropReason::TooBig`]: the largest packet that would pass.
+    pub mtu: u16,
+    /// From its IP header on.
+    pub packet: B,
+}
+
+/// What a call produced. Whoever calls takes the packets out and keeps the rest for the next call.
+#[derive(Debug)]
+pub struct Out<B> {
+    /// By port: complete frames.
+    pub tx: Vec<Vec<B>>,
+    pub host: Vec<ToHost<B>>,
+    pub unresolved: Vec<Unresolved<B>>,
+    pub ike: Vec<IkeFrame<B>>,
+    /// Also counted in `drops`.
+    pub errors: Vec<ErrorReport<B>>,
+    pub events: Vec<Event>,
+    /// By `DropReason as usize`; only ever grows.
+    pub drops: [u64; DropReason::COUNT],
+}
+impl<B> Default for Out<B> {
+    fn default() -> Self {
+        Self {
+            tx: Vec::new(),
+            host: Vec::new(),
+            unresolved: Vec::new(),
+            ike: Vec::new(),
+            errors: Vec::new(),
+            events: Vec::new(),
+            drops: [0; DropReason::COUNT],
+        }
+    }
+}
+impl<B> Out<B> {
+    pub(crate) fn drop(&mut self, reason: DropReason) {
+        self.drops[reason as usize] += 1;
+    }
+    /// Packets in the output queues and all drops so far: what must equal the packets put in.
+    pub fn accounted(&self) -> u64 {
+        let sent: usize = self.tx.iter().map(Vec::len).sum();
+        let handed = sent + self.host.len() + self.unresolved.len() + self.ike.len();
+        handed as u64 + self.drops.iter().sum::<u64>()
+    }
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize]
+    }
+}

@@ -1,0 +1,250 @@
+//! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
+use super::forward::{Forward, next_hop, report, transmit};
+use super::{Context, Out, Stage};
+use crate::crypto::{Job, Operation, SaRef};
+use crate::tables::sad::{Charge, State};
+use crate::tables::{Sa, Tables};
+use ipc::contract::{Event, Expiry};
+use sa::{Direction, DropReason, SaSlot, SeqNo};
+use wire::{PacketBuf, checksum, esp, ip};
+
+/// Bytes of a packet's ESP form.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// Outer headers, ESP header, IV.
+    front: usize,
+    /// Padding and trailer.
+    trailer: usize,
+    icv: usize,
+}
+impl Shape {
+    fn of<K>(sa: &Sa<K>, inner: usize) -> Self {
+        let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
+        let trailer = esp::padding(inner, sa.pad_to.into()) + esp::TRAILER;
+        Self { front, trailer, icv: sa.icv_len.into() }
+    }
+    fn total(self, inner: usize) -> usize {
+        self.front + inner + self.trailer + self.icv
+    }
+}
+/// The largest inner packet whose ESP form fits `mtu`.
+fn inner_mtu<K>(sa: &Sa<K>, mtu: usize) -> usize {
+    let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
+    let room = mtu.saturating_sub(front + usize::from(sa.icv_len));
+    (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
+}
+
+/// Frames `stage.ready`, a run of packets of one SA, into jobs.
+pub(crate) fn frame<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    sa_ref: SaRef,
+    stage: &mut Stage<B>,
+    out: &mut Out<B>,
+) {
+    let mut ready = std::mem::take(&mut stage.ready);
+    match tables.sad.by_ref(sa_ref).filter(|sa| sa.direction == Direction::Outbound) {
+        Some(sa) => run(tables, sa_ref, sa, stage, &mut ready, out),
+        // The cache never outlives a generation, so this is a table that contradicts itself.
+        None => ready.drain(..).for_each(|_| out.drop(DropReason::NoSa)),
+    }
+    stage.ready = ready;
+}
+
+fn run<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    sa_ref: SaRef,
+    sa: &Sa<K>,
+    stage: &mut Stage<B>,
+    ready: &mut Vec<Forward<B>>,
+    out: &mut Out<B>,
+) {
+    let via = tables.fib.route(sa.ends.remote);
+    let link = via.and_then(|via| Some((via, tables.ports.get(via.interface)?)));
+    let Some((via, link)) = link else {
+        for item in ready.drain(..) {
+            stage.counts.dropped(sa_ref);
+            report(item, DropReason::NoRoute, 0, out);
+        }
+        return;
+    };
+    let context = Context::Seal { interface: via.interface, next_hop: next_hop(via, sa.ends.remote) };
+    let reserved = sa.shared.reserve(ready.len() as u64);
+    if reserved.soft && sa.shared.mark_dying() {
+        out.events.push(soft(sa_ref, sa, Expiry::Sequence));
+    }
+    let mut numbers = reserved.first..reserved.first.saturating_add(reserved.count);
+    // `saturating_add` hides the very last 64-bit number from the range; it is then simply not used.
+    for item in ready.drain(..) {
+        let number = numbers.next();
+        match check(sa_ref, sa, &item, link.mtu.into(), number, out) {
+            Err(Refused { reason, tell: None }) => {
+                stage.counts.dropped(sa_ref);
+                out.drop(reason);
+            }
+            Err(Refused { reason, tell: Some(mtu) }) => {
+                stage.counts.dropped(sa_ref);
+                report(item, reason, mtu, out);
+            }
+            Ok(seq) => {
+                let iv = if sa.counter_iv { Iv::Counter(seq) } else { Iv::Random(stage.ivs.next()) };
+                match encapsulate(sa, item, seq, iv) {
+                    Some((packet, esp_len)) => {
+                        stage.jobs.push(Job {
+                            packet,
+                            sa: sa_ref,
+                            operation: Operation::Seal,
+                            esp_at: sa.header.esp_at.into(),
+                            esp_len,
+                            seq_high: sa.esn.then(|| SeqNo(seq).high()),
+                            ok: false,
+                            context,
+                        });
+                    }
+                    None => {
+                        stage.counts.dropped(sa_ref);
+                        out.drop(DropReason::NoHeadroom);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Refused {
+    reason: DropReason,
+    /// Tell the sender of a packet too big what would fit.
+    tell: Option<u16>,
+}
+impl From<DropReason> for Refused {
+    fn from(reason: DropReason) -> Self {
+        Self { reason, tell: None }
+    }
+}
+
+fn check<B: PacketBuf, K>(
+    sa_ref: SaRef,
+    sa: &Sa<K>,
+    item: &Forward<B>,
+    mtu: usize,
+    number: Option<u64>,
+    out: &mut Out<B>,
+) -> Result<u64, Refused> {
+    if sa.shared.state() == State::Dead {
+        let exhausted = number.is_none();
+        return Err(if exhausted { DropReason::SeqExhausted } else { DropReason::SaExpiredOut }.into());
+    }
+    let inner = item.buf.len();
+    if Shape::of(sa, inner).total(inner) > mtu {
+        let tell = u16::try_from(inner_mtu(sa, mtu)).ok();
+        return Err(Refused { reason: DropReason::TooBig, tell });
+    }
+    let Some(seq) = number else {
+        //= rfc4303#3.3.3/no-cycle: the counter is at its end; the SA is dead, nothing is sent.
+        if sa.shared.mark_dead() {
+            out.events.push(hard(sa_ref, sa, Expiry::Sequence));
+        }
+        return Err(DropReason::SeqExhausted.into());
+    };
+    match sa.shared.charge(inner as u64) {
+        Charge::Fine => Ok(seq),
+        Charge::Soft(why) => {
+            out.events.push(soft(sa_ref, sa, why));
+            Ok(seq)
+        }
+        Charge::Hard { why, first } => {
+            if first {
+                out.events.push(hard(sa_ref, sa, why));
+            }
+            Err(DropReason::SaExpiredOut.into())
+        }
+    }
+}
+
+pub(crate) fn soft<K>(at: SaRef, sa: &Sa<K>, why: Expiry) -> Event {
+    Event::SoftExpire { slot: SaSlot(at.slot), spi: sa.name, why }
+}
+pub(crate) fn hard<K>(at: SaRef, sa: &Sa<K>, why: Expiry) -> Event {
+    Event::HardExpire { slot: SaSlot(at.slot), spi: sa.name, why }
+}
+
+enum Iv {
+    //= rfc4106#3.1/counter-iv: the sequence number is unique under a key, so is the IV.
+    Counter(u64),
+    Random([u8; 16]),
+}
+
+/// Outer headers from the template, IV, padding, trailer; room for the ICV.
+fn encapsulate<B: PacketBuf, K>(sa: &Sa<K>, item: Forward<B>, seq: u64, iv: Iv) -> Option<(B, u16)> {
+    let Forward { mut buf, packet, .. } = item;
+    let inner = buf.len();
+    let shape = Shape::of(sa, inner);
+    let (esp_at, total) = (usize::from(sa.header.esp_at), shape.total(inner));
+    let next_header = if packet.is_ipv4() { ip::protocol::IPV4 } else { ip::protocol::IPV6 };
+    if buf.headroom() < shape.front || buf.tailroom() < shape.trailer + shape.icv {
+        return None;
+    }
+    let tail = buf.append(shape.trailer + shape.icv)?.get_mut(inner..inner + shape.trailer)?;
+    esp::write_trailer(tail, next_header)?;
+    let bytes = buf.prepend(shape.front)?;
+    let (header, rest) = bytes.split_at_mut_checked(esp_at + 4)?;
+    header.copy_from_slice(sa.header.bytes.get(..esp_at + 4)?);
+    outer(sa, header, total, &packet, seq)?;
+    rest.get_mut(..4)?.copy_from_slice(&SeqNo(seq).low().to_be_bytes());
+    let iv_field = rest.get_mut(4..4 + usize::from(sa.iv_len))?;
+    match iv {
+        Iv::Counter(n) => iv_field.copy_from_slice(&n.to_be_bytes()),
+        Iv::Random(block) => iv_field.copy_from_slice(block.get(..iv_field.len())?),
+    }
+    Some((buf, u16::try_from(total - esp_at).ok()?))
+}
+
+/// The fields of the outer header that differ from packet to packet.
+fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: &ip::Packet, seq: u64) -> Option<()> {
+    let total = u16::try_from(total).ok()?;
+    if sa.header.udp_at != 0 {
+        let at = usize::from(sa.header.udp_at);
+        let len = total - u16::from(sa.header.udp_at);
+        //= rfc3948#2.1/zero-checksum: the UDP checksum of encapsulated ESP is sent as zero.
+        header.get_mut(at + 4..at + 6)?.copy_from_slice(&len.to_be_bytes());
+    }
+    //= rfc4301#5.1.2.1/dscp-copy: the outer DSCP is the inner one.
+    //= rfc6040#4.1/normal-mode: the outer ECN field is the inner one.
+    let tos = inner.tos;
+    if sa.header.is_ipv4 {
+        //= rfc4301#8.1/df-copy: the outer DF bit is the inner one; IPv6 counts as set.
+        let flags = if inner.dont_fragment { ip::DF } else { 0 };
+        let header = header.get_mut(..ip::V4_HEADER)?;
+        header[1] = tos;
+        header[2..4].copy_from_slice(&total.to_be_bytes());
+        header[4..6].copy_from_slice(&(seq as u16).to_be_bytes());
+        header[6..8].copy_from_slice(&flags.to_be_bytes());
+        header[10..12].fill(0);
+        let sum = checksum(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        let header = header.get_mut(..ip::V6_HEADER)?;
+        header[0] = 0x60 | tos >> 4;
+        header[1] = tos << 4;
+        header[4..6].copy_from_slice(&(total - ip::V6_HEADER as u16).to_be_bytes());
+    }
+    Some(())
+}
+
+pub(crate) fn settle<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    sa: &Sa<K>,
+    stage: &mut Stage<B>,
+    job: Job<B>,
+    out: &mut Out<B>,
+) {
+    let Context::Seal { interface, next_hop } = job.context else {
+        return out.drop(DropReason::EngineError);
+    };
+    if !job.ok {
+        stage.counts.dropped(job.sa);
+        return out.drop(DropReason::EngineError);
+    }
+    let bytes = u64::from(job.esp_len);
+    stage.counts.passed(job.sa, bytes, sa.shared.last_seq(Direction::Outbound), stage.now);
+    transmit(tables, interface, next_hop, job.packet, out);
+}

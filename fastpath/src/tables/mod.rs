@@ -1,0 +1,123 @@
+//! What workers look things up in, and how the control thread changes it while they run.
+//!
+//! [`Tables`] is plain data. There are two instances of it, and both get every change ([`Op`]) in the
+//! same order: workers read one while the control thread writes the other, then they change places
+//! (`control`, `shared`). A change costs its own size twice, not a copy of the tables; workers take no
+//! lock and see all changes of one publication at once, between two bursts.
+//!
+//! What is one per SA and changes with its packets (sequence counter, replay window, lifetime) sits in a
+//! [`sad::Shared`] that both instances point to.
+pub mod control;
+pub mod fib;
+pub mod hash;
+pub mod ports;
+pub mod sad;
+pub mod shared;
+pub mod spd;
+
+pub use control::{Completion, Control};
+pub use fib::{Fib, NextHop};
+pub use ports::{Interface, Ports};
+pub use sad::{Sa, Sad};
+pub use shared::{Publisher, Reader};
+pub use spd::Spd;
+
+use crate::crypto::{Keys, SaRef};
+use sa::{Encap, PolicyId, Prefix, TunnelEnds};
+use std::net::IpAddr;
+use std::sync::Arc;
+use wire::Mac;
+
+#[derive(Debug)]
+pub struct Tables<K> {
+    pub sad: Sad<K>,
+    pub spd: Spd,
+    pub fib: Fib,
+    pub ports: Ports,
+    /// Grows when a cached verdict of the policy look-up may have become wrong.
+    pub generation: u32,
+    /// Whether a policy transaction was ever committed. Nothing is forwarded before.
+    pub policies_loaded: bool,
+}
+
+/// One change. Applied to both instances, so it holds by reference what must not exist twice.
+#[derive(Debug)]
+pub enum Op<K> {
+    InstallSa(Arc<sad::Install<K>>),
+    RemoveSa {
+        slot: u32,
+    },
+    MoveSa {
+        slot: u32,
+        ends: TunnelEnds,
+        encap: Option<Encap>,
+    },
+    /// Policies to take out and policies to put in with their ranks.
+    Policies {
+        remove: Arc<[PolicyId]>,
+        insert: Arc<[spd::Placed]>,
+    },
+    SetInterface {
+        index: u16,
+        interface: Interface,
+    },
+    SetRoute {
+        prefix: Prefix,
+        via: NextHop,
+    },
+    RemoveRoute {
+        prefix: Prefix,
+    },
+    SetNeighbour {
+        interface: u16,
+        address: IpAddr,
+        mac: Option<Mac>,
+    },
+}
+
+impl<K> Tables<K> {
+    /// `sa_slots` is rounded up to a power of two.
+    pub fn new(sa_slots: u32) -> Self {
+        Self {
+            sad: Sad::new(sa_slots),
+            spd: Spd::default(),
+            fib: Fib::default(),
+            ports: Ports::default(),
+            generation: 1,
+            policies_loaded: false,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, op: &Op<K>) {
+        match op {
+            Op::InstallSa(install) => {
+                self.sad.install(install);
+                self.spd.bind(install);
+            }
+            Op::RemoveSa { slot } => {
+                self.sad.remove(*slot);
+                self.spd.unbind(*slot);
+            }
+            Op::MoveSa { slot, ends, encap } => self.sad.relocate(*slot, *ends, *encap),
+            Op::Policies { remove, insert } => {
+                self.spd.replace(remove, insert);
+                self.policies_loaded = true;
+            }
+            Op::SetInterface { index, interface } => self.ports.set(*index, interface.clone()),
+            Op::SetRoute { prefix, via } => self.fib.set_route(*prefix, *via),
+            Op::RemoveRoute { prefix } => self.fib.remove_route(*prefix),
+            Op::SetNeighbour { interface, address, mac } => {
+                self.fib.set_neighbour(*interface, *address, *mac);
+            }
+        }
+        if matches!(op, Op::InstallSa(_) | Op::RemoveSa { .. } | Op::Policies { .. }) {
+            self.generation = self.generation.wrapping_add(1).max(1);
+        }
+    }
+}
+
+impl<K> Keys<K> for Tables<K> {
+    fn key(&self, sa: SaRef) -> Option<&K> {
+        self.sad.by_ref(sa).map(|sa| &sa.shared.key)
+    }
+}

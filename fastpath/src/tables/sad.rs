@@ -1,0 +1,388 @@
+//! The SA table: a power-of-two array of slots, and what workers share of one SA.
+//!
+//! A [`Sa`] is what a packet reads: two cache lines, one of them the finished outer headers. A
+//! [`Shared`] exists once per SA and holds the key and everything that changes with packets.
+use super::hash::Map;
+use crate::crypto::SaRef;
+use ipc::contract::Expiry;
+use sa::{
+    Direction, Encap, Lifetime, Limit, PolicyId, ReplayWindow, Spi, Stale, Suite, TrafficSelector, TunnelEnds,
+};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use wire::{esp, ip, udp};
+
+/// What an SA may do (RFC 4301 4.4.2.1; the names are RouterOS's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    Mature = 0,
+    /// Past a soft limit: works, and a successor has been asked for.
+    Dying = 1,
+    /// Past a hard limit: passes nothing.
+    Dead = 2,
+}
+
+/// The part of an SA that exists once, however many workers use it.
+#[derive(Debug)]
+pub struct Shared<K> {
+    pub key: K,
+    /// Outbound: last number handed out. On a line of its own: every sender writes it.
+    last: Padded<AtomicU64>,
+    last_allowed: u64,
+    lifetime: Lifetime,
+    limited: bool,
+    state: AtomicU8,
+    used: Padded<Used>,
+    window: Mutex<ReplayWindow>,
+}
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Padded<T>(T);
+#[derive(Debug, Default)]
+struct Used {
+    bytes: AtomicU64,
+    packets: AtomicU64,
+}
+
+/// What became of a lifetime when a packet was charged to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    Fine,
+    /// The packet passes; said once.
+    Soft(Expiry),
+    /// The packet does not pass. `first` once.
+    Hard {
+        why: Expiry,
+        first: bool,
+    },
+}
+
+/// Numbers for a run of packets: `first`, `first + 1`, … `count` of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    pub first: u64,
+    pub count: u64,
+    /// This run passed the soft limit of the sequence space.
+    pub soft: bool,
+}
+
+impl<K> Shared<K> {
+    pub fn new(key: K, esn: bool, last_seq: u64, lifetime: Lifetime, window: ReplayWindow) -> Self {
+        let limits = [lifetime.bytes, lifetime.packets];
+        Self {
+            key,
+            last: Padded(AtomicU64::new(last_seq)),
+            last_allowed: if esn { u64::MAX } else { u64::from(u32::MAX) },
+            lifetime,
+            limited: limits.iter().any(|l| *l != Limit::default()),
+            state: AtomicU8::new(State::Mature as u8),
+            used: Padded::default(),
+            window: Mutex::new(window),
+        }
+    }
+
+    //= rfc4303#3.3.3/no-cycle: past the last number an SA sends nothing more.
+    /// Takes up to `wanted` numbers; no two callers get the same one, and none is beyond the last.
+    pub fn reserve(&self, wanted: u64) -> Reserved {
+        let mut last = self.last.0.load(Ordering::Relaxed);
+        loop {
+            let count = wanted.min(self.last_allowed.saturating_sub(last));
+            let next = last + count;
+            // Relaxed: the numbers alone matter, nothing else is published through them.
+            match self.last.0.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    let soft = self.last_allowed - self.last_allowed / 8;
+                    return Reserved { first: last + 1, count, soft: last < soft && next >= soft };
+                }
+                Err(seen) => last = seen,
+            }
+        }
+    }
+    /// Outbound: the last number used. Inbound: the highest accepted.
+    pub fn last_seq(&self, direction: Direction) -> u64 {
+        match direction {
+            Direction::Outbound => self.last.0.load(Ordering::Relaxed),
+            Direction::Inbound => self.window().newest().0,
+        }
+    }
+
+    /// The replay window, ours alone until dropped. Held for a run of packets at a time, never across
+    /// anything slow, so the other side spins for nanoseconds and never sleeps.
+    pub fn window(&self) -> MutexGuard<'_, ReplayWindow> {
+        loop {
+            match self.window.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Relaxed) {
+            0 => State::Mature,
+            1 => State::Dying,
+            _ => State::Dead,
+        }
+    }
+    /// True the first time.
+    pub fn mark_dying(&self) -> bool {
+        let (from, to) = (State::Mature as u8, State::Dying as u8);
+        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+    /// True the first time.
+    pub fn mark_dead(&self) -> bool {
+        self.state.swap(State::Dead as u8, Ordering::Relaxed) != State::Dead as u8
+    }
+
+    /// Charges one packet of `bytes` to the limits that count packets or bytes.
+    pub fn charge(&self, bytes: u64) -> Charge {
+        if !self.limited {
+            return Charge::Fine;
+        }
+        let bytes_used = self.used.0.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let packets_used = self.used.0.packets.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut verdict = Charge::Fine;
+        for (limit, used, why) in [
+            (self.lifetime.bytes, bytes_used, Expiry::Bytes),
+            (self.lifetime.packets, packets_used, Expiry::Packets),
+        ] {
+            if limit.hard != 0 && used > limit.hard {
+                return Charge::Hard { why, first: self.mark_dead() };
+            }
+            if limit.soft != 0 && used >= limit.soft && self.mark_dying() {
+                verdict = Charge::Soft(why);
+            }
+        }
+        verdict
+    }
+}
+
+/// One SA as a worker reads it.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Sa<K> {
+    pub spi: u32,
+    /// Number of the installation that filled the slot.
+    pub install: u32,
+    pub name: Spi,
+    pub shared: Arc<Shared<K>>,
+    pub selectors: Arc<[TrafficSelector]>,
+    pub direction: Direction,
+    pub esn: bool,
+    /// The IV counts up with the sequence number (AEADs) instead of being drawn at random (CBC).
+    pub counter_iv: bool,
+    pub iv_len: u8,
+    pub icv_len: u8,
+    pub pad_to: u8,
+    pub header: Template,
+    pub ends: TunnelEnds,
+    pub encap: Option<Encap>,
+    pub policy: PolicyId,
+}
+
+/// Outer IP header, UDP header if any, SPI: all that is the same in each packet, checksum included.
+/// Lengths, TOS, DF and the sequence number are filled in per packet.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Template {
+    pub bytes: [u8; 60],
+    /// Bytes of outer IP and UDP header, and so where the SPI is.
+    pub esp_at: u8,
+    /// Where the UDP header is; 0 without one.
+    pub udp_at: u8,
+    pub is_ipv4: bool,
+}
+impl Template {
+    fn new(spi: u32, ends: TunnelEnds, encap: Option<Encap>) -> Self {
+        let fields = ip::Fields {
+            src: ends.local,
+            dst: ends.remote,
+            protocol: if encap.is_some() { ip::protocol::UDP } else { ip::protocol::ESP },
+            tos: 0,
+            ttl: 64,
+            dont_fragment: false,
+            id: 0,
+        };
+        let mut bytes = [0; 60];
+        let mut at = fields.header_len();
+        // Payload length 0: the packet's own is added to the checksum when it is known. The largest
+        // header is 40 + 8 + 4 bytes, and control refuses mixed families, so everything fits.
+        let _ = fields.write(&mut bytes, 0);
+        let udp_at = if encap.is_some() { at as u8 } else { 0 };
+        if let Some(encap) = encap {
+            let _ = udp::write(&mut bytes[at..], encap.local_port, encap.remote_port, 0);
+            at += udp::HEADER;
+        }
+        bytes[at..at + 4].copy_from_slice(&spi.to_be_bytes());
+        Self { bytes, esp_at: at as u8, udp_at, is_ipv4: ends.local.is_ipv4() }
+    }
+}
+
+/// What both instances of the table build their [`Sa`] from.
+#[derive(Debug)]
+pub struct Install<K> {
+    pub slot: u32,
+    pub install: u32,
+    pub spi: Spi,
+    pub direction: Direction,
+    pub suite: Suite,
+    pub esn: bool,
+    pub ends: TunnelEnds,
+    pub encap: Option<Encap>,
+    pub policy: PolicyId,
+    pub selectors: Arc<[TrafficSelector]>,
+    pub shared: Arc<Shared<K>>,
+}
+
+#[derive(Debug)]
+pub struct Sad<K> {
+    slots: Box<[Option<Sa<K>>]>,
+    /// Inbound SPIs that do not carry their slot.
+    foreign: Map<u32, u32>,
+}
+
+impl<K> Sad<K> {
+    pub fn new(slots: u32) -> Self {
+        let slots = slots.max(1).next_power_of_two();
+        Self { slots: (0..slots).map(|_| None).collect(), foreign: Map::default() }
+    }
+    pub fn capacity(&self) -> u32 {
+        self.slots.len() as u32
+    }
+    pub(crate) fn install(&mut self, new: &Install<K>) {
+        let (mask, spi) = (self.capacity() - 1, new.spi.get());
+        if new.direction == Direction::Inbound && spi & mask != new.slot {
+            self.foreign.insert(spi, new.slot);
+        }
+        let encryption = new.suite.encryption();
+        if let Some(slot) = self.slots.get_mut(new.slot as usize) {
+            *slot = Some(Sa {
+                spi,
+                install: new.install,
+                name: new.spi,
+                shared: new.shared.clone(),
+                selectors: new.selectors.clone(),
+                direction: new.direction,
+                esn: new.esn,
+                counter_iv: encryption.is_aead(),
+                iv_len: encryption.iv_len() as u8,
+                icv_len: new.suite.icv_len() as u8,
+                pad_to: encryption.pad_to() as u8,
+                header: Template::new(spi, new.ends, new.encap),
+                ends: new.ends,
+                encap: new.encap,
+                policy: new.policy,
+            });
+        }
+    }
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let taken = self.slots.get_mut(slot as usize).and_then(Option::take);
+        if let Some(sa) = taken.filter(|sa| self.foreign.get(&sa.spi) == Some(&slot)) {
+            self.foreign.remove(&sa.spi);
+        }
+    }
+    pub(crate) fn relocate(&mut self, slot: u32, ends: TunnelEnds, encap: Option<Encap>) {
+        if let Some(Some(sa)) = self.slots.get_mut(slot as usize) {
+            (sa.ends, sa.encap, sa.header) = (ends, encap, Template::new(sa.spi, ends, encap));
+        }
+    }
+    pub fn slot(&self, slot: u32) -> Option<&Sa<K>> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+    pub fn by_ref(&self, sa: SaRef) -> Option<&Sa<K>> {
+        self.slot(sa.slot).filter(|found| found.install == sa.install)
+    }
+    /// The inbound SA of an SPI as it came from the wire: slot and record.
+    //= rfc4301#4.1/spi-lookup: the SPI alone names a unicast SA; the outer addresses are compared after.
+    pub fn inbound(&self, spi: u32) -> Option<(u32, &Sa<K>)> {
+        let slot = spi & (self.capacity() - 1);
+        let fits = |sa: &&Sa<K>| sa.spi == spi && sa.direction == Direction::Inbound;
+        if let Some(sa) = self.slot(slot).filter(fits) {
+            return Some((slot, sa));
+        }
+        //= rfc4303#2.1/reserved-spi: 0 to 255 are never looked up further.
+        if spi < Spi::FIRST || self.foreign.is_empty() {
+            return None;
+        }
+        let slot = *self.foreign.get(&spi)?;
+        self.slot(slot).filter(fits).map(|sa| (slot, sa))
+    }
+}
+
+/// Whether a new SA's window would take the number: for tests and diagnosis.
+pub fn would_accept<K>(shared: &Shared<K>, low: u32) -> Result<(), Stale> {
+    shared.window().check(low).map(|_| ())
+}
+
+/// Whether an address is one an SA's outer header may have.
+pub fn same_family(ends: TunnelEnds) -> bool {
+    matches!((ends.local, ends.remote), (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)))
+}
+
+const _: () = assert!(ip::V6_HEADER + udp::HEADER + esp::HEADER <= 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(esn: bool, last_seq: u64, lifetime: Lifetime) -> Shared<()> {
+        let window = ReplayWindow::new(sa::ReplayWidth::new(64).expect("a width"), esn, 0);
+        Shared::new((), esn, last_seq, lifetime, window)
+    }
+    #[test]
+    fn a8_the_counter_stops_at_its_end_and_never_wraps() {
+        for (esn, end) in [(false, u64::from(u32::MAX)), (true, u64::MAX)] {
+            let sa = shared(esn, end - 3, Lifetime::default());
+            assert_eq!(sa.reserve(2), Reserved { first: end - 2, count: 2, soft: false });
+            assert_eq!(sa.reserve(5).count, 1);
+            for _ in 0..100 {
+                assert_eq!(sa.reserve(64).count, 0);
+            }
+            assert_eq!(sa.last_seq(Direction::Outbound), end);
+            let soft = end - end / 8;
+            let sa = shared(esn, soft - 2, Lifetime::default());
+            assert_eq!([1, 1, 1].map(|n| sa.reserve(n).soft), [false, true, false]);
+        }
+    }
+    #[test]
+    fn a9_no_number_is_handed_out_twice() {
+        let sa = shared(false, 0, Lifetime::default());
+        let mut all: Vec<u64> = std::thread::scope(|s| {
+            let workers: Vec<_> = (1..=4)
+                .map(|step| {
+                    let sa = &sa;
+                    s.spawn(move || {
+                        let runs = (0..2000).map(|n| sa.reserve(1 + (n * step) % 7));
+                        runs.flat_map(|r| r.first..r.first + r.count).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            workers.into_iter().flat_map(|w| w.join().expect("a worker")).collect()
+        });
+        all.sort_unstable();
+        assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+    }
+    #[test]
+    fn limits_speak_once() {
+        let lifetime = Lifetime {
+            bytes: Limit { soft: 0, hard: 1000 },
+            packets: Limit { soft: 2, hard: 0 },
+            ..Lifetime::default()
+        };
+        let sa = shared(false, 0, lifetime);
+        let got: Vec<_> = (0..6).map(|_| sa.charge(300)).collect();
+        let expected = [
+            Charge::Fine,
+            Charge::Soft(Expiry::Packets),
+            Charge::Fine,
+            Charge::Hard { why: Expiry::Bytes, first: true },
+            Charge::Hard { why: Expiry::Bytes, first: false },
+            Charge::Hard { why: Expiry::Bytes, first: false },
+        ];
+        assert_eq!(got, expected);
+        assert_eq!(sa.state(), State::Dead);
+    }
+}
