@@ -5,6 +5,7 @@
 //! with hardware for as long as it runs (the EAL, pools) lives as long as the process.
 
 pub mod burst;
+pub mod crypto;
 pub mod device;
 pub mod eal;
 pub mod log;

@@ -22,6 +22,8 @@ pub enum PortError {
     Limit { port: String, what: &'static str, asked: u32, min: u32, max: u32 },
     #[error("port `{port}`: {queues} receive queues need one pool, or one pool each; {pools} were given")]
     Pools { port: String, queues: u16, pools: usize },
+    #[error("port `{port}`: an MTU of {mtu} needs buffers of {need} bytes; those of the pool have {have}")]
+    Frame { port: String, mtu: u16, need: u32, have: u16 },
     #[error("port `{0}` still has queues in use")]
     InUse(String),
 }
@@ -90,6 +92,8 @@ pub struct Port {
     name: String,
     info: PortInfo,
     running: bool,
+    /// What to unplug in the end; `None` for a device that was there before.
+    plugged: Option<(CString, CString)>,
     lease: Arc<()>,
 }
 
@@ -125,15 +129,16 @@ impl Port {
         };
         let text = |s: &str| CString::new(s).map_err(|_| fault(DeviceFault::PortName(name.into())));
         let (bus, dev, args) = (text(plan.bus)?, text(&plan.name)?, text(&plan.args)?);
-        let id = match find(&dev) {
-            Some(id) => id,
+        let (id, plugged) = match find(&dev) {
+            Some(id) => (id, None),
             None => {
                 // SAFETY: C texts that outlive the call; the EAL runs.
                 let code = unsafe { sys::rte_eal_hotplug_add(bus.as_ptr(), dev.as_ptr(), args.as_ptr()) };
                 if code != 0 {
                     return Err(refused(Errno::from_negative(code)));
                 }
-                find(&dev).ok_or_else(|| refused(Errno(libc::ENODEV)))?
+                let id = find(&dev).ok_or_else(|| refused(Errno(libc::ENODEV)))?;
+                (id, Some((bus, dev)))
             }
         };
         let mut port = Self {
@@ -149,6 +154,7 @@ impl Port {
                 rss: false,
             },
             running: false,
+            plugged,
             lease: Arc::new(()),
         };
         port.info = port.read_info()?;
@@ -180,7 +186,13 @@ impl Port {
             });
         }
         let info = self.raw_info()?;
-        self.within("mtu", config.mtu, info.min_mtu, info.max_mtu)?;
+        self.within("mtu", config.mtu, info.min_mtu, max_mtu(&info))?;
+        // Ethernet header and two VLAN tags: a received frame must fit one buffer.
+        let need = u32::from(config.mtu) + sys::RTE_ETHER_HDR_LEN + 8;
+        if let Some(pool) = pools.iter().find(|pool| u32::from(pool.frame()) < need) {
+            let (port, mtu, have) = (self.name.clone(), config.mtu, pool.frame());
+            return Err(PortError::Frame { port, mtu, need, have });
+        }
         self.within("rx-queues", config.rx_queues, 1, info.max_rx_queues)?;
         self.within("tx-queues", config.tx_queues, 1, info.max_tx_queues)?;
         log::begin();
@@ -310,7 +322,7 @@ impl Port {
             driver,
             mac: mac.addr_bytes,
             min_mtu: raw.min_mtu,
-            max_mtu: raw.max_mtu,
+            max_mtu: max_mtu(&raw),
             max_rx_queues: raw.max_rx_queues,
             max_tx_queues: raw.max_tx_queues,
             rss: raw.flow_type_rss_offloads & sys::ESPWAY_RSS_FLOWS != 0,
@@ -345,10 +357,15 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         // With queues out, another thread may be polling: the device then lives until the process ends.
-        if self.stop().is_ok() {
-            // SAFETY: the port is stopped and its id is not used after this.
-            unsafe { sys::rte_eth_dev_close(self.id) };
+        if self.stop().is_err() {
+            return;
         }
+        match &self.plugged {
+            // SAFETY: the port is stopped and its id is not used after this; C texts.
+            Some((bus, dev)) => unsafe { sys::rte_eal_hotplug_remove(bus.as_ptr(), dev.as_ptr()) },
+            // SAFETY: as above.
+            None => unsafe { sys::rte_eth_dev_close(self.id) },
+        };
     }
 }
 
@@ -415,6 +432,15 @@ impl TxQueue {
     pub fn queue(&self) -> u16 {
         self.queue
     }
+}
+
+/// Many drivers leave the MTU open and bound the frame instead; DPDK checks both.
+fn max_mtu(info: &sys::rte_eth_dev_info) -> u16 {
+    const ETHERNET: u32 = sys::RTE_ETHER_HDR_LEN + sys::RTE_ETHER_CRC_LEN;
+    let stated = info.max_mtu != u16::MAX && info.max_rx_pktlen > info.max_mtu.into();
+    let overhead = if stated { info.max_rx_pktlen - u32::from(info.max_mtu) } else { ETHERNET };
+    let by_frame = info.max_rx_pktlen.saturating_sub(overhead);
+    info.max_mtu.min(u16::try_from(by_frame).unwrap_or(u16::MAX))
 }
 
 fn find(device: &CStr) -> Option<u16> {

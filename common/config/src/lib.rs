@@ -1,17 +1,84 @@
 //! The configuration file: YAML in, a checked [`model::Config`] or every complaint at once out.
+//!
+//! `yaml` makes a located tree, `walk` holds it against the table in `schema`, `check` looks at what depends
+//! on more than one value and builds the model. Nothing of a secret leaves through a complaint.
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod complaint;
+pub mod manual;
 pub mod model;
+mod render;
+pub mod schema;
 mod secret;
+mod value;
+mod walk;
+mod yaml;
 
 pub use complaint::{Complaint, Complaints, Severity};
 pub use model::Config;
 pub use secret::Secret;
+pub use value::{show_duration, show_mac, show_ports, show_protocol, show_size};
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// A configuration that holds, and what is odd about it.
 #[derive(Clone, Debug)]
 pub struct Checked {
     pub config: Config,
     pub warnings: Complaints,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{path}: {error}", path = path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("{path} is not text in UTF-8: byte {at} fits nothing", path = path.display())]
+    NotText { path: PathBuf, at: usize },
+    #[error("{path} is refused:\n{complaints}", path = path.display())]
+    Refused { path: PathBuf, complaints: Complaints },
+}
+
+/// Reads and checks a file.
+pub fn load(path: &Path) -> Result<Checked, LoadError> {
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    std::fs::File::open(path)
+        .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| LoadError::Read { path: path.into(), error })?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|error| LoadError::NotText { path: path.into(), at: error.valid_up_to() })?;
+    check(text).map_err(|complaints| LoadError::Refused { path: path.into(), complaints })
+}
+
+/// Checks the text of a file.
+pub fn check(text: &str) -> Result<Checked, Complaints> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut sink = complaint::Sink::default();
+    let tree = match yaml::parse(text) {
+        Ok(tree) => tree,
+        Err(yaml::Fault { spot, said, fix }) => {
+            sink.error(spot, "", said, fix.unwrap_or_default());
+            return Err(sink.finish(text, false));
+        }
+    };
+    let rows = walk::walk(tree.as_ref(), &mut sink);
+    let config = check::build(&rows, &mut sink);
+    let complaints = sink.finish(text, true);
+    match config {
+        Some(config) if complaints.errors == 0 => Ok(Checked { config, warnings: complaints }),
+        _ => Err(complaints),
+    }
+}
+
+/// The word that was probably meant.
+fn nearest<'a>(word: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    among
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len().min(word.len()) / 3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }

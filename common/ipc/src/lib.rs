@@ -27,6 +27,40 @@
 //! After `PeerEvent::Attached` the fast path says again whatever still holds: acquires of policies without
 //! an SA. Expiries are read by the slow path from the statistics table's `SaState`.
 
+#[cfg(not(loom))]
 pub mod contract;
+#[cfg(not(loom))]
+mod fast;
+#[cfg(not(loom))]
+mod handover;
+#[cfg(not(loom))]
+mod layout;
+pub mod memory;
+#[cfg(not(loom))]
+pub mod record;
+#[cfg(not(loom))]
+mod region;
+pub mod ring;
+pub mod seqlock;
+#[cfg(not(loom))]
+mod slow;
+#[cfg(not(loom))]
+mod stats;
+#[cfg(not(loom))]
 pub mod status;
-pub use contract::*;
+mod sync;
+#[cfg(not(loom))]
+pub mod vault;
+pub mod wake;
+
+#[cfg(not(loom))]
+pub use {
+    contract::*,
+    fast::{FastSide, PeerEvent, RegionOptions},
+    handover::{Credentials, IpcError},
+    layout::{Geometry, GeometryError, LAYOUT_VERSION, MAX_FRAME},
+    region::{Region, RegionError},
+    slow::{SendError, SlowSide},
+    stats::{SaIdentity, SaState, StatsReader, WorkerStats},
+    vault::{Vault, VaultError, VaultKey},
+};

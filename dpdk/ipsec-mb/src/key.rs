@@ -1,5 +1,5 @@
-//! Expanded keys. Whoever holds one may use it with any [`crate::Manager`] of the process: all managers are
-//! made with the same flags on the same CPU, so they agree on the layout.
+//! Expanded keys. Those of AES-CBC and HMAC are the same for every [`crate::Manager`]; those of AES-GCM for every
+//! manager that [`crate::Manager::new`] made in this process, since all choose the same instruction set.
 use crate::sys;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

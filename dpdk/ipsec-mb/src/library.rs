@@ -29,6 +29,7 @@ pub struct Library {
     pub(crate) alloc: sys::AllocFn,
     pub(crate) free: sys::FreeFn,
     pub(crate) init_auto: sys::InitAutoFn,
+    pub(crate) init_sse: sys::InitFn,
     version: String,
 }
 
@@ -78,6 +79,8 @@ impl Library {
             init_auto: unsafe {
                 std::mem::transmute::<*mut c_void, sys::InitAutoFn>(find(c"init_mb_mgr_auto")?)
             },
+            // SAFETY: `void init_mb_mgr_sse(IMB_MGR *)`.
+            init_sse: unsafe { std::mem::transmute::<*mut c_void, sys::InitFn>(find(c"init_mb_mgr_sse")?) },
             version: text,
         })
     }

@@ -79,6 +79,7 @@ pub struct Manager {
     context: Box<sys::GcmContext>,
     library: &'static Library,
     arch: Arch,
+    features: u64,
     hash_keys: HashKeys,
 }
 
@@ -87,31 +88,49 @@ pub struct Manager {
 unsafe impl Send for Manager {}
 
 impl Manager {
+    /// On the instruction set that the library finds best for this CPU.
     pub fn new() -> Result<Self, LoadError> {
+        Self::init(|library, raw| {
+            let mut arch = 0u32;
+            // SAFETY: `raw` was just allocated by this library, `arch` is a live `IMB_ARCH`.
+            unsafe { (library.init_auto)(raw.as_ptr(), &mut arch) };
+        })
+    }
+    /// One that hashes SHA-256 with the CPU's own instructions, if [`Self::new`] would not. The library's AVX2 code
+    /// leaves them alone unless the CPU has GFNI as well, and is a third slower for it.
+    pub fn new_sha_ni() -> Result<Option<Self>, LoadError> {
+        let best = Self::new()?;
+        let unused = best.features & sys::FEATURE_SHANI != 0
+            && best.features & sys::FEATURE_GFNI == 0
+            && matches!(best.arch, Arch::Avx | Arch::Avx2);
+        if !unused {
+            return Ok(None);
+        }
+        // SAFETY: `raw` was just allocated by this library; the CPU has AVX, so it has SSE.
+        Self::init(|library, raw| unsafe { (library.init_sse)(raw.as_ptr()) }).map(Some)
+    }
+    fn init(init: impl FnOnce(&Library, NonNull<sys::ImbMgr>)) -> Result<Self, LoadError> {
         let library = Library::get()?;
         // SAFETY: 0 is the documented "no flags".
         let raw = NonNull::new(unsafe { (library.alloc)(0) }).ok_or(LoadError::OutOfMemory)?;
-        let mut arch = 0u32;
-        // SAFETY: `raw` was just allocated by this library, `arch` is a live `IMB_ARCH`.
-        unsafe { (library.init_auto)(raw.as_ptr(), &mut arch) };
+        init(library, raw);
         // SAFETY: the manager is initialised, lives until `drop`, and nothing writes to it during these reads.
-        let (errno, features, entry) = unsafe {
+        let (errno, features, arch, entry) = unsafe {
             let mgr = raw.as_ref();
-            (mgr.imb_errno, mgr.features, Entry::read(mgr))
+            (mgr.imb_errno, mgr.features, Arch::from(mgr.used_arch), Entry::read(mgr))
         };
         let Some(entry) = entry.filter(|_| errno == 0) else {
             // SAFETY: allocated above and used by nobody.
             unsafe { (library.free)(raw.as_ptr()) };
             return Err(LoadError::Cpu(errno));
         };
-        let arch = Arch::from(arch);
         let hash_keys = match arch {
             Arch::Avx512 if features & sys::FEATURE_VAES != 0 => HashKeys::Vaes512,
             Arch::Avx512 | Arch::Avx2 => HashKeys::Eight,
             _ => HashKeys::EightAndHalves,
         };
         let context = Box::new(sys::GcmContext::zeroed());
-        let mut manager = Self { raw, entry, context, library, arch, hash_keys };
+        let mut manager = Self { raw, entry, context, library, arch, features, hash_keys };
         self_test::run(&mut manager)?;
         Ok(manager)
     }

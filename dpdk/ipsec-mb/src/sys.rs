@@ -116,7 +116,9 @@ pub struct ImbJob {
     pub next_iv: *mut c_void,
 }
 
+pub const FEATURE_SHANI: u64 = 1;
 pub const FEATURE_VAES: u64 = 1 << 12;
+pub const FEATURE_GFNI: u64 = 1 << 16;
 pub const STATUS_COMPLETED: u32 = 3;
 pub const CIPHER_CBC: u32 = 1;
 pub const CIPHER_NULL: u32 = 3;
@@ -134,5 +136,6 @@ pub const MAX_BURST_SIZE: usize = 128;
 pub type AllocFn = unsafe extern "C" fn(u64) -> *mut ImbMgr;
 pub type FreeFn = unsafe extern "C" fn(*mut ImbMgr);
 pub type InitAutoFn = unsafe extern "C" fn(*mut ImbMgr, *mut u32);
+pub type InitFn = unsafe extern "C" fn(*mut ImbMgr);
 pub type VersionFn = unsafe extern "C" fn() -> u32;
 pub type VersionStrFn = unsafe extern "C" fn() -> *const c_char;

@@ -82,6 +82,8 @@ fn facts() -> Vec<(String, u64)> {
         value "IMB_ORDER_CIPHER_HASH" => sys::ORDER_CIPHER_HASH;
         value "IMB_ORDER_HASH_CIPHER" => sys::ORDER_HASH_CIPHER;
         value "IMB_MAX_BURST_SIZE" => sys::MAX_BURST_SIZE;
+        value "IMB_FEATURE_SHANI" => sys::FEATURE_SHANI;
+        value "IMB_FEATURE_GFNI" => sys::FEATURE_GFNI;
         value "IMB_FEATURE_VAES" => sys::FEATURE_VAES;
     }
 }

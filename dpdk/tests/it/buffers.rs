@@ -1,3 +1,4 @@
+use crate::own_process;
 use crate::support::{fill, number, pool, start};
 use dpdk::{Burst, Exhausted, MbufRing, Mempool, PoolConfig, PoolError};
 use proptest::prelude::*;
@@ -6,6 +7,7 @@ use wire::{PacketBuf, TestBuf};
 
 #[test]
 fn an_exhausted_pool_returns_an_error_and_recovers() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 63);
     let mut taken: Vec<_> = (0..63).map(|_| pool.alloc().expect("a free buffer")).collect();
@@ -22,6 +24,7 @@ fn an_exhausted_pool_returns_an_error_and_recovers() {
 
 #[test]
 fn a_pool_that_cannot_be_made_says_why() {
+    own_process!();
     let eal = start();
     let make = |config: PoolConfig| Mempool::create(&eal, &config).map(drop).expect_err("it cannot be made");
     let good = PoolConfig::new("pool", 255);
@@ -35,6 +38,7 @@ fn a_pool_that_cannot_be_made_says_why() {
 
 #[test]
 fn dropping_a_burst_returns_all_buffers() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let mut burst = Burst::new();
@@ -59,6 +63,7 @@ fn dropping_a_burst_returns_all_buffers() {
 
 #[test]
 fn the_private_area_belongs_to_its_buffer_alone() {
+    own_process!();
     let eal = start();
     let config = PoolConfig { private: 64, cache: 0, ..PoolConfig::new("private", 31) };
     let pool = Mempool::create(&eal, &config).expect("a pool");
@@ -87,6 +92,7 @@ enum Step {
 
 #[test]
 fn an_mbuf_behaves_like_the_test_buffer() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 31);
     let size = || prop_oneof![0..200_usize, 0..3000_usize, Just(usize::MAX), 65_000..66_000_usize];
@@ -140,6 +146,7 @@ fn an_mbuf_behaves_like_the_test_buffer() {
 
 #[test]
 fn a_ring_moves_packets_between_threads_and_frees_what_is_left() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let (mut tx, mut rx) = MbufRing::create(&eal, "hand-over", 100).expect("a ring");

@@ -1,6 +1,9 @@
-//! The wrapper against the real DPDK. DPDK starts once per process, so each test needs its own
-//! process: `cargo nextest run -p dpdk`.
+//! The wrapper against the real DPDK, each test in a process of its own ([`own_process`]). Needs root
+//! for namespaces and XDP, and touches no interface but those it makes.
 mod buffers;
+mod crypto;
 mod eal;
+mod kernel;
 mod ports;
+mod shared;
 mod support;

@@ -1,8 +1,10 @@
+use crate::own_process;
 use crate::support::{fill, number, open, pool, start};
 use dpdk::{Burst, Port, PortConfig, PortError};
 
 #[test]
 fn sending_does_not_free_what_the_driver_owns() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 4095);
     let config = PortConfig::default();
@@ -39,6 +41,7 @@ fn sending_does_not_free_what_the_driver_owns() {
 
 #[test]
 fn the_null_port_swallows_and_frees() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 1023);
     let (port, mut rx, mut tx) = open(&eal, "hole", "null", &PortConfig::default(), pool);
@@ -55,6 +58,7 @@ fn the_null_port_swallows_and_frees() {
 
 #[test]
 fn limits_and_missing_things_are_named() {
+    own_process!();
     let eal = start();
     let pool = pool(&eal, 255);
     let refused = |device: &str| {
@@ -69,5 +73,6 @@ fn limits_and_missing_things_are_named() {
     let mut start = |config: PortConfig| port.start(&config, &[pool]).map(drop).expect_err("beyond a limit");
     let default = PortConfig::default;
     assert!(matches!(start(PortConfig { mtu: 10, ..default() }), PortError::Limit { what: "mtu", .. }));
+    assert!(matches!(start(PortConfig { mtu: 9000, ..default() }), PortError::Frame { need: 9022, .. }));
     assert!(matches!(start(PortConfig { rx_queues: 2000, ..default() }), PortError::Limit { .. }));
 }

@@ -5,13 +5,44 @@ use dpdk::{
 };
 use wire::PacketBuf;
 
+/// DPDK starts once per process: first line of each test. Under `cargo nextest` a test has a process
+/// of its own anyway; under `cargo test` it is run again in one.
+#[macro_export]
+macro_rules! own_process {
+    () => {{
+        fn here() {}
+        if $crate::support::ran_elsewhere(std::any::type_name_of_val(&here)) {
+            return;
+        }
+    }};
+}
+pub fn ran_elsewhere(here: &str) -> bool {
+    const CHILD: &str = "ESPWAY_TEST_CHILD";
+    if std::env::var_os("NEXTEST").is_some() || std::env::var_os(CHILD).is_some() {
+        return false;
+    }
+    let name = here.trim_start_matches("it::").trim_end_matches("::here");
+    let exe = std::env::current_exe().expect("a path");
+    let args = ["--exact", name, "--nocapture"];
+    let done = std::process::Command::new(exe).args(args).env(CHILD, "1").output().expect("a second process");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        done.status.success() && said.contains("1 passed"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    true
+}
+
+/// Without hugepages, so that the tests run anywhere; with them if `ESPWAY_TEST_HUGEPAGES` is set.
 pub fn config() -> EalConfig {
     let cpu = allowed_cpus()[0];
+    let huge = std::env::var_os("ESPWAY_TEST_HUGEPAGES").is_some();
     EalConfig {
         program: "dpdk-test".into(),
         main: Lcore { id: 0, cpu },
-        memory_mib: 128,
-        hugepages: Hugepages::No,
+        memory_mib: if huge { 32 } else { 128 },
+        hugepages: if huge { Hugepages::Yes } else { Hugepages::No },
         log_level: LogLevel::Warning,
         ..EalConfig::new(format!("espway-test-{}", std::process::id()))
     }
@@ -33,7 +64,7 @@ pub fn start() -> Eal {
     start_with(&config())
 }
 pub fn start_with(config: &EalConfig) -> Eal {
-    Eal::init(config).unwrap_or_else(|e| panic!("{e}\n(one process per test: cargo nextest run)"))
+    Eal::init(config).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A pool without caches, whose count of buffers in use is exact.

@@ -249,7 +249,9 @@ impl CpuCrypto {
         }
         let mut chained = false;
         for at in 0..ops.len() {
-            if let Some(ahead) = ops.get(at + AHEAD) {
+            if let [before, ahead, ..] = ops.get(at + AHEAD - 1..).unwrap_or_default()
+                && !std::ptr::eq(before.key, ahead.key)
+            {
                 ahead.key.prefetch(ahead.esp.len());
             }
             let (Some(op), Some(prepared)) = (ops.get_mut(at), self.prepared.get(at)) else { break };

@@ -25,6 +25,8 @@ impl Keys {
 
 pub struct Engine {
     manager: Manager,
+    /// Takes the SHA-256 jobs where the first one would not use the CPU's instructions for it.
+    sha_ni: Option<Manager>,
     /// What the hash of each job of a burst gave, and what the packet said.
     computed: Box<[[u8; TAG_ROOM]; STAGE]>,
     received: Box<[[u8; TAG_ROOM]; STAGE]>,
@@ -34,7 +36,13 @@ pub struct Engine {
 impl Engine {
     pub fn new() -> Result<Self, ipsec_mb::LoadError> {
         let room = || Box::new([[0; TAG_ROOM]; STAGE]);
-        Ok(Self { manager: Manager::new()?, computed: room(), received: room(), finished: [false; STAGE] })
+        Ok(Self {
+            manager: Manager::new()?,
+            sha_ni: Manager::new_sha_ni()?,
+            computed: room(),
+            received: room(),
+            finished: [false; STAGE],
+        })
     }
     pub fn describe(&self) -> String {
         format!("ipsec-mb {} ({})", self.manager.version(), self.manager.arch())
@@ -86,35 +94,27 @@ impl Engine {
 
     /// Runs those packets of a burst (at most [`STAGE`]) whose keys are chained, all side by side.
     pub fn chained(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
-        let Self { manager, computed, received, finished } = self;
+        let Self { manager, sha_ni, computed, received, finished } = self;
         *finished = [false; STAGE];
-        let rows = computed.iter_mut().zip(received.iter_mut()).enumerate();
-        let jobs = ops.iter_mut().zip(rows).filter_map(|(op, (token, (tag, received)))| {
-            let (cipher, hmac) = chained_keys(op, direction)?;
-            let suite = op.key.suite();
-            let icv_at = op.esp.len().checked_sub(suite.icv_len())?;
-            let text_at = HEADER + suite.iv_len();
-            let data = match op.seq_high {
-                None => {
-                    received.get_mut(..suite.icv_len())?.copy_from_slice(op.esp.get(icv_at..)?);
-                    op.esp.get_mut(..icv_at)?
+        let mut run = |manager: &mut Manager, wanted: &dyn Fn(HmacAlg) -> bool| {
+            let rows = computed.iter_mut().zip(received.iter_mut()).enumerate();
+            let jobs = ops.iter_mut().zip(rows).filter_map(|(op, (token, (tag, received)))| {
+                let (cipher, hmac) = chained_keys(op, direction)?;
+                if wanted(hmac.alg()) { job(op, cipher, hmac, token, tag, received) } else { None }
+            });
+            manager.run_chained(jobs, |token, done| {
+                if let Some(slot) = finished.get_mut(token) {
+                    *slot = done;
                 }
-                //= rfc4303#2.2.1/esn-hashed: the high half is hashed behind the trailer but not sent. It
-                //= borrows the place of the ICV, which every suite makes wide enough.
-                Some(high) => {
-                    received.get_mut(..suite.icv_len())?.copy_from_slice(op.esp.get(icv_at..)?);
-                    op.esp.get_mut(icv_at..icv_at + 4)?.copy_from_slice(&high.to_be_bytes());
-                    op.esp.get_mut(..icv_at + 4)?
-                }
-            };
-            let tag_len = suite.icv_len();
-            Some(ChainJob { cipher, hmac, data, cipher_range: text_at..icv_at, tag, tag_len, token })
-        });
-        manager.run_chained(jobs, |token, done| {
-            if let Some(slot) = finished.get_mut(token) {
-                *slot = done;
+            });
+        };
+        match sha_ni {
+            None => run(manager, &|_| true),
+            Some(sha_ni) => {
+                run(sha_ni, &|alg| alg == HmacAlg::Sha256);
+                run(manager, &|alg| alg != HmacAlg::Sha256);
             }
-        });
+        }
         let rows = self.computed.iter().zip(self.received.iter()).zip(self.finished);
         for (op, ((computed, received), finished)) in ops.iter_mut().zip(rows) {
             if chained_keys(op, direction).is_some() {
@@ -122,6 +122,33 @@ impl Engine {
             }
         }
     }
+}
+
+/// Puts the packet's ICV aside and describes the rest. `None` when the packet is too short for its suite.
+fn job<'p>(
+    op: &'p mut EspOp<'_>,
+    cipher: Cipher<'p>,
+    hmac: &'p HmacKey,
+    token: usize,
+    tag: &'p mut [u8; TAG_ROOM],
+    received: &mut [u8; TAG_ROOM],
+) -> Option<ChainJob<'p>> {
+    let suite = op.key.suite();
+    let tag_len = suite.icv_len();
+    let icv_at = op.esp.len().checked_sub(tag_len)?;
+    received.get_mut(..tag_len)?.copy_from_slice(op.esp.get(icv_at..)?);
+    let hashed = match op.seq_high {
+        None => icv_at,
+        //= rfc4303#2.2.1/esn-hashed: the high half is hashed behind the trailer but not sent. It borrows the
+        //= place of the ICV, which every suite makes wide enough.
+        Some(high) => {
+            op.esp.get_mut(icv_at..icv_at + 4)?.copy_from_slice(&high.to_be_bytes());
+            icv_at + 4
+        }
+    };
+    let data = op.esp.get_mut(..hashed)?;
+    let cipher_range = HEADER + suite.iv_len()..icv_at;
+    Some(ChainJob { cipher, hmac, data, cipher_range, tag, tag_len, token })
 }
 
 /// `None` for packets of a burst that are not this pass's business.

@@ -11,39 +11,58 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Where `espway`, `espway-fastpath` and `espway-slowpath` are: `$ESPWAY_BIN_DIR`, else the folder this program itself
-/// was built into.
-pub fn bin_dir() -> Result<PathBuf> {
-    if let Some(dir) = std::env::var_os("ESPWAY_BIN_DIR") {
-        return Ok(PathBuf::from(dir));
+/// The folder with `espway`, `espway-fastpath` and `espway-slowpath`.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    dir: PathBuf,
+}
+impl Binaries {
+    pub fn in_dir(dir: impl Into<PathBuf>) -> Result<Self> {
+        let dir = dir.into();
+        for name in ["espway", "espway-fastpath", "espway-slowpath"] {
+            ensure!(
+                dir.join(name).is_file(),
+                "{} is missing; run: cargo build --release -p espway -p espway-fastpath -p espway-slowpath",
+                dir.join(name).display()
+            );
+        }
+        Ok(Self { dir })
     }
-    let own = std::env::current_exe()?;
-    let mut folders = own.ancestors().skip(1).take(2);
-    let found = folders.find(|folder| folder.join("espway").is_file());
-    found.map(Path::to_owned).with_context(|| {
-        "espway is not built; run: cargo build --release -p espway -p espway-fastpath -p espway-slowpath, \
-         and set ESPWAY_BIN_DIR to target/release"
-    })
+    /// In `$ESPWAY_BIN_DIR`, else in the folder this program itself was built into.
+    pub fn find() -> Result<Self> {
+        if let Some(dir) = std::env::var_os("ESPWAY_BIN_DIR") {
+            return Self::in_dir(dir);
+        }
+        let own = std::env::current_exe()?;
+        // A test program is one folder below, in `deps`.
+        let folders = own.ancestors().skip(1).take(2);
+        let mut tried = folders.map(Self::in_dir).collect::<Vec<_>>();
+        let at = tried.iter().position(Result::is_ok).unwrap_or(tried.len().saturating_sub(1));
+        tried.swap_remove(at)
+    }
+    /// `espway` with these words, run to its end in the caller's own namespace.
+    pub fn command(&self) -> Command {
+        Command::new(self.dir.join("espway"))
+    }
 }
 
 #[derive(Debug)]
 pub struct Espway {
     supervisor: Process,
     ns: Netns,
-    binary: PathBuf,
+    binaries: Binaries,
     run_dir: PathBuf,
 }
 
 impl Espway {
     /// Starts `espway run` and waits until its status can be asked.
-    pub fn start(lab: &Lab, ns: &Netns, name: &str, config: &Path) -> Result<Self> {
-        let binary = bin_dir()?.join("espway");
+    pub fn start(lab: &Lab, binaries: &Binaries, ns: &Netns, name: &str, config: &Path) -> Result<Self> {
         let run_dir = lab.file(&format!("run-{name}"));
         std::fs::create_dir_all(&run_dir)?;
-        let mut command = ns.command(&binary);
+        let mut command = ns.command(binaries.dir.join("espway"));
         command.arg("run").arg("--config").arg(config).arg("--run-dir").arg(&run_dir);
         let supervisor = Process::start(name, &mut command, &lab.file(&format!("{name}.log")))?;
-        let mut this = Self { supervisor, ns: ns.clone(), binary, run_dir };
+        let mut this = Self { supervisor, ns: ns.clone(), binaries: binaries.clone(), run_dir };
         this.supervisor.grace = Duration::from_secs(10);
         wait_until(&format!("{name}'s status"), Duration::from_secs(40), || {
             this.supervisor.check()?;
@@ -60,7 +79,7 @@ impl Espway {
     /// `espway status --json`.
     pub fn status(&self) -> Result<Value> {
         let text = process::output(
-            Command::new(&self.binary).args(["status", "--json", "--run-dir"]).arg(&self.run_dir),
+            self.binaries.command().args(["status", "--json", "--run-dir"]).arg(&self.run_dir),
         )?;
         serde_json::from_str(&text).with_context(|| format!("espway status: {text}"))
     }

@@ -240,6 +240,10 @@ impl Lab {
         eprintln!("── files of the failed run are in {}", self.dir.display());
         // A janitor that is gone has cleaned up already.
         let _ = self.keep_files();
+        self.print_logs();
+    }
+    /// The end of every log, on standard error.
+    pub fn print_logs(&self) {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
         let mut logs: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         logs.retain(|path| path.extension().is_some_and(|ext| ext == "log"));

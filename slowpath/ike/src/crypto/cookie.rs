@@ -48,3 +48,57 @@ impl Cookies {
         cookie
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counting(u8);
+    impl Rng for Counting {
+        fn fill(&mut self, out: &mut [u8]) {
+            self.0 += 1;
+            out.fill(self.0);
+        }
+    }
+
+    //= test rfc7296#2.6/cookie
+    //= test rfc7296#2.6/rotate
+    #[test]
+    fn a_cookie_is_good_for_its_sender_and_two_generations() {
+        let mut rng = Counting(0);
+        let mut cookies = Cookies::new(&mut rng);
+        let (from, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap());
+        let cookie = cookies.make(b"nonce of sixteen", from, 5);
+        //= test rfc7296#2.6/cookie-size
+        assert!((1..=64).contains(&cookie.len()));
+        for generation in 0..4 {
+            let good = generation < 2;
+            assert_eq!(
+                cookies.check(&cookie, b"nonce of sixteen", from, 5),
+                good,
+                "after {generation} rotations"
+            );
+            assert!(!cookies.check(&cookie, b"another  sixteen", from, 5));
+            assert!(!cookies.check(&cookie, b"nonce of sixteen", other, 5));
+            assert!(!cookies.check(&cookie, b"nonce of sixteen", from, 6));
+            cookies.rotate(&mut rng);
+        }
+        let fresh = cookies.make(b"nonce of sixteen", other, 5);
+        for bit in 0..fresh.len() * 8 {
+            let mut forged = fresh.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert!(!cookies.check(&forged, b"nonce of sixteen", other, 5), "bit {bit}");
+        }
+        for cut in 0..fresh.len() {
+            assert!(!cookies.check(&fresh[..cut], b"nonce of sixteen", other, 5), "cut at {cut}");
+        }
+    }
+    #[test]
+    fn before_the_first_rotation_no_older_secret_counts() {
+        let cookies = Cookies::new(&mut Counting(0));
+        let from = "192.0.2.1".parse().unwrap();
+        // What a secret of zeros would have made, had there been one before.
+        let made = Cookies::with(u32::MAX, &[0; 32], b"nonce of sixteen", from, 5);
+        assert!(!cookies.check(&made, b"nonce of sixteen", from, 5));
+    }
+}

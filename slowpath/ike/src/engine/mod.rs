@@ -1,64 +1,164 @@
 //! The IKEv2 engine: inputs and the time go in, actions come out; no socket, clock or random source of its own.
+//!
+//! One `IkeSa` is one state machine, kept in a table by our SPI. An input takes the IKE SA it concerns out of
+//! the table, lets the exchange's module work on it, starts the next thing it wants to do, and puts it back
+//! with a new deadline. Whatever changed what a restart would need is announced with `Persist`, before the
+//! messages that depend on it.
+mod auth;
+mod child;
 mod counters;
+mod create;
+mod exchange;
+mod ike_sa;
+mod informational;
+mod init;
+mod negotiate;
+mod peers;
+mod rekey_child;
+mod rekey_ike;
+mod report;
+mod slots;
+mod snapshot;
+mod task;
+mod tick;
+mod timers;
 
-use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, PeerStatus, Rng};
+#[cfg(test)]
+mod tests;
+
+use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Peer, PeerStatus, Rng};
+use crate::crypto::Cookies;
+use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
+use ike_sa::{IkeSa, Task};
+use peers::Start;
+pub use snapshot::RestoreError;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use timers::Timers;
 use zeroize::Zeroizing;
 
 /// All IKE SAs of the gateway.
 pub struct Engine {
     rng: Box<dyn Rng>,
     config: Config,
+    peers: Vec<Arc<Peer>>,
+    /// Which peer negotiates a policy.
+    by_policy: HashMap<PolicyId, Arc<Peer>>,
+    sas: BTreeMap<u64, Box<IkeSa>>,
+    timers: Timers,
+    slots: slots::Slots,
+    cookies: Cookies,
+    cookies_rotated: Now,
+    /// Half-open responders by the peer's address and SPI, oldest first in `half_open_order`.
+    half_open: HashMap<(SocketAddr, u64), u64>,
+    half_open_order: VecDeque<u64>,
+    /// Peers we are to call (again), and when.
+    starts: BTreeMap<String, Start>,
+    changed: BTreeSet<u64>,
+    forgotten: BTreeSet<u64>,
     counters: Counters,
     key_log: Option<Vec<KeyLog>>,
+    talk: report::Bucket,
+    unknown_answers: report::Bucket,
 }
 
-/// Why a stored record was not taken over. The caller forgets it; the peer negotiates anew.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    #[error("the record does not decode or is of another version")]
-    Malformed,
-    #[error("peer `{0}` is no longer configured")]
-    UnknownPeer(String),
-    #[error("slot {0} is beyond `system sa-slots` or taken")]
-    Slot(u32),
+/// What a step works with besides the engine.
+struct Cx {
+    now: Now,
+    out: Vec<Action>,
 }
 
 impl Engine {
-    pub fn new(rng: Box<dyn Rng>) -> Self {
-        Self { rng, config: Config::default(), counters: Counters::default(), key_log: None }
+    pub fn new(mut rng: Box<dyn Rng>) -> Self {
+        let cookies = Cookies::new(rng.as_mut());
+        Self {
+            rng,
+            config: Config::default(),
+            peers: Vec::new(),
+            by_policy: HashMap::new(),
+            sas: BTreeMap::new(),
+            timers: Timers::default(),
+            slots: slots::Slots::default(),
+            cookies,
+            cookies_rotated: Now::ZERO,
+            half_open: HashMap::new(),
+            half_open_order: VecDeque::new(),
+            starts: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            counters: Counters::default(),
+            key_log: None,
+            talk: report::Bucket::new(10),
+            unknown_answers: report::Bucket::new(20),
+        }
     }
+
     /// Takes a whole new configuration. IKE SAs of peers that are gone are deleted; others live on.
-    pub fn configure(&mut self, config: Config, _now: Now, _out: &mut Vec<Action>) {
-        self.config = config;
+    pub fn configure(&mut self, config: Config, now: Now, out: &mut Vec<Action>) {
+        let mut cx = Cx { now, out: Vec::new() };
+        self.apply(config, &mut cx);
+        self.finish(cx, out);
     }
-    pub fn handle(&mut self, _input: Input, _now: Now, _out: &mut Vec<Action>) {
-        let _ = &mut self.rng;
+
+    pub fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Action>) {
+        let mut cx = Cx { now, out: Vec::new() };
+        match input {
+            Input::Datagram(datagram) => self.on_datagram(&datagram, &mut cx),
+            Input::Tick => self.tick(&mut cx),
+            Input::Acquire { policy, src, dst, protocol, src_port, dst_port } => {
+                self.on_acquire(policy, (src, src_port), (dst, dst_port), protocol, &mut cx);
+            }
+            Input::SoftExpire { slot, spi } => self.on_child(slot, spi, &mut cx, |sa, spi| {
+                sa.push_task(Task::Rekey(spi));
+            }),
+            Input::RekeyChild { slot } => self.on_rekey_child(slot, &mut cx),
+            Input::HardExpire { slot, spi } => self.on_hard_expire(slot, spi, &mut cx),
+            Input::PeerMoved { slot, spi, from } => self.on_peer_moved(slot, spi, from, &mut cx),
+            Input::Traffic { slot, spi } => self.on_traffic(slot, spi, &mut cx),
+            Input::SlotFree(slot) => self.slots.freed(slot),
+            Input::Initiate { peer, policy } => self.on_initiate(&peer, policy, &mut cx),
+            Input::Terminate { peer } => self.on_terminate(peer.as_deref(), &mut cx),
+            Input::RekeyIke { peer } => self.on_rekey_ike(&peer, &mut cx),
+        }
+        self.finish(cx, out);
     }
+
     /// When `Input::Tick` is due.
     pub fn next_timeout(&self) -> Option<Now> {
-        None
+        self.starts.values().map(|s| s.at).chain(self.timers.next()).min()
     }
+
     /// Everything needed to go on with one IKE SA after a restart. Holds keys: the caller seals it.
-    pub fn snapshot(&self, _vault_key: u64) -> Option<Zeroizing<Vec<u8>>> {
-        None
+    pub fn snapshot(&self, vault_key: u64) -> Option<Zeroizing<Vec<u8>>> {
+        snapshot::take(self.sas.get(&vault_key)?)
     }
+
     /// Takes a record over, after `configure`. Nothing is installed: its children's SAs are known to run
     /// (`children` lists them); the caller removes what runs without a child and sends `HardExpire` for a
     /// child whose SA does not run. Returns the vault key.
-    pub fn restore(
-        &mut self,
-        _record: &[u8],
-        _now: Now,
-        _out: &mut Vec<Action>,
-    ) -> Result<u64, RestoreError> {
-        Err(RestoreError::Malformed)
+    pub fn restore(&mut self, record: &[u8], now: Now, out: &mut Vec<Action>) -> Result<u64, RestoreError> {
+        let mut cx = Cx { now, out: Vec::new() };
+        let restored = self.take_over(record, &mut cx);
+        self.finish(cx, out);
+        restored
     }
-    pub fn peers(&self, _now: Now) -> Vec<PeerStatus> {
-        Vec::new()
+
+    pub fn peers(&self, now: Now) -> Vec<PeerStatus> {
+        self.sas
+            .values()
+            .filter(|sa| !matches!(sa.state, ike_sa::State::Closed))
+            .map(|sa| sa.status(now))
+            .collect()
     }
-    pub fn children(&self, _now: Now) -> Vec<ChildStatus> {
-        Vec::new()
+    pub fn children(&self, now: Now) -> Vec<ChildStatus> {
+        self.sas.values().flat_map(|sa| sa.children.iter().map(|c| sa.child_status(c, now))).collect()
+    }
+    /// Every SA the fast path is to run now, complete with keys and as it was installed. A fast path that starts
+    /// empty gets these again, and a running one is compared with them.
+    pub fn installed(&self) -> Vec<SaSpec> {
+        self.sas.values().flat_map(|sa| sa.installed()).collect()
     }
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -70,5 +170,79 @@ impl Engine {
     /// The keys of IKE SAs keyed since the last call; empty unless `log_keys` was called.
     pub fn key_log(&mut self) -> Vec<KeyLog> {
         self.key_log.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The vault is told before anything leaves that depends on what changed.
+    fn finish(&mut self, cx: Cx, out: &mut Vec<Action>) {
+        for vault_key in std::mem::take(&mut self.changed) {
+            out.push(Action::Persist { vault_key });
+        }
+        for vault_key in std::mem::take(&mut self.forgotten) {
+            out.push(Action::Forget { vault_key });
+        }
+        out.extend(cx.out);
+    }
+
+    /// Works on one IKE SA, then lets it start what it wants to do next.
+    fn with_sa<R>(
+        &mut self,
+        local_spi: u64,
+        cx: &mut Cx,
+        work: impl FnOnce(&mut Self, &mut IkeSa, &mut Cx) -> R,
+    ) -> Option<R> {
+        let mut sa = self.sas.remove(&local_spi)?;
+        let result = work(self, &mut sa, cx);
+        self.start_next(&mut sa, cx);
+        self.put(sa);
+        Some(result)
+    }
+
+    fn put(&mut self, mut sa: Box<IkeSa>) {
+        if !sa.is_half_open() {
+            self.half_open.remove(&(sa.remote, sa.remote_spi));
+        }
+        if sa.dead {
+            self.half_open.remove(&(sa.remote, sa.remote_spi));
+            self.timers.set(sa.local_spi, None);
+            self.changed.remove(&sa.local_spi);
+            if sa.stored {
+                self.forgotten.insert(sa.local_spi);
+            }
+            return;
+        }
+        if std::mem::take(&mut sa.dirty) && sa.is_worth_storing() {
+            sa.stored = true;
+            self.changed.insert(sa.local_spi);
+        }
+        self.timers.set(sa.local_spi, sa.deadline());
+        self.sas.insert(sa.local_spi, sa);
+    }
+
+    fn new_spi(&mut self) -> u64 {
+        loop {
+            let mut raw = [0; 8];
+            self.rng.fill(&mut raw);
+            let spi = u64::from_ne_bytes(raw);
+            //= rfc7296#3.1/spi-not-zero: our SPI is never zero, nor one in use.
+            if spi != 0 && !self.sas.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+    fn random_u8(&mut self) -> u8 {
+        let mut raw = [0];
+        self.rng.fill(&mut raw);
+        raw[0]
+    }
+
+    /// Something about an SA of the fast path: finds the child, by its inbound or outbound half.
+    fn on_child(&mut self, slot: SaSlot, spi: Spi, cx: &mut Cx, act: impl FnOnce(&mut IkeSa, Spi)) {
+        let Some(owner) = self.slots.owner(slot) else { return };
+        self.with_sa(owner, cx, |_, sa, _| {
+            let found = sa.children.iter().find(|c| c.has(slot, spi)).map(|c| c.inbound.spi);
+            if let Some(inbound) = found {
+                act(sa, inbound);
+            }
+        });
     }
 }

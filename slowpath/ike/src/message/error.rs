@@ -19,6 +19,10 @@ pub enum ParseError {
     NotIke(&'static str),
     #[error("IKE major version {major}; this is IKEv2")]
     MajorVersion { header: Header, major: u8 },
+    /// The chain of payloads breaks at this one.
+    #[error("payload {kind}: {fault}")]
+    Framing { kind: PayloadType, fault: &'static str },
+    /// This one is framed well and wrong inside.
     #[error("payload {kind}: {fault}")]
     Payload { kind: PayloadType, fault: &'static str },
     #[error("no {0} payload")]

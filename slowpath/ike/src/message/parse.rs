@@ -64,7 +64,7 @@ pub(super) fn chain(first: PayloadType, body: &[u8], nested: ParseError) -> Resu
     let mut kind = first;
     let (mut payloads, mut count, mut counts) = (Vec::new(), 0usize, [0u8; 256]);
     while kind != PayloadType::NONE {
-        let cut = |fault| ParseError::Payload { kind, fault };
+        let cut = |fault| ParseError::Framing { kind, fault };
         let (next, flags, length) =
             (|| Some((r.u8()?, r.u8()?, r.u16()?)))().ok_or(cut("the generic header is cut off"))?;
         let length = usize::from(length).checked_sub(4).ok_or(cut("shorter than its generic header"))?;
@@ -96,7 +96,10 @@ pub(super) fn chain(first: PayloadType, body: &[u8], nested: ParseError) -> Resu
         kind = PayloadType(next);
     }
     //= rfc7296#3.1/length: nothing may follow the last payload.
-    if r.is_empty() { Ok(payloads) } else { Err(ParseError::NotIke("bytes after the last payload")) }
+    if r.is_empty() {
+        return Ok(payloads);
+    }
+    Err(ParseError::Framing { kind: PayloadType::NONE, fault: "bytes after the last payload" })
 }
 
 /// `None` for a notify that is to be ignored.

@@ -103,9 +103,11 @@ fn has(proposal: &Proposal, wanted: &Transform) -> bool {
 //= rfc7296#3.3.3/all-types: a proposal with a transform type we do not know cannot be accepted.
 fn unknown_type(proposal: &Proposal, allowed: &[TransformType]) -> bool {
     // An additional key exchange (RFC 9370) with NONE among its choices asks for nothing.
-    proposal.transforms.iter().any(|t| {
-        !allowed.contains(&t.kind) && !proposal.of(t.kind).any(|x| x.id == NONE && x.key_len.is_none())
-    })
+    let mut declinable = [false; 256];
+    for t in proposal.transforms.iter().filter(|t| t.id == NONE && t.key_len.is_none() && !t.odd) {
+        declinable[usize::from(t.kind.0)] = true;
+    }
+    proposal.transforms.iter().any(|t| !allowed.contains(&t.kind) && !declinable[usize::from(t.kind.0)])
 }
 
 /// The transforms of `proposal` that were chosen, in its own order, so that the answer is a subset of it.
@@ -180,9 +182,10 @@ fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<C
     let usable = |p: &&Proposal| {
         p.protocol == Protocol::IKE && matches!(p.spi.len(), 0 | 8) && !unknown_type(p, &IKE_TYPES)
     };
+    let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
     for (suite, wanted) in ike_choices(ours) {
-        for proposal in offered.iter().filter(usable) {
+        for &proposal in &candidates {
             match first_missing(proposal, &wanted) {
                 None => {
                     let answer = answer(proposal, &wanted);
@@ -192,11 +195,7 @@ fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<C
             }
         }
     }
-    let fault = if offered.iter().any(|p| usable(&p)) {
-        None
-    } else {
-        Some("no proposal is for an IKE SA we could run")
-    };
+    let fault = candidates.is_empty().then_some("no proposal is for an IKE SA we could run");
     Err(fail(furthest, fault))
 }
 
@@ -288,11 +287,12 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
     let usable =
         |p: &&Proposal| p.protocol == Protocol::ESP && spi_of(p).is_some() && !unknown_type(p, &TYPES);
     let numbers: &[bool] = if wishes.esn { &[true, false] } else { &[false] };
+    let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
     for &suite in wishes.suites {
         for &esn in numbers {
             let wanted = esp_wanted(suite, wishes, esn);
-            for proposal in offered.iter().filter(usable) {
+            for &proposal in &candidates {
                 match (first_missing(proposal, &wanted), spi_of(proposal)) {
                     (None, Some(spi)) => {
                         let answer = esp_answer(proposal, &wanted, wishes);
@@ -305,11 +305,7 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
             }
         }
     }
-    let fault = if offered.iter().any(|p| usable(&p)) {
-        None
-    } else {
-        Some("no proposal is for an ESP SA with a usable SPI")
-    };
+    let fault = candidates.is_empty().then_some("no proposal is for an ESP SA with a usable SPI");
     Err(fail(furthest, fault))
 }
 fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>) -> Proposal {

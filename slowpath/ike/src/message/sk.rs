@@ -41,7 +41,7 @@ fn iv(message: &Message, keys: &SkKeys, rng: &mut dyn Rng) -> Vec<u8> {
 /// Opens a datagram whose first payload is SK. Nothing is looked at before the ICV has matched.
 pub fn open(datagram: &[u8], keys: &SkKeys) -> Result<Message, OpenError> {
     let parsed = parse::parse_header(datagram).map_err(OpenError::Outside)?;
-    let outside = |fault| OpenError::Outside(ParseError::Payload { kind: parsed.first, fault });
+    let outside = |fault| OpenError::Outside(ParseError::Framing { kind: parsed.first, fault });
     if parsed.first != PayloadType::SK {
         return Err(outside("the first payload is not SK"));
     }

@@ -1,5 +1,7 @@
 //! What the integration tests share: files, hex, and a random source that is not random.
 #![allow(dead_code)]
+pub mod raw;
+
 use ike::api::Rng;
 
 pub fn vector(path: &str) -> Vec<u8> {

@@ -1,0 +1,131 @@
+//! What is measured, and how: all cases take turns, round after round, so that a slow second of the machine hits
+//! all of them.
+use crate::clock;
+use anyhow::Result;
+use serde::Serialize;
+
+/// Packets of one sample, each in a buffer of its own: enough to be typical, few enough to stay in the cache.
+pub const BUFFERS: usize = 512;
+/// Packets handed over at once.
+pub const BURST: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Outbound,
+    Inbound,
+}
+
+/// What a row of the report is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Label {
+    pub direction: Direction,
+    pub suite: String,
+    pub engine: String,
+    /// `tunnel-ipv4`: the whole path. `engine`: seal or open alone. `floor`: the library's call alone.
+    pub mode: &'static str,
+    pub sas: usize,
+    pub policies: usize,
+    pub workers: usize,
+    /// Length of the inner IP packet.
+    pub bytes: usize,
+}
+
+pub trait Case {
+    fn label(&self) -> &Label;
+    /// Makes [`BUFFERS`] packets ready, by the very code that is measured or by its counterpart: other cases have
+    /// had the caches since the last turn. Not timed.
+    fn prepare(&mut self) -> Result<()>;
+    /// Works them all off, once.
+    fn run(&mut self);
+    /// Whether what `run` left behind is right. Not timed.
+    fn check(&self) -> Result<()>;
+}
+
+/// Cycles per packet over all rounds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Cycles {
+    pub p10: f64,
+    pub median: f64,
+    pub p90: f64,
+}
+
+/// Measures all cases, interleaved. Every sample is checked.
+pub fn measure(cases: &mut [Box<dyn Case>], warm_up: usize, rounds: usize) -> Result<Vec<Cycles>> {
+    let mut samples = vec![Vec::with_capacity(rounds); cases.len()];
+    for round in 0..warm_up + rounds {
+        for turn in 0..cases.len() {
+            // Another one begins each time, so that nobody always runs in another's wake.
+            let at = (turn + round) % cases.len();
+            let case = &mut cases[at];
+            case.prepare()?;
+            let from = clock::now();
+            case.run();
+            let took = clock::now() - from;
+            case.check()?;
+            if round >= warm_up {
+                samples[at].push(took as f64 / BUFFERS as f64);
+            }
+        }
+    }
+    Ok(samples.into_iter().map(Cycles::of).collect())
+}
+
+impl Cycles {
+    fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        let at = |quantile: f64| {
+            let index = (samples.len().saturating_sub(1) as f64 * quantile).round() as usize;
+            samples.get(index).copied().unwrap_or(f64::NAN)
+        };
+        Self { p10: at(0.1), median: at(0.5), p90: at(0.9) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_samples() {
+        let c = Cycles::of((0..101).rev().map(f64::from).collect());
+        assert_eq!((c.p10, c.median, c.p90), (10.0, 50.0, 90.0));
+        let one = Cycles::of(vec![7.0]);
+        assert_eq!((one.p10, one.median, one.p90), (7.0, 7.0, 7.0));
+    }
+
+    struct Counting(Label, usize, usize);
+    impl Case for Counting {
+        fn label(&self) -> &Label {
+            &self.0
+        }
+        fn prepare(&mut self) -> Result<()> {
+            self.1 += 1;
+            Ok(())
+        }
+        fn run(&mut self) {
+            self.2 += 1;
+        }
+        fn check(&self) -> Result<()> {
+            anyhow::ensure!(self.1 == self.2 && self.2 < 4, "run {} of {}", self.2, self.1);
+            Ok(())
+        }
+    }
+    #[test]
+    fn a_sample_that_is_wrong_ends_the_run() {
+        let label = Label {
+            direction: Direction::Inbound,
+            suite: String::new(),
+            engine: String::new(),
+            mode: "floor",
+            sas: 1,
+            policies: 1,
+            workers: 1,
+            bytes: 64,
+        };
+        let mut cases: Vec<Box<dyn Case>> =
+            vec![Box::new(Counting(label.clone(), 0, 0)), Box::new(Counting(label, 0, 0))];
+        assert_eq!(measure(&mut cases, 1, 2).unwrap().len(), 2);
+        assert!(measure(&mut cases, 0, 1).is_err());
+    }
+}

@@ -1,0 +1,354 @@
+//! `ip.ipsec`: profiles, proposals, peers with their identities.
+use super::net::Network;
+use super::{Tables, policy, sas};
+use crate::complaint::Sink;
+use crate::model::{
+    Auth, DhGroup, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal, RemoteId,
+    Settings,
+};
+use crate::schema::{Default, Menu, ROOT};
+use crate::value;
+use crate::walk::{Bad, Row, Value};
+use crate::yaml::Spot;
+use sa::{Encryption, Integrity, Prefix, ReplayWidth, Suite};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipsec> {
+    let settings = tables.one("ip.ipsec.settings")?;
+    let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
+    let proposals = with_default(tables, "ip.ipsec.proposal", proposal, sink);
+    let identities = identities(tables, sink);
+    let peers = peers(tables, network, &profiles, identities, sink);
+    let policies = policy::build(tables, &peers, &proposals, sink);
+    let manual_sas = sas::build(tables, network, &policies, sink);
+    policy::without_peer(tables, &policies, sink);
+    for peer in &peers {
+        if !policies.iter().any(|(_, p)| p.peer.as_ref() == Some(&peer.name))
+            && let Some(row) = tables.list("ip.ipsec.peer").iter().find(|row| row.name() == Some(&peer.name))
+        {
+            row.warning(
+                sink,
+                "",
+                format!("no policy names the peer `{}`", peer.name),
+                "add one to `ip.ipsec.policy`",
+            );
+        }
+    }
+    Some(Ipsec {
+        peers,
+        policies: policies.into_iter().map(|(_, policy)| policy).collect(),
+        settings: Settings {
+            ddos_cookie_threshold: settings.get::<u64>("ddos-cookie-threshold").ok()? as u32,
+        },
+        manual_sas,
+    })
+}
+
+/// The rows of a menu by name, with the `default` that exists without being written.
+pub type Named<T> = HashMap<String, Arc<T>>;
+
+fn with_default<T>(
+    tables: &Tables,
+    path: &str,
+    build: impl Fn(&Row, &mut Sink) -> Result<T, Bad>,
+    sink: &mut Sink,
+) -> Named<T> {
+    let rows = tables.list(path);
+    let mut named: Named<T> = rows
+        .iter()
+        .filter_map(|row| Some((row.name()?.to_owned(), Arc::new(build(row, sink).ok()?))))
+        .collect();
+    if !rows.iter().any(|row| row.name() == Some("default"))
+        && let Some(menu) = find(path)
+        && let Ok(built_in) = build(&built_in(menu, path), sink)
+    {
+        named.insert("default".into(), Arc::new(built_in));
+    }
+    named
+}
+fn find(path: &str) -> Option<&'static Menu> {
+    path.split('.').try_fold(&ROOT, |menu, name| menu.menus.iter().find(|m| m.name == name))
+}
+/// The row as if only its name had been written.
+fn built_in(menu: &'static Menu, path: &str) -> Row {
+    let mut row = Row::of_defaults(menu.properties, path, Spot::default());
+    row.set("name", Value::Text("default".into()));
+    debug_assert!(menu.properties.iter().all(|p| p.name == "name" || p.default != Default::Needed));
+    row
+}
+
+fn words<T>(row: &Row, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Bad> {
+    let words: &[(&'static str, Spot)] = row.get(name)?;
+    words.iter().map(|(word, _)| read(word).ok_or(Bad)).collect()
+}
+
+fn profile(row: &Row, sink: &mut Sink) -> Result<Profile, Bad> {
+    let hash = Hash::from_name(row.word("hash-algorithm")?).ok_or(Bad)?;
+    let prf = match row.word("prf-algorithm")? {
+        "auto" => hash,
+        name => Hash::from_name(name).ok_or(Bad)?,
+    };
+    if row.cell("dh-group").written {
+        weak_group(row, "dh-group", sink);
+    }
+    Ok(Profile {
+        name: row.get::<&str>("name")?.into(),
+        dh_groups: words(row, "dh-group", DhGroup::from_name)?,
+        dpd_interval: row.get("dpd-interval")?,
+        encryption: words(row, "enc-algorithm", IkeEncryption::from_name)?,
+        hash,
+        prf,
+        lifetime: row.get::<Option<Duration>>("lifetime")?.ok_or(Bad)?,
+        nat_traversal: row.get("nat-traversal")?,
+    })
+}
+
+/// RFC 8247 2.4: 1024 bits are within reach of those who can spend on it.
+fn weak_group(row: &Row, name: &str, sink: &mut Sink) {
+    let weak = match &row.cell(name).value {
+        Value::Word(word) => *word == "modp1024",
+        Value::Words(words) => words.iter().any(|(word, _)| *word == "modp1024"),
+        _ => false,
+    };
+    if weak {
+        let said = "modp1024 is too short for new tunnels (RFC 8247 2.4)";
+        row.warning(sink, name, said, "take x25519, ecp256 or modp2048 if the peer can");
+    }
+}
+
+fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
+    let encryption = words(row, "enc-algorithms", Encryption::from_name)?;
+    let integrity = words(row, "auth-algorithms", Integrity::from_name)?;
+    let pfs_group = match row.word("pfs-group")? {
+        "none" => None,
+        name => Some(DhGroup::from_name(name).ok_or(Bad)?),
+    };
+    if row.cell("pfs-group").written {
+        weak_group(row, "pfs-group", sink);
+    }
+    let replay_window = replay_window(row, sink)?;
+    let lifetime = row.get::<Option<Duration>>("lifetime")?.ok_or(Bad)?;
+    if !lifetime.is_zero() && lifetime < Duration::from_secs(10) {
+        return Err(row.error(
+            sink,
+            "lifetime",
+            "less than 10 s leaves no time to rekey",
+            "write at least 10s, better 30m",
+        ));
+    }
+    Ok(Proposal {
+        name: row.get::<&str>("name")?.into(),
+        suites: suites(row, &encryption, &integrity, sink)?,
+        lifetime: (!lifetime.is_zero()).then_some(lifetime),
+        lifebytes: row.get("lifebytes")?,
+        pfs_group,
+        replay_window,
+        esn: row.get("esn")?,
+    })
+}
+
+pub fn replay_window(row: &Row, sink: &mut Sink) -> Result<ReplayWidth, Bad> {
+    let width = row.get::<u64>("replay-window")? as u32;
+    ReplayWidth::new(width).ok_or_else(|| {
+        let said = format!("{width} is neither 0 nor a power of two from 64 to 65536");
+        row.error(
+            sink,
+            "replay-window",
+            said,
+            format!("write {}", width.next_power_of_two().clamp(64, 65536)),
+        )
+    })
+}
+
+/// Each cipher with every integrity algorithm that goes with it; all that goes with nothing is complained about.
+fn suites(
+    row: &Row,
+    encryption: &[Encryption],
+    integrity: &[Integrity],
+    sink: &mut Sink,
+) -> Result<Vec<Suite>, Bad> {
+    let mut suites = Vec::new();
+    let mut used = HashSet::new();
+    let mut result = Ok(());
+    for cipher in encryption {
+        let mut refusal = None;
+        let before = suites.len();
+        for auth in integrity {
+            match Suite::new(*cipher, *auth) {
+                Ok(suite) => {
+                    used.insert(*auth);
+                    suites.push(suite);
+                }
+                Err(error) => refusal = Some(error.to_string()),
+            }
+        }
+        if let (true, Some(refusal)) = (suites.len() == before, refusal) {
+            let (said, fix) = refusal.split_once(": ").unwrap_or((&refusal, ""));
+            let which =
+                if row.cell("auth-algorithms").written { "auth-algorithms" } else { "enc-algorithms" };
+            result = Err(row.error(sink, which, said, fix));
+        }
+    }
+    if let Some(auth) = integrity.iter().find(|auth| !used.contains(*auth)).filter(|_| result.is_ok()) {
+        let said = format!("`{}` goes with none of `enc-algorithms`", auth.name());
+        let fix =
+            if *auth == Integrity::None { "it is for AES-GCM" } else { "AES-GCM needs none; leave it out" };
+        result = Err(row.error(sink, "auth-algorithms", said, fix));
+    }
+    result.map(|()| suites)
+}
+
+/// By peer, in the order of the file.
+fn identities(tables: &Tables, sink: &mut Sink) -> HashMap<String, Vec<Identity>> {
+    let mut by_peer: HashMap<String, Vec<Identity>> = HashMap::new();
+    let mut first: HashMap<(String, String), String> = HashMap::new();
+    for row in tables.list("ip.ipsec.identity") {
+        let Ok((peer, identity)) = identity(row, sink) else {
+            // Known to have one, so that the peer is not complained about as well.
+            if let Ok(peer) = row.get::<&str>("peer") {
+                by_peer.entry(peer.into()).or_default();
+            }
+            continue;
+        };
+        if !row.enabled() {
+            continue;
+        }
+        let key = (peer.to_owned(), row.get::<&str>("remote-id").unwrap_or_default().to_owned());
+        if let Some(other) = first.insert(key, row.path()) {
+            let said = format!("{other} is for the same peer and the same remote-id");
+            row.error(sink, "remote-id", said, "write another remote-id, or remove one of the two");
+            continue;
+        }
+        by_peer.entry(peer.into()).or_default().push(identity);
+    }
+    by_peer
+}
+
+fn identity<'r>(row: &'r Row, sink: &mut Sink) -> Result<(&'r str, Identity), Bad> {
+    let peer = row.get("peer")?;
+    row.word("auth-method")?; // pre-shared-key is the only one that gets here
+    let Some(secret) = row.opt::<&crate::Secret>("secret")? else {
+        let said = "auth-method=pre-shared-key needs `secret`";
+        return Err(row.error(sink, "secret", said, "write `secret: \"...\"`, the same as the peer has"));
+    };
+    let remote_id = match row.get("remote-id")? {
+        "auto" => RemoteId::Auto,
+        "ignore" => RemoteId::Ignore,
+        text => RemoteId::Id(id(row, "remote-id", text, sink)?),
+    };
+    let my_id = match row.get("my-id")? {
+        "auto" => MyId::Auto,
+        text => MyId::Id(id(row, "my-id", text, sink)?),
+    };
+    Ok((peer, Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()) }))
+}
+
+fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {
+    const KINDS: &str = "write address:1.2.3.4, fqdn:gw.example, user-fqdn:a@b.example, key-id:text or auto";
+    let (kind, what) = text.split_once(':').unwrap_or((text, ""));
+    let id = match kind {
+        "address" => value::address(what).map(Id::Address).ok(),
+        "fqdn" => Some(Id::Fqdn(what.into())),
+        "user-fqdn" => what.contains('@').then(|| Id::UserFqdn(what.into())),
+        "key-id" => Some(Id::KeyId(what.into())),
+        "dn" => {
+            let said = "`dn` needs certificate authentication, which this version does not have";
+            return Err(row.error(sink, name, said, KINDS));
+        }
+        _ => None,
+    };
+    id.filter(|_| (1..=255).contains(&what.len()))
+        .ok_or_else(|| row.error(sink, name, format!("`{text}` is not an identity"), KINDS))
+}
+
+fn peers(
+    tables: &Tables,
+    network: &Network,
+    profiles: &Named<Profile>,
+    mut identities: HashMap<String, Vec<Identity>>,
+    sink: &mut Sink,
+) -> Vec<Arc<Peer>> {
+    let mut by_address: HashMap<Prefix, String> = HashMap::new();
+    super::enabled(tables.list("ip.ipsec.peer"), |row| {
+        let name: &str = row.get("name")?;
+        let address: Prefix = row.get("address")?;
+        let local_address: Option<IpAddr> = row.opt("local-address")?;
+        let profile = row.get::<&str>("profile").and_then(|p| profiles.get(p).cloned().ok_or(Bad));
+        row.word("exchange-mode")?; // ike2 is the only one that gets here
+        if !row.enabled() {
+            return Err(Bad);
+        }
+        if let Some(first) = by_address.insert(address, row.path()) {
+            let said = format!("{first} has the address {address} too; nobody could tell the two apart");
+            return Err(row.error(
+                sink,
+                "address",
+                said,
+                "write another address, or give one peer two identities",
+            ));
+        }
+        endpoints(row, network, address, local_address, sink)?;
+        let identities = identities.remove(name);
+        if identities.is_none() {
+            let said = format!("`{name}` has no identity, so nobody can prove anything to it");
+            return Err(row.error(
+                sink,
+                "",
+                said,
+                format!("add a row with `peer: {name}` to `ip.ipsec.identity`"),
+            ));
+        }
+        let host = Prefix::host(address.addr()) == address;
+        Ok(Arc::new(Peer {
+            name: name.into(),
+            address,
+            local_address,
+            port: row.get::<u64>("port")? as u16,
+            passive: row.get::<bool>("passive")? || !host,
+            send_initial_contact: row.get("send-initial-contact")?,
+            profile: profile?,
+            identities: identities.filter(|list| !list.is_empty()).ok_or(Bad)?,
+        }))
+    })
+}
+
+fn endpoints(
+    row: &Row,
+    network: &Network,
+    address: Prefix,
+    local: Option<IpAddr>,
+    sink: &mut Sink,
+) -> Result<(), Bad> {
+    let host = Prefix::host(address.addr()) == address;
+    if let Some(local) = local {
+        if !network.owns(local) {
+            let said = format!("{local} is not one of our addresses");
+            return Err(row.error(
+                sink,
+                "local-address",
+                said,
+                "write one from `ip.address`, or add it there",
+            ));
+        }
+        if local.is_ipv4() != address.is_ipv4() {
+            let said = format!("{local} and the peer's address {address} differ in IP version");
+            return Err(row.error(sink, "local-address", said, "take both from the same"));
+        }
+    }
+    if host && network.owns(address.addr()) {
+        let said = format!("{} is our own address", address.addr());
+        return Err(row.error(sink, "address", said, "write that of the other side"));
+    }
+    if host && (address.addr().is_multicast() || address.addr().is_unspecified()) {
+        let said = format!("{} is not the address of a host", address.addr());
+        return Err(row.error(sink, "address", said, "write that of the other side"));
+    }
+    if host && !network.reaches(address.addr()) {
+        let said = format!("no route leads to {}", address.addr());
+        row.warning(sink, "address", said, "add one to `ip.route`");
+    }
+    Ok(())
+}

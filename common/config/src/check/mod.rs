@@ -1,0 +1,120 @@
+//! What depends on more than one value: names, references, order, addresses. Builds the model.
+mod ipsec;
+mod net;
+mod policy;
+mod sas;
+mod system;
+
+use crate::complaint::Sink;
+use crate::model::Config;
+use crate::nearest;
+use crate::schema::Kind;
+use crate::walk::{Bad, Row, Rows, Value};
+use std::collections::HashMap;
+
+/// Rows that exist without being written.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("ip.ipsec.profile", "default"),
+    ("ip.ipsec.proposal", "default"),
+    ("ip.ipsec.policy-group", "default"),
+];
+
+/// `None` when something was complained about that the model cannot do without.
+pub fn build(rows: &Rows, sink: &mut Sink) -> Option<Config> {
+    let tables = Tables { rows };
+    names(rows, sink);
+    references(rows, sink);
+    let system = system::build(tables.one("system")?, sink);
+    let network = net::build(&tables, sink);
+    let ipsec = ipsec::build(&tables, &network, sink);
+    if let Ok(system) = &system {
+        system::fits(tables.one("system")?, system, &ipsec, sink);
+    }
+    let net::Network { interfaces, addresses, routes } = network;
+    Some(Config { system: system.ok()?, interfaces, addresses, routes, ipsec: ipsec? })
+}
+
+/// The rows by path; a menu that is not in the table has none.
+#[derive(Clone, Copy)]
+struct Tables<'r> {
+    rows: &'r Rows,
+}
+impl<'r> Tables<'r> {
+    fn list(self, path: &str) -> &'r [Row] {
+        self.rows.get(path).map_or(&[], Vec::as_slice)
+    }
+    fn one(self, path: &str) -> Option<&'r Row> {
+        self.list(path).first()
+    }
+}
+
+/// Names are unique in their menu, disabled rows included.
+fn names(rows: &Rows, sink: &mut Sink) {
+    for list in rows.values() {
+        let mut seen: HashMap<&str, &Row> = HashMap::new();
+        for row in list {
+            let Some(name) = row.name() else { continue };
+            match seen.get(name) {
+                None => _ = seen.insert(name, row),
+                Some(first) => {
+                    let said = format!(
+                        "`{name}` is the name of {} in line {} already",
+                        first.path(),
+                        first.spot.line
+                    );
+                    row.error(sink, "name", said, "choose another name");
+                }
+            }
+        }
+    }
+}
+
+/// Every reference points at a row.
+fn references(rows: &Rows, sink: &mut Sink) {
+    let mut known: HashMap<&str, HashMap<&str, ()>> = HashMap::new();
+    for (path, list) in rows {
+        let names = list.iter().filter_map(Row::name).map(|name| (name, ())).collect();
+        known.insert(path, names);
+    }
+    for (menu, name) in BUILT_IN {
+        known.entry(menu).or_default().insert(name, ());
+    }
+    for row in rows.values().flatten() {
+        check_references(row, &known, sink);
+    }
+}
+fn check_references(row: &Row, known: &HashMap<&str, HashMap<&str, ()>>, sink: &mut Sink) {
+    for (property, cell) in row.cells() {
+        match (&cell.value, property.kind) {
+            (Value::Group(group), _) => check_references(group, known, sink),
+            (Value::Text(name), Kind::Reference(menu)) => {
+                let Some(names) = known.get(menu) else { continue };
+                if names.contains_key(name.as_str()) {
+                    continue;
+                }
+                let what = menu.rsplit('.').next().unwrap_or(menu);
+                let said = match name.contains(',') {
+                    true if menu == "ip.ipsec.peer" => {
+                        "this version does not have backup peers yet".to_owned()
+                    }
+                    _ => format!("there is no {what} `{name}`"),
+                };
+                let mut all: Vec<&str> = names.keys().copied().collect();
+                all.sort_unstable();
+                let fix = match nearest(name, all.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if all.is_empty() => format!("add a row to `{menu}`"),
+                    None if all.len() > 8 => format!("add it to `{menu}`"),
+                    None => format!("write one of {}, or add it to `{menu}`", all.join(", ")),
+                };
+                row.error(sink, property.name, said, fix);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Builds every row and keeps those that are good and enabled.
+fn enabled<T>(rows: &[Row], mut build: impl FnMut(&Row) -> Result<T, Bad>) -> Vec<T> {
+    rows.iter().filter_map(|row| build(row).ok().filter(|_| row.enabled())).collect()
+}

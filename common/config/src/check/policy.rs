@@ -1,0 +1,259 @@
+//! `ip.ipsec.policy`: selectors, order, who negotiates.
+use super::Tables;
+use super::ipsec::Named;
+use crate::complaint::Sink;
+use crate::model::{Peer, Policy, Proposal};
+use crate::value;
+use crate::walk::{Bad, Row};
+use sa::{Action, Level, PolicyId, PolicySpec, PortRange, Prefix, Selector};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Every good and enabled policy with the number of its row.
+pub type Numbered = Vec<(usize, Policy)>;
+
+pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, sink: &mut Sink) -> Numbered {
+    let rows = tables.list("ip.ipsec.policy");
+    let peers: HashMap<&str, &Arc<Peer>> = peers.iter().map(|p| (p.name.as_str(), p)).collect();
+    let off = |list: &str| -> HashSet<&str> {
+        tables.list(list).iter().filter(|row| !row.enabled()).filter_map(Row::name).collect()
+    };
+    let (peers_off, proposals_off) = (off("ip.ipsec.peer"), off("ip.ipsec.proposal"));
+    let mut policies = Numbered::new();
+    let mut order = Order::default();
+    for (number, row) in rows.iter().enumerate() {
+        let Ok(selector) = selector(row, sink) else { continue };
+        let Ok(action) = action(row, sink) else { continue };
+        let peer = match peer(row, action, &peers, &peers_off, sink) {
+            Ok(peer) => peer,
+            Err(Bad) => continue,
+        };
+        let Ok(proposal) = row.get::<&str>("proposal") else { continue };
+        if row.enabled() && peer.is_some() && proposals_off.contains(proposal) {
+            let said = format!("the proposal `{proposal}` is disabled");
+            row.error(sink, "proposal", said, "enable it or name another");
+            continue;
+        }
+        let Some(proposal) = proposals.get(proposal).cloned() else { continue };
+        if !row.enabled() {
+            continue;
+        }
+        if let Some(first) = order.add(number, selector, rows, row, sink) {
+            let said = format!(
+                "{} in line {} has the same selector, so this one would never match",
+                first.path(),
+                first.spot.line
+            );
+            row.error(sink, "", said, "remove one of the two");
+            continue;
+        }
+        let spec = PolicySpec { id: PolicyId(0), selector, action };
+        let comment = row.get::<&str>("comment").unwrap_or_default().into();
+        policies.push((number, Policy { spec, peer, proposal, comment }));
+    }
+    number(&mut policies);
+    policies
+}
+
+fn selector(row: &Row, sink: &mut Sink) -> Result<Selector, Bad> {
+    let (src, dst) = (row.get::<Prefix>("src-address"), row.get::<Prefix>("dst-address"));
+    let (src, dst) = (src?, dst?);
+    let protocol: Option<u8> = row.get("protocol")?;
+    let (src_port, dst_port): (PortRange, PortRange) = (row.get("src-port")?, row.get("dst-port")?);
+    if src.is_ipv4() != dst.is_ipv4() {
+        let said = format!("src-address {src} and dst-address {dst} differ in IP version");
+        return Err(row.error(
+            sink,
+            "dst-address",
+            said,
+            "take both from the same, or make a policy for each",
+        ));
+    }
+    // tcp, udp, dccp, sctp, udp-lite
+    let has_ports = matches!(protocol, Some(6 | 17 | 33 | 132 | 136));
+    for (name, port) in [("src-port", src_port), ("dst-port", dst_port)] {
+        if !port.is_any() && !has_ports {
+            let said = format!("protocol {} has no ports", value::show_protocol(protocol));
+            return Err(row.error(
+                sink,
+                name,
+                said,
+                "write `protocol: tcp` or `protocol: udp`, or leave the port out",
+            ));
+        }
+    }
+    Ok(Selector { src, dst, protocol, src_port, dst_port })
+}
+
+fn action(row: &Row, sink: &mut Sink) -> Result<Action, Bad> {
+    let level = match row.word("level")? {
+        "use" => Level::Use,
+        "unique" => Level::Unique,
+        _ => Level::Require,
+    };
+    Ok(match row.word("action")? {
+        "discard" => Action::Discard,
+        "none" => Action::Bypass,
+        _ => {
+            row.word("ipsec-protocols")?; // esp is the only one that gets here
+            if !row.get::<bool>("tunnel")? {
+                let said = "this is transport mode (RouterOS's default), which this version does not have";
+                return Err(row.error(sink, "tunnel", said, "write `tunnel: yes`"));
+            }
+            Action::Encrypt { level, tunnel: true }
+        }
+    })
+}
+
+/// The peer that will negotiate.
+fn peer(
+    row: &Row,
+    action: Action,
+    peers: &HashMap<&str, &Arc<Peer>>,
+    off: &HashSet<&str>,
+    sink: &mut Sink,
+) -> Result<Option<String>, Bad> {
+    let name = row.opt::<&str>("peer")?.filter(|name| !name.is_empty());
+    let Action::Encrypt { .. } = action else {
+        return match name {
+            Some(_) => Err(row.error(sink, "peer", "only `encrypt` has a peer", "leave `peer` out")),
+            None => Ok(None),
+        };
+    };
+    let Some(name) = name else { return Ok(None) }; // manual SAs may serve it: see `without_peer`
+    if off.contains(name) {
+        let said =
+            format!("the peer `{name}` is disabled: packets of this policy are dropped, not sent in clear");
+        row.warning(sink, "peer", said, "disable the policy too if they may pass");
+        return Ok(None);
+    }
+    let peer = peers.get(name).ok_or(Bad)?; // complained about there
+    for (property, ours) in [
+        ("sa-dst-address", Some(peer.address.addr()).filter(|a| Prefix::host(*a) == peer.address)),
+        ("sa-src-address", peer.local_address),
+    ] {
+        let Some(written) = row.opt::<IpAddr>(property)?.filter(|a| !a.is_unspecified()) else { continue };
+        if Some(written) != ours {
+            let said =
+                format!("the addresses of the SAs come from the peer `{name}`, and {written} is not its");
+            return Err(row.error(sink, property, said, "leave it out, or change the peer"));
+        }
+    }
+    Ok(Some(name.into()))
+}
+
+/// `encrypt` without a peer makes sense for manual SAs only.
+pub fn without_peer(tables: &Tables, policies: &Numbered, sink: &mut Sink) {
+    let manual: HashSet<u64> =
+        tables.list("ip.ipsec.manual-sa").iter().filter_map(|row| row.get::<u64>("policy").ok()).collect();
+    for (number, policy) in policies {
+        let Some(row) = tables.list("ip.ipsec.policy").get(*number) else { continue };
+        let encrypts = matches!(policy.spec.action, Action::Encrypt { .. });
+        if encrypts && !row.cell("peer").written && !manual.contains(&(*number as u64)) {
+            row.error(
+                sink,
+                "peer",
+                "`encrypt` needs `peer`: who is to negotiate the SA?",
+                "write `peer: NAME`",
+            );
+        }
+    }
+}
+
+/// Lengths of both prefixes, and whether they are IPv4.
+type Shape = (bool, u8, u8);
+/// By source and destination: numbers of rows, and what they select.
+type SameShape = HashMap<(Prefix, Prefix), Vec<(usize, Selector)>>;
+
+/// The policies so far, so that a later one that can never match is found without comparing all with all.
+#[derive(std::default::Default)]
+struct Order {
+    exact: HashMap<Selector, usize>,
+    by_shape: BTreeMap<Shape, SameShape>,
+}
+impl Order {
+    /// An earlier policy with the same selector; warns when an earlier one covers this one.
+    fn add<'r>(
+        &mut self,
+        number: usize,
+        selector: Selector,
+        rows: &'r [Row],
+        row: &Row,
+        sink: &mut Sink,
+    ) -> Option<&'r Row> {
+        if let Some(first) = self.exact.get(&selector) {
+            return rows.get(*first);
+        }
+        if let Some(first) = self.covering(&selector).and_then(|first| rows.get(first)) {
+            let said = format!(
+                "{} in line {} matches everything this one is for, so it never comes to its turn",
+                first.path(),
+                first.spot.line
+            );
+            row.warning(sink, "", said, "move this one above it");
+        }
+        self.exact.insert(selector, number);
+        let shape = (selector.src.is_ipv4(), selector.src.len(), selector.dst.len());
+        let same = self.by_shape.entry(shape).or_default();
+        same.entry((selector.src, selector.dst)).or_default().push((number, selector));
+        None
+    }
+    fn covering(&self, selector: &Selector) -> Option<usize> {
+        let narrow = self.by_shape.iter().filter(|((v4, src, dst), _)| {
+            *v4 == selector.src.is_ipv4() && *src <= selector.src.len() && *dst <= selector.dst.len()
+        });
+        narrow
+            .filter_map(|((_, src, dst), same)| {
+                let wide = (Prefix::new(selector.src.addr(), *src)?, Prefix::new(selector.dst.addr(), *dst)?);
+                same.get(&wide)?
+                    .iter()
+                    .find(|(_, earlier)| covers(earlier, selector))
+                    .map(|(number, _)| *number)
+            })
+            .min()
+    }
+}
+fn covers(wide: &Selector, narrow: &Selector) -> bool {
+    let ports = |wide: PortRange, narrow: PortRange| wide.first <= narrow.first && narrow.last <= wide.last;
+    (wide.protocol.is_none() || wide.protocol == narrow.protocol)
+        && wide.src.contains_prefix(narrow.src)
+        && wide.dst.contains_prefix(narrow.dst)
+        && ports(wide.src_port, narrow.src_port)
+        && ports(wide.dst_port, narrow.dst_port)
+}
+
+/// Ids from the selectors (which are unique): the same in every process and after every change elsewhere.
+fn number(policies: &mut Numbered) {
+    let mut order: Vec<usize> = (0..policies.len()).collect();
+    let key = |policies: &Numbered, at: usize| policies.get(at).map(|(_, p)| bytes(&p.spec.selector));
+    order.sort_by_cached_key(|at| key(policies, *at));
+    let mut taken = HashSet::new();
+    for at in order {
+        let Some((_, policy)) = policies.get_mut(at) else { continue };
+        let mut id = fnv1a(&bytes(&policy.spec.selector)).max(1);
+        while !taken.insert(id) {
+            id = id.checked_add(1).unwrap_or(1);
+        }
+        policy.spec.id = PolicyId(id);
+    }
+}
+fn bytes(selector: &Selector) -> Vec<u8> {
+    let mut out = Vec::with_capacity(48);
+    for prefix in [selector.src, selector.dst] {
+        match prefix.addr() {
+            IpAddr::V4(a) => out.extend(a.octets()),
+            IpAddr::V6(a) => out.extend(a.octets()),
+        }
+        out.push(prefix.len());
+    }
+    out.extend([u8::from(selector.protocol.is_some()), selector.protocol.unwrap_or(0)]);
+    for ports in [selector.src_port, selector.dst_port] {
+        out.extend(ports.first.to_be_bytes());
+        out.extend(ports.last.to_be_bytes());
+    }
+    out
+}
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}

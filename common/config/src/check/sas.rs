@@ -1,0 +1,127 @@
+//! `ip.ipsec.manual-sa`: SAs whose keys stand in the file.
+use super::net::Network;
+use super::policy::Numbered;
+use super::{Tables, ipsec};
+use crate::complaint::Sink;
+use crate::model::Policy;
+use crate::walk::{Bad, Row};
+use sa::{
+    Action, Direction, Encap, Encryption, Integrity, Key, Lifetime, Mode, SaSlot, SaSpec, Spi, Suite,
+    TunnelEnds,
+};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+pub fn build(tables: &Tables, network: &Network, policies: &Numbered, sink: &mut Sink) -> Vec<SaSpec> {
+    let by_number: HashMap<u64, &Policy> = policies.iter().map(|(number, p)| (*number as u64, p)).collect();
+    let mut taken = HashSet::new();
+    let mut slot = 0;
+    super::enabled(tables.list("ip.ipsec.manual-sa"), |row| {
+        let spec = manual(row, network, &by_number, SaSlot(slot), sink)?;
+        if !row.enabled() {
+            return Err(Bad);
+        }
+        if !taken.insert((spec.direction, spec.spi)) {
+            let said = format!("another SA of this direction has the SPI {}", spec.spi);
+            return Err(row.error(sink, "spi", said, "write another"));
+        }
+        slot += 1;
+        Ok(spec)
+    })
+}
+
+fn manual(
+    row: &Row,
+    network: &Network,
+    policies: &HashMap<u64, &Policy>,
+    slot: SaSlot,
+    sink: &mut Sink,
+) -> Result<SaSpec, Bad> {
+    let number: u64 = row.get("policy")?;
+    let Some(policy) = policies.get(&number) else {
+        let said =
+            format!("row {number} of `ip.ipsec.policy` does not exist, is disabled or is wrong itself");
+        return Err(row.error(sink, "policy", said, "count the rows from 0"));
+    };
+    if !matches!(policy.spec.action, Action::Encrypt { .. }) || policy.peer.is_some() {
+        let said = "a manual SA serves a policy with `action: encrypt` and without `peer`";
+        return Err(row.error(sink, "policy", said, "write the number of such a row"));
+    }
+    let ends = TunnelEnds { local: row.get("local-address")?, remote: row.get("remote-address")? };
+    ends_fit(row, network, ends, sink)?;
+    let encryption = Encryption::from_name(row.word("enc-algorithm")?).ok_or(Bad)?;
+    let integrity = Integrity::from_name(row.word("auth-algorithm")?).ok_or(Bad)?;
+    let suite = Suite::new(encryption, integrity).map_err(|error| {
+        let error = error.to_string();
+        let (said, fix) = error.split_once(": ").unwrap_or((&error, ""));
+        row.error(sink, "auth-algorithm", said, fix.replace("algorithms", "algorithm").replace('=', ": "))
+    })?;
+    let keymat = key(row, "enc-key", encryption.key_len() + encryption.salt_len(), encryption.name(), sink)?;
+    let integrity_key = key(row, "auth-key", integrity.key_len(), integrity.name(), sink)?;
+    let (encryption_key, salt) = keymat.expose().split_at_checked(encryption.key_len()).ok_or(Bad)?;
+    let direction = if row.word("direction")? == "in" { Direction::Inbound } else { Direction::Outbound };
+    let esn: bool = row.get("esn")?;
+    let last_seq: u64 = row.get("last-seq")?;
+    if !esn && last_seq > u64::from(u32::MAX) {
+        return Err(row.error(sink, "last-seq", "without ESN a number has 32 bits", "write `esn: yes`"));
+    }
+    Ok(SaSpec {
+        slot,
+        spi: Spi::new(row.get::<u64>("spi")? as u32).map_err(|_| Bad)?,
+        direction,
+        mode: Mode::Tunnel,
+        suite,
+        encryption_key: Key::new(encryption_key).ok_or(Bad)?,
+        salt: Key::new(salt).ok_or(Bad)?,
+        integrity_key,
+        ends,
+        encap: encap(row, sink)?,
+        esn,
+        replay_window: ipsec::replay_window(row, sink)?.get(),
+        last_seq,
+        lifetime: Lifetime::default(),
+        policy: policy.spec.id,
+        selectors: vec![policy.spec.selector.into()],
+    })
+}
+
+fn ends_fit(row: &Row, network: &Network, ends: TunnelEnds, sink: &mut Sink) -> Result<(), Bad> {
+    let owns = |address: IpAddr| network.owns(address);
+    if !owns(ends.local) {
+        let said = format!("{} is not one of our addresses", ends.local);
+        return Err(row.error(sink, "local-address", said, "write one from `ip.address`, or add it there"));
+    }
+    if ends.local.is_ipv4() != ends.remote.is_ipv4() {
+        let said = format!("{} and {} differ in IP version", ends.local, ends.remote);
+        return Err(row.error(sink, "remote-address", said, "take both from the same"));
+    }
+    if owns(ends.remote) {
+        let said = format!("{} is our own address", ends.remote);
+        return Err(row.error(sink, "remote-address", said, "write that of the other side"));
+    }
+    Ok(())
+}
+
+fn key(row: &Row, name: &str, len: usize, algorithm: &str, sink: &mut Sink) -> Result<Key, Bad> {
+    let key = row.opt::<&crate::Secret>(name)?;
+    let bytes = key.map_or(&[][..], crate::Secret::expose);
+    if bytes.len() != len {
+        let said = format!("`{algorithm}` takes {len} bytes, here are {}", bytes.len());
+        let fix = if len == 0 {
+            "leave the key out".into()
+        } else {
+            format!("write {} hexadecimal digits", 2 * len)
+        };
+        return Err(row.error(sink, name, said, fix));
+    }
+    Key::new(bytes).ok_or(Bad)
+}
+
+fn encap(row: &Row, sink: &mut Sink) -> Result<Option<Encap>, Bad> {
+    match (row.get::<u64>("local-port")? as u16, row.get::<u64>("remote-port")? as u16) {
+        (0, 0) => Ok(None),
+        (0, _) => Err(row.error(sink, "local-port", "UDP needs both ports", "write `local-port: 4500`")),
+        (_, 0) => Err(row.error(sink, "remote-port", "UDP needs both ports", "write `remote-port: 4500`")),
+        (local_port, remote_port) => Ok(Some(Encap { local_port, remote_port })),
+    }
+}

@@ -1,0 +1,116 @@
+//! `system`.
+use crate::complaint::Sink;
+use crate::model::{Engine, Hugepages, Idle, Ipsec, System, Workers};
+use crate::walk::{Bad, Row, Value};
+use sa::{Encryption, Suite};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What one packet buffer takes, with its header.
+const BUFFER_BYTES: u64 = 2560;
+
+pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
+    let name: &str = row.get("name")?;
+    let workers = match &row.cell("workers").value {
+        Value::Count(count) => Workers::Count(*count),
+        Value::Cpus(cpus) => Workers::Cpus(cpus.clone()),
+        _ => return Err(Bad),
+    };
+    let main_core = row.opt::<u64>("main-core")?.map(|core| core as u16);
+    let memory: u64 = row.get("memory")?;
+    let buffers: u64 = row.get("buffers")?;
+    let sa_slots: u64 = row.get("sa-slots")?;
+    let idle = match (row.word("idle")?, row.get::<Option<Duration>>("idle-max-sleep")?) {
+        ("adaptive", Some(max_sleep)) => Idle::Adaptive { max_sleep },
+        _ => Idle::Poll,
+    };
+    let mut good = true;
+    if !memory.is_multiple_of(1 << 20) {
+        row.error(sink, "memory", "memory is given in whole megabytes", "write it like 256M");
+        good = false;
+    }
+    if buffers * BUFFER_BYTES > memory {
+        let need = (buffers * BUFFER_BYTES).div_ceil(1 << 20);
+        let said = format!("{buffers} buffers take {need} MB, more than `memory`");
+        row.error(
+            sink,
+            "buffers",
+            said,
+            format!("write `memory: {}M`, or fewer buffers", need + need / 4 + 1),
+        );
+        good = false;
+    }
+    if !sa_slots.is_power_of_two() {
+        let said = format!("{sa_slots} is not a power of two");
+        row.error(sink, "sa-slots", said, format!("write {}", sa_slots.next_power_of_two()));
+        good = false;
+    }
+    if let (Workers::Cpus(cpus), Some(core), Idle::Poll) = (&workers, main_core, idle)
+        && cpus.contains(&core)
+    {
+        let said = format!("CPU {core} belongs to a worker that never sleeps; control would starve");
+        row.error(sink, "main-core", said, "take another CPU, or write `idle: adaptive`");
+        good = false;
+    }
+    let engines = row.get::<&Row>("crypto").and_then(|crypto| {
+        let words: &[(&'static str, _)] = crypto.get("engines")?;
+        words.iter().map(|(word, _)| Engine::from_name(word).ok_or(Bad)).collect::<Result<Vec<_>, _>>()
+    })?;
+    let run_dir =
+        row.opt::<&str>("run-dir")?.map_or_else(|| PathBuf::from("/run/espway").join(name), PathBuf::from);
+    if good { Ok(()) } else { Err(Bad) }?;
+    Ok(System {
+        name: name.into(),
+        workers,
+        main_core,
+        memory,
+        hugepages: Hugepages::from_name(row.word("hugepages")?).ok_or(Bad)?,
+        buffers: buffers as u32,
+        sa_slots: sa_slots as u32,
+        idle,
+        engines,
+        run_dir,
+        lab: row.get("lab")?,
+    })
+}
+
+/// The tunnels of the configuration against what `system` provides for them.
+pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) {
+    let Some(ipsec) = ipsec else { return };
+    let needed = 4 * ipsec.policies.iter().filter(|p| p.peer.is_some()).count() + ipsec.manual_sas.len();
+    if needed > system.sa_slots as usize {
+        let said =
+            format!("the policies need {needed} slots while they are rekeyed, there are {}", system.sa_slots);
+        row.error(sink, "sa-slots", said, format!("write {}", needed.next_power_of_two()));
+    }
+    if !ipsec.manual_sas.is_empty() && !system.lab {
+        row.warning(
+            sink,
+            "lab",
+            "`ip.ipsec.manual-sa` holds keys; `espway run` refuses that",
+            "write `lab: yes` if this is a lab",
+        );
+    }
+    let suites = ipsec
+        .policies
+        .iter()
+        .filter(|p| p.peer.is_some())
+        .flat_map(|p| p.proposal.suites.iter().copied())
+        .chain(ipsec.manual_sas.iter().map(|sa| sa.suite));
+    let mut told: Vec<Suite> = Vec::new();
+    for suite in suites {
+        if !told.contains(&suite) && !system.engines.iter().any(|engine| runs(*engine, suite)) {
+            told.push(suite);
+            let said = format!("none of these engines knows {suite}");
+            row.error(sink, "crypto", said, "add ipsec-mb or rustcrypto to `engines`");
+        }
+    }
+}
+
+/// What an engine knows. `ring` has AES-GCM with 128 and 256 bits alone.
+fn runs(engine: Engine, suite: Suite) -> bool {
+    match engine {
+        Engine::Cryptodev | Engine::IpsecMb | Engine::RustCrypto => true,
+        Engine::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
+    }
+}

@@ -1,0 +1,72 @@
+//! The manual of the configuration, written from the table of properties.
+use crate::schema::{Choice, Default, Kind, Menu, Property, ROOT, Shape, Support};
+use crate::walk::describe;
+use std::fmt::Write;
+
+const OPENING: &str = "\
+# Configuration
+
+The file is YAML. Objects and properties are RouterOS's, `/ip ipsec peer` being `ip.ipsec.peer`; what is not RouterOS's own
+is marked *extension*. `espway check FILE` tells everything that is wrong with a file, with line, column and fix.
+
+Lists are written as YAML lists or as RouterOS does, separated by commas. Durations are RouterOS's: `1d2h3m4s`, `30m`,
+`00:30:00`; numbers may be hexadecimal (`0x1001`). Rows are counted from 0. Anchors, aliases and tags of YAML are refused.
+
+This page is made from the same table that the file is read by (`common/config/src/schema.rs`).
+";
+
+/// `docs/configuration.md`.
+pub fn manual() -> String {
+    let mut out = OPENING.to_owned();
+    menu(&ROOT, "", &mut out);
+    out
+}
+
+fn menu(menu_: &Menu, path: &str, out: &mut String) {
+    for sub in menu_.menus {
+        let path = if path.is_empty() { sub.name.to_owned() } else { format!("{path}.{}", sub.name) };
+        if let Some(what) = sub.later {
+            _ = write!(out, "\n## `{path}`\n\nRefused: {what} is not available yet.\n");
+            continue;
+        }
+        if sub.shape != Shape::Folder {
+            let shape = if sub.shape == Shape::List { "A list. " } else { "" };
+            _ = write!(out, "\n## `{path}`\n\n{shape}{}\n\n", sub.help);
+            table(sub.properties, "", out);
+        }
+        menu(sub, &path, out);
+    }
+}
+
+fn table(properties: &[Property], prefix: &str, out: &mut String) {
+    if prefix.is_empty() {
+        out.push_str("| property | value | default | meaning |\n|---|---|---|---|\n");
+    }
+    for property in properties {
+        let default = match property.default {
+            Default::Needed => "*needed*".into(),
+            Default::Unset | Default::Is("") => String::new(),
+            Default::Is(text) => format!("`{text}`"),
+        };
+        let mark = match property.support {
+            Support::Full => String::new(),
+            Support::Extension => " *(extension)*".into(),
+            Support::Later(what) => format!(" *(refused: {what} is not available yet)*"),
+            Support::NoEffect(why) => format!(" *(no effect: {why})*"),
+        };
+        let value = describe(property.kind).replace('|', "\\|");
+        let help = format!("{}{}", property.help, refused(property.kind));
+        _ = writeln!(out, "| `{prefix}{}` | {value} | {default} | {help}{mark} |", property.name);
+        if let Kind::Group(properties) = property.kind {
+            table(properties, &format!("{prefix}{}.", property.name), out);
+        }
+    }
+}
+
+/// The values RouterOS has and this version has not.
+fn refused(kind: Kind) -> String {
+    let (Kind::One(choices) | Kind::Some(choices)) = kind else { return String::new() };
+    let names: Vec<String> =
+        choices.iter().filter(|c| c.later.is_some()).map(|Choice { name, .. }| format!("`{name}`")).collect();
+    if names.is_empty() { String::new() } else { format!(" Not available yet: {}.", names.join(", ")) }
+}

@@ -1,0 +1,310 @@
+//! The statistics table: each worker counts in words of its own, the reader sums without asking anyone.
+//!
+//! Beside the counters stands what a slot holds, published by the fast path's main lcore under a sequence lock.
+//! A reader trusts none of it further than to show it, and to compare it with what it knows.
+use crate::contract::{PortCounters, SaCounters};
+use crate::layout::{DROP_WORDS, IDENTITY_WORDS, PORT_NAME_BYTES, PORT_WORDS, SA_COUNTER_WORDS};
+use crate::memory::{Part, add, load_bytes, store_bytes, wipe};
+use crate::region::Region;
+use crate::seqlock;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+use sa::{Direction, DropReason, PolicyId, SaSlot, Spi};
+
+/// RouterOS `installed-sa state`; `larval` does not reach the fast path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SaState {
+    /// Usable.
+    Mature = 1,
+    /// Past the soft limit.
+    Dying = 2,
+    /// Past the hard limit: passes nothing.
+    Dead = 3,
+}
+impl SaState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mature => "mature",
+            Self::Dying => "dying",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// What a slot of the fast path's table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SaIdentity {
+    pub spi: Spi,
+    pub direction: Direction,
+    pub state: SaState,
+    pub policy: PolicyId,
+    /// `SaSpec::last_seq` it was installed with.
+    pub start_seq: u64,
+    /// Fast path's clock.
+    pub installed_at: u64,
+}
+impl SaIdentity {
+    fn to_words(self) -> [u64; 4] {
+        let kind = (self.state as u64) << 8 | self.direction as u64;
+        [kind << 32 | u64::from(self.spi.get()), self.policy.0.into(), self.start_seq, self.installed_at]
+    }
+    fn from_words([name, policy, start_seq, installed_at]: [u64; 4]) -> Option<Self> {
+        let kind = name >> 32;
+        Some(Self {
+            spi: Spi::new(name as u32).ok()?,
+            direction: match kind & 0xff {
+                0 => Direction::Inbound,
+                1 => Direction::Outbound,
+                _ => return None,
+            },
+            state: match kind >> 8 {
+                1 => SaState::Mature,
+                2 => SaState::Dying,
+                3 => SaState::Dead,
+                _ => return None,
+            },
+            policy: PolicyId(u32::try_from(policy).ok()?),
+            start_seq,
+            installed_at,
+        })
+    }
+}
+
+const PACKETS: usize = 0;
+const BYTES: usize = 1;
+const DROPPED: usize = 2;
+const LAST_SEQ: usize = 3;
+/// Second of last use plus one; 0 is never.
+const USED: usize = 4;
+
+pub(crate) const CLOCK: usize = 0;
+pub(crate) const GENERATION: usize = 1;
+pub(crate) const FAULTS: usize = 2;
+pub(crate) const MALFORMED: usize = 3;
+pub(crate) const EVENTS_LOST: usize = 4;
+pub(crate) const FRAMES_LOST: usize = 5;
+pub(crate) const ACKS_LOST: usize = 6;
+pub(crate) const SESSION: usize = 7;
+
+/// One worker's pen. Plain stores to words that nobody else writes while the slot is in use.
+pub struct WorkerStats {
+    counters: Part,
+    drops: Part,
+}
+impl WorkerStats {
+    pub(crate) fn new(region: &Region, worker: u32) -> Option<Self> {
+        if worker >= region.geometry.workers {
+            return None;
+        }
+        let per_worker = region.geometry.sa_slots as usize * SA_COUNTER_WORDS;
+        let at = worker as usize * per_worker;
+        let counters = region.part(&region.layout.sa_counters).slice(at..at + per_worker)?;
+        let at = worker as usize * DROP_WORDS;
+        let drops = region.part(&region.layout.drops).slice(at..at + DROP_WORDS)?;
+        Some(Self { counters, drops })
+    }
+    #[inline]
+    fn record(&self, slot: SaSlot) -> Option<&[AtomicU64; SA_COUNTER_WORDS]> {
+        let at = slot.0 as usize * SA_COUNTER_WORDS;
+        self.counters.get(at..at + SA_COUNTER_WORDS)?.try_into().ok()
+    }
+    /// A run of packets has passed under one SA. Outbound `last_seq` is the last number used, inbound the highest
+    /// accepted; it never goes back.
+    #[inline]
+    pub fn sa_passed(&mut self, slot: SaSlot, packets: u64, bytes: u64, last_seq: u64, now_seconds: u64) {
+        let Some(record) = self.record(slot) else { return };
+        add(&record[PACKETS], packets);
+        add(&record[BYTES], bytes);
+        if last_seq > record[LAST_SEQ].load(Relaxed) {
+            record[LAST_SEQ].store(last_seq, Relaxed);
+        }
+        record[USED].store(now_seconds.wrapping_add(1), Relaxed);
+    }
+    /// Packets that named this SA and were dropped. The reason is counted apart with [`Self::dropped`].
+    #[inline]
+    pub fn sa_dropped(&mut self, slot: SaSlot, packets: u64) {
+        if let Some(record) = self.record(slot) {
+            add(&record[DROPPED], packets);
+        }
+    }
+    #[inline]
+    pub fn dropped(&mut self, reason: DropReason, packets: u64) {
+        if let Some(word) = self.drops.get(reason as usize) {
+            add(word, packets);
+        }
+    }
+}
+
+/// What the fast path's main lcore writes.
+pub(crate) struct ControlStats {
+    identities: Part,
+    counters: Part,
+    ports: Part,
+    pub(crate) gauges: Part,
+    workers: usize,
+    slots: usize,
+}
+impl ControlStats {
+    pub(crate) fn new(region: &Region, port_names: &[String]) -> Self {
+        let this = Self {
+            identities: region.part(&region.layout.identities),
+            counters: region.part(&region.layout.sa_counters),
+            ports: region.part(&region.layout.ports),
+            gauges: region.part(&region.layout.gauges),
+            workers: region.geometry.workers as usize,
+            slots: region.geometry.sa_slots as usize,
+        };
+        for (record, name) in this.ports.chunks(PORT_WORDS).zip(port_names) {
+            let mut end = name.len().min(PORT_NAME_BYTES);
+            while !name.is_char_boundary(end) {
+                end -= 1;
+            }
+            store_bytes(&record[8..], &name.as_bytes()[..end]);
+        }
+        this
+    }
+    fn identity(&self, slot: SaSlot) -> Option<&[AtomicU64]> {
+        self.identities.chunks(IDENTITY_WORDS).nth(slot.0 as usize)
+    }
+    /// No worker may refer to the slot yet: its counters start again at zero here.
+    pub(crate) fn publish(&self, slot: SaSlot, identity: &SaIdentity) {
+        let Some(words) = self.identity(slot) else { return };
+        for worker in 0..self.workers {
+            let at = (worker * self.slots + slot.0 as usize) * SA_COUNTER_WORDS;
+            if let Some(record) = self.counters.get(at..at + SA_COUNTER_WORDS) {
+                wipe(record);
+            }
+        }
+        seqlock::write(words, identity.to_words());
+    }
+    pub(crate) fn set_state(&self, slot: SaSlot, state: SaState) {
+        let Some(words) = self.identity(slot) else { return };
+        if let Some(identity) = seqlock::read(words).and_then(SaIdentity::from_words) {
+            seqlock::write(words, SaIdentity { state, ..identity }.to_words());
+        }
+    }
+    pub(crate) fn clear(&self, slot: SaSlot) {
+        if let Some(words) = self.identity(slot) {
+            seqlock::write(words, [0u64; 4]);
+        }
+    }
+    pub(crate) fn set_port(&self, index: u32, counters: &PortCounters) {
+        let c = counters;
+        let values = [c.rx_packets, c.rx_bytes, c.tx_packets, c.tx_bytes, c.rx_missed, c.tx_errors];
+        if let Some(record) = self.ports.chunks(PORT_WORDS).nth(index as usize) {
+            for (word, value) in record.iter().zip(values) {
+                word.store(value, Relaxed);
+            }
+        }
+    }
+}
+
+/// Reads everything; keeps the mapping, so that also a dead fast path's last numbers can be read.
+#[derive(Clone)]
+pub struct StatsReader {
+    identities: Part,
+    counters: Part,
+    drops: Part,
+    ports: Part,
+    gauges: Part,
+    workers: usize,
+    slots: usize,
+}
+impl StatsReader {
+    pub(crate) fn new(region: &Region) -> Self {
+        Self {
+            identities: region.part(&region.layout.identities),
+            counters: region.part(&region.layout.sa_counters),
+            drops: region.part(&region.layout.drops),
+            ports: region.part(&region.layout.ports),
+            gauges: region.part(&region.layout.gauges),
+            workers: region.geometry.workers as usize,
+            slots: region.geometry.sa_slots as usize,
+        }
+    }
+    fn gauge(&self, at: usize) -> u64 {
+        self.gauges.get(at).map_or(0, |w| w.load(Relaxed))
+    }
+    /// Seconds since the fast path started.
+    pub fn clock(&self) -> u64 {
+        self.gauge(CLOCK)
+    }
+    /// The policy transaction in force; 0 before the first.
+    pub fn policy_generation(&self) -> u64 {
+        self.gauge(GENERATION)
+    }
+    pub fn slots(&self) -> u32 {
+        self.slots as u32
+    }
+    /// What the slot holds; `None` for nothing, or for something that makes no sense.
+    pub fn identity(&self, slot: SaSlot) -> Option<SaIdentity> {
+        let at = slot.0 as usize * IDENTITY_WORDS;
+        let words = self.identities.get(at..at + IDENTITY_WORDS)?;
+        seqlock::read(words).and_then(SaIdentity::from_words)
+    }
+    /// Every slot in use.
+    pub fn installed(&self) -> impl Iterator<Item = (SaSlot, SaIdentity)> + '_ {
+        (0..self.slots as u32).map(SaSlot).filter_map(|slot| Some((slot, self.identity(slot)?)))
+    }
+    /// Counters of whatever is in the slot, summed over workers.
+    pub fn sa(&self, slot: SaSlot) -> SaCounters {
+        let mut sum = SaCounters { idle_seconds: u64::MAX, ..SaCounters::default() };
+        let mut used = 0;
+        for worker in 0..self.workers {
+            let at = (worker * self.slots + slot.0 as usize) * SA_COUNTER_WORDS;
+            let Some(record) = self.counters.get(at..at + SA_COUNTER_WORDS) else { break };
+            if slot.0 as usize >= self.slots {
+                break;
+            }
+            sum.packets = sum.packets.wrapping_add(record[PACKETS].load(Relaxed));
+            sum.bytes = sum.bytes.wrapping_add(record[BYTES].load(Relaxed));
+            sum.dropped = sum.dropped.wrapping_add(record[DROPPED].load(Relaxed));
+            sum.last_seq = sum.last_seq.max(record[LAST_SEQ].load(Relaxed));
+            used = used.max(record[USED].load(Relaxed));
+        }
+        if used != 0 {
+            sum.idle_seconds = self.clock().saturating_sub(used - 1);
+        }
+        if let Some(identity) = self.identity(slot) {
+            sum.last_seq = sum.last_seq.max(identity.start_seq);
+        }
+        sum
+    }
+    pub fn drops(&self) -> Vec<(DropReason, u64)> {
+        let sum = |reason: DropReason| {
+            (0..self.workers)
+                .filter_map(|worker| self.drops.get(worker * DROP_WORDS + reason as usize))
+                .fold(0u64, |sum, word| sum.wrapping_add(word.load(Relaxed)))
+        };
+        DropReason::ALL.iter().map(|reason| (*reason, sum(*reason))).collect()
+    }
+    pub fn ports(&self) -> Vec<PortCounters> {
+        self.ports.chunks(PORT_WORDS).map(port).collect()
+    }
+    /// Trouble the fast path has seen with this contract, by name.
+    pub fn contract_faults(&self) -> [(&'static str, u64); 5] {
+        [
+            ("fastpath-ring-faults", self.gauge(FAULTS)),
+            ("fastpath-malformed-records", self.gauge(MALFORMED)),
+            ("fastpath-events-lost", self.gauge(EVENTS_LOST)),
+            ("fastpath-frames-lost", self.gauge(FRAMES_LOST)),
+            ("fastpath-acks-lost", self.gauge(ACKS_LOST)),
+        ]
+    }
+}
+
+fn port(record: &[AtomicU64]) -> PortCounters {
+    let number = |at: usize| record.get(at).map_or(0, |w| w.load(Relaxed));
+    let mut name = [0; PORT_NAME_BYTES];
+    load_bytes(&record[8..], &mut name);
+    let len = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    PortCounters {
+        name: String::from_utf8_lossy(&name[..len]).into_owned(),
+        rx_packets: number(0),
+        rx_bytes: number(1),
+        tx_packets: number(2),
+        tx_bytes: number(3),
+        rx_missed: number(4),
+        tx_errors: number(5),
+    }
+}

@@ -1,0 +1,173 @@
+//! Strategies for the contract's values.
+#![allow(dead_code)]
+use ipc::*;
+use proptest::prelude::*;
+use sa::*;
+use std::net::{IpAddr, SocketAddr};
+
+pub fn addr() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
+}
+pub fn socket() -> impl Strategy<Value = SocketAddr> {
+    (addr(), any::<u16>()).prop_map(|(a, p)| SocketAddr::new(a, p))
+}
+fn pair(v4: bool) -> impl Strategy<Value = (IpAddr, IpAddr)> {
+    any::<(u128, u128)>().prop_map(move |(a, b)| {
+        let (a, b) = (a.min(b), a.max(b));
+        if v4 {
+            let (a, b) = ((a >> 96) as u32, (b >> 96) as u32);
+            (a.to_be_bytes().into(), b.to_be_bytes().into())
+        } else {
+            (a.to_be_bytes().into(), b.to_be_bytes().into())
+        }
+    })
+}
+fn range(v4: bool) -> impl Strategy<Value = AddrRange> {
+    pair(v4).prop_map(|(a, b)| AddrRange::new(a, b).unwrap())
+}
+fn ports() -> impl Strategy<Value = PortRange> {
+    any::<(u16, u16)>().prop_map(|(a, b)| PortRange { first: a.min(b), last: a.max(b) })
+}
+fn selector() -> impl Strategy<Value = TrafficSelector> {
+    any::<bool>().prop_flat_map(|v4| {
+        (range(v4), range(v4), any::<Option<u8>>(), ports(), ports()).prop_map(
+            |(local, remote, protocol, local_port, remote_port)| TrafficSelector {
+                local,
+                remote,
+                protocol,
+                local_port,
+                remote_port,
+            },
+        )
+    })
+}
+fn suite() -> impl Strategy<Value = Suite> {
+    let all = Encryption::ALL.into_iter().flat_map(|e| Integrity::ALL.into_iter().map(move |i| (e, i)));
+    prop::sample::select(all.filter_map(|(e, i)| Suite::new(e, i).ok()).collect::<Vec<_>>())
+}
+pub fn spi() -> impl Strategy<Value = Spi> {
+    (256u32..).prop_map(|raw| Spi::new(raw).unwrap())
+}
+pub fn slot() -> impl Strategy<Value = SaSlot> {
+    any::<u32>().prop_map(SaSlot)
+}
+fn policy_id() -> impl Strategy<Value = PolicyId> {
+    (1u32..).prop_map(PolicyId)
+}
+fn ends() -> impl Strategy<Value = TunnelEnds> {
+    any::<bool>()
+        .prop_flat_map(pair)
+        .prop_filter("specified", |(a, b)| !a.is_unspecified() && !b.is_unspecified())
+        .prop_map(|(local, remote)| TunnelEnds { local, remote })
+}
+fn encap() -> impl Strategy<Value = Option<Encap>> {
+    any::<Option<(u16, u16)>>()
+        .prop_map(|o| o.map(|(local_port, remote_port)| Encap { local_port, remote_port }))
+}
+fn limit() -> impl Strategy<Value = Limit> {
+    any::<(u64, u64)>().prop_map(|(soft, hard)| Limit { soft, hard })
+}
+pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
+    let names = (slot(), spi(), policy_id(), suite(), any::<[u8; 132]>(), any::<bool>(), any::<bool>());
+    let rest = (
+        ends(),
+        encap(),
+        any::<bool>(),
+        prop::sample::select(vec![0u32, 64, 128, 65536]),
+        any::<u64>(),
+        (limit(), limit(), limit()),
+        prop::collection::vec(selector(), 1..=SaSpec::MAX_SELECTORS),
+    );
+    (names, rest).prop_map(
+        |(
+            (slot, spi, policy, suite, keys, inbound, tunnel),
+            (ends, encap, esn, window, seq, life, selectors),
+        )| SaSpec {
+            slot,
+            spi,
+            direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+            mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
+            suite,
+            encryption_key: Key::new(&keys[..suite.encryption().key_len()]).unwrap(),
+            salt: Key::new(&keys[64..64 + suite.encryption().salt_len()]).unwrap(),
+            integrity_key: Key::new(&keys[68..68 + suite.integrity().key_len()]).unwrap(),
+            ends,
+            encap,
+            esn,
+            replay_window: window,
+            last_seq: if esn { seq } else { seq >> 32 },
+            lifetime: Lifetime { seconds: life.0, bytes: life.1, packets: life.2 },
+            policy,
+            selectors,
+        },
+    )
+}
+pub fn policy() -> impl Strategy<Value = PolicySpec> {
+    let action = prop_oneof![
+        Just(Action::Discard),
+        Just(Action::Bypass),
+        (prop::sample::select(vec![Level::Use, Level::Require, Level::Unique]), any::<bool>())
+            .prop_map(|(level, tunnel)| Action::Encrypt { level, tunnel }),
+    ];
+    let addresses = any::<bool>()
+        .prop_flat_map(|v4| (pair(v4), 0..=if v4 { 32u8 } else { 128 }, 0..=if v4 { 32u8 } else { 128 }));
+    (policy_id(), addresses, any::<Option<u8>>(), ports(), ports(), action).prop_map(
+        |(id, ((src, dst), src_len, dst_len), protocol, src_port, dst_port, action)| PolicySpec {
+            id,
+            selector: Selector {
+                src: Prefix::new(src, src_len).unwrap(),
+                dst: Prefix::new(dst, dst_len).unwrap(),
+                protocol,
+                src_port,
+                dst_port,
+            },
+            action,
+        },
+    )
+}
+pub fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        sa_spec().prop_map(|s| Command::InstallSa(Box::new(s))),
+        (slot(), spi()).prop_map(|(slot, spi)| Command::RemoveSa { slot, spi }),
+        (slot(), spi(), ends(), encap()).prop_map(|(slot, spi, ends, encap)| Command::MoveSa {
+            slot,
+            spi,
+            ends,
+            encap
+        }),
+        any::<(u64, u32)>().prop_map(|(generation, count)| Command::PolicyBegin { generation, count }),
+        policy().prop_map(Command::Policy),
+        any::<u64>().prop_map(|generation| Command::PolicyCommit { generation }),
+        (policy_id(), any::<u32>())
+            .prop_map(|(policy, retry_ms)| Command::AcquireFailed { policy, retry_ms }),
+    ]
+}
+pub fn event() -> impl Strategy<Value = Event> {
+    let why =
+        || prop::sample::select(vec![Expiry::Seconds, Expiry::Bytes, Expiry::Packets, Expiry::Sequence]);
+    prop_oneof![
+        (policy_id(), socket(), socket(), any::<u8>()).prop_map(|(policy, src, dst, protocol)| {
+            let packet = PacketInfo {
+                src: src.ip(),
+                dst: dst.ip(),
+                protocol,
+                src_port: src.port(),
+                dst_port: dst.port(),
+            };
+            Event::Acquire { policy, packet }
+        }),
+        (slot(), spi(), why()).prop_map(|(slot, spi, why)| Event::SoftExpire { slot, spi, why }),
+        (slot(), spi(), why()).prop_map(|(slot, spi, why)| Event::HardExpire { slot, spi, why }),
+        (slot(), spi(), socket()).prop_map(|(slot, spi, from)| Event::PeerMoved { slot, spi, from }),
+        (any::<u32>(), addr(), addr()).prop_map(|(spi, local, remote)| Event::UnknownSpi {
+            spi,
+            local,
+            remote
+        }),
+    ]
+}
+pub fn frame() -> impl Strategy<Value = (FrameMeta, Vec<u8>)> {
+    let kind = prop::sample::select(vec![FrameKind::Ike, FrameKind::Raw]);
+    let meta = (socket(), socket(), kind).prop_map(|(local, remote, kind)| FrameMeta { local, remote, kind });
+    (meta, prop::collection::vec(any::<u8>(), 0..MAX_FRAME))
+}

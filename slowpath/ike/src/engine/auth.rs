@@ -1,0 +1,249 @@
+//! IKE_AUTH with a pre-shared key, both ends, and the child made with it (RFC 7296 1.2, 2.15).
+use super::counters::{Failure, Refused};
+use super::ike_sa::{AuthSent, Exchange, IkeSa, State, Wanted};
+use super::negotiate::InitNonces;
+use super::peers::{accepts, identity_for, my_id};
+use super::{Cx, Engine};
+use crate::api::{Auth, Datagram, Identity, Now, Psk, ReportLevel};
+use crate::crypto::{psk_auth, verify_psk_auth};
+use crate::message::{
+    AuthMethod, Authentication, ExchangeType, Identification, Message, NotifyType, Payload,
+};
+
+/// What one end signs, as `psk_auth` wants it.
+struct Signed<'a> {
+    first_message: &'a [u8],
+    their_nonce: &'a [u8],
+    id: &'a Identification,
+}
+fn secret(identity: &Identity) -> &Psk {
+    match &identity.auth {
+        Auth::PreSharedKey(psk) => psk,
+    }
+}
+fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Option<Payload> {
+    let k = sa.keys.as_ref()?;
+    let p = k.keys.p(sa.initiator).expose();
+    let data = psk_auth(k.suite.prf, secret(identity), p, s.first_message, s.their_nonce, s.id).to_vec();
+    Some(Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY_MIC, data }))
+}
+fn verify(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication) -> bool {
+    let Some(k) = &sa.keys else { return false };
+    let p = k.keys.p(!sa.initiator).expose();
+    auth.method == AuthMethod::SHARED_KEY_MIC
+        && verify_psk_auth(k.suite.prf, secret(identity), p, s.first_message, s.their_nonce, s.id, &auth.data)
+}
+
+impl Engine {
+    /// The initiator's IKE_AUTH, after IKE_SA_INIT was answered.
+    pub(super) fn send_auth(
+        &mut self,
+        sa: &mut IkeSa,
+        init_request: Vec<u8>,
+        nonce_i: Vec<u8>,
+        nonce_r: Vec<u8>,
+        init_response: Vec<u8>,
+        cx: &mut Cx,
+    ) {
+        let first = sa.wanted.iter().position(|w| sa.peer.children.iter().any(|c| c.policy == w.policy));
+        let wanted = first.map(|at| sa.wanted.remove(at));
+        let wanted = wanted.or_else(|| {
+            let child = sa.peer.children.first()?;
+            Some(Wanted { policy: child.policy, packet: None })
+        });
+        let (Some(identity), Some(wanted)) = (sa.peer.identities.first().cloned(), wanted) else {
+            self.fail(sa, Failure::Local, cx, "the peer has no policy or no identity; add one".into());
+            return self.give_up_call(sa, cx);
+        };
+        let Some((child, offer)) = self.offer_child(sa, &wanted, None, true, cx) else {
+            sa.wanted.push(wanted);
+            return self.give_up_call(sa, cx);
+        };
+        let id = my_id(&identity, sa.local.ip());
+        let signed = Signed { first_message: &init_request, their_nonce: &nonce_r, id: &id };
+        let mut payloads = vec![Payload::IdI(id.clone())];
+        if let crate::api::RemoteId::Id(theirs) = &identity.remote_id {
+            payloads.push(Payload::IdR(theirs.into()));
+        }
+        payloads.extend(sign(sa, &identity, &signed));
+        //= rfc7296#2.4/initial-contact: only when this is the one IKE SA we have with the peer.
+        if sa.peer.send_initial_contact && self.live_sa(&sa.peer.name).is_none() {
+            payloads.push(super::exchange::notify(NotifyType::INITIAL_CONTACT));
+        }
+        payloads.extend(offer);
+        sa.state =
+            State::AuthSent(Box::new(AuthSent { identity, nonce_i, nonce_r, init_response, child, wanted }));
+        self.request(sa, ExchangeType::IKE_AUTH, payloads, Exchange::Auth, cx);
+    }
+
+    pub(super) fn on_auth_response(&mut self, sa: &mut IkeSa, message: &Message, cx: &mut Cx) {
+        let State::AuthSent(sent) = std::mem::replace(&mut sa.state, State::Established) else { return };
+        let AuthSent { identity, nonce_i, nonce_r, init_response, child, wanted } = *sent;
+        let spi_places = (child.slot, child.slot_out);
+        let (Ok(id_r), Ok(auth)) = (message.id_r(), message.auth()) else {
+            let told = message.error().map_or("no AUTH payload".to_owned(), |n| n.kind.to_string());
+            let text = format!(
+                "the peer answered IKE_AUTH with {told}; compare secret, my-id ({}) and remote-id of both identities",
+                my_id(&identity, sa.local.ip())
+            );
+            self.fail(sa, Failure::AuthenticationFailed, cx, text);
+            return self.abandon_call(sa, wanted, spi_places, cx);
+        };
+        let signed = Signed { first_message: &init_response, their_nonce: &nonce_i, id: id_r };
+        let problem = if !accepts(&identity, id_r) {
+            Some((
+                Failure::IdMismatch,
+                format!("the peer calls itself {id_r}; change remote-id of its identity"),
+            ))
+        } else if !verify(sa, &identity, &signed, auth) {
+            Some((
+                Failure::AuthenticationFailed,
+                format!("{id_r} could not prove itself; compare the secrets"),
+            ))
+        } else {
+            None
+        };
+        if let Some((why, text)) = problem {
+            self.fail(sa, why, cx, text);
+            //= rfc7296#2.21.2/initiator-refuses: the responder believes in the SA and is told.
+            self.last_word(sa, NotifyType::AUTHENTICATION_FAILED, cx);
+            return self.abandon_call(sa, wanted, spi_places, cx);
+        }
+        sa.remote_id = Some(id_r.clone());
+        self.established(sa, cx);
+        if let Some(error) = message.error() {
+            //= rfc7296#1.2/child-fails-alone: the IKE SA stands although its first child was refused.
+            let kind = error.kind;
+            self.release_offer(&child);
+            self.child_refused(sa, &child, kind, cx);
+        } else {
+            let nonces = InitNonces { i: &nonce_i, r: &nonce_r };
+            match self.confirm_child(sa, &child, message, Some(nonces), cx) {
+                Some(made) => self.add_child(sa, made, cx),
+                None => self.disown(sa, &child, cx),
+            }
+        }
+        for wanted in std::mem::take(&mut sa.wanted) {
+            sa.push_task(super::ike_sa::Task::Create(wanted));
+        }
+        if !sa.peer.passive {
+            let refused = wanted.policy;
+            self.want_all(sa);
+            sa.tasks.retain(|t| !matches!(t, super::ike_sa::Task::Create(w) if w.policy == refused));
+        }
+    }
+    fn abandon_call(
+        &mut self,
+        sa: &mut IkeSa,
+        wanted: Wanted,
+        slots: (::sa::SaSlot, ::sa::SaSlot),
+        cx: &mut Cx,
+    ) {
+        self.slots.give_back(slots.0);
+        self.slots.give_back(slots.1);
+        sa.wanted.push(wanted);
+        self.give_up_call(sa, cx);
+    }
+
+    pub(super) fn on_auth_request(
+        &mut self,
+        sa: &mut IkeSa,
+        d: &Datagram,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Vec<Payload> {
+        let State::InitAnswered(half) = std::mem::replace(&mut sa.state, State::Closed) else {
+            return Vec::new();
+        };
+        let refuse = |engine: &mut Self, sa: &mut IkeSa, cx: &mut Cx, kind| {
+            engine.end(sa, cx);
+            Self::error_payload(kind)
+        };
+        let Ok(id_i) = message.id_i() else {
+            self.counters.refuse(Refused::Malformed);
+            return refuse(self, sa, cx, NotifyType::INVALID_SYNTAX);
+        };
+        let id_r = message.id_r().ok();
+        let Some(identity) = identity_for(&sa.peer, id_i, id_r).cloned() else {
+            let asked = id_r.map_or(String::new(), |r| format!(" and asks for {r}"));
+            let text = format!(
+                "the peer calls itself {id_i}{asked}; no identity of `{}` fits: add one, or change its remote-id or my-id",
+                sa.peer.name
+            );
+            self.fail(sa, Failure::IdMismatch, cx, text);
+            return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
+        };
+        let signed = Signed { first_message: &half.request, their_nonce: &half.nonce_r, id: id_i };
+        let proven = message.auth().is_ok_and(|auth| verify(sa, &identity, &signed, auth));
+        if !proven {
+            let how = match message.auth() {
+                Ok(auth) if auth.method != AuthMethod::SHARED_KEY_MIC => {
+                    format!(" (it used {})", auth.method)
+                }
+                Ok(_) => "; compare the secrets".to_owned(),
+                Err(_) => " (it asks for EAP)".to_owned(),
+            };
+            self.fail(
+                sa,
+                Failure::AuthenticationFailed,
+                cx,
+                format!("{id_i} could not prove itself with a pre-shared key{how}"),
+            );
+            return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
+        }
+        sa.remote_id = Some(id_i.clone());
+        if message.notify(NotifyType::INITIAL_CONTACT).is_some() {
+            self.initial_contact(sa, cx);
+        }
+        self.established(sa, cx);
+        let id = my_id(&identity, d.local.ip());
+        let signed = Signed { first_message: &half.response, their_nonce: &half.nonce_i, id: &id };
+        let mut payloads = vec![Payload::IdR(id.clone())];
+        payloads.extend(sign(sa, &identity, &signed));
+        let nonces = InitNonces { i: &half.nonce_i, r: &half.nonce_r };
+        match self.answer_child(sa, message, None, Some(nonces), cx) {
+            Ok((made, answer)) => {
+                payloads.extend(answer);
+                self.add_child(sa, made, cx);
+            }
+            Err(told) => payloads.push(Payload::Notify(told)),
+        }
+        payloads
+    }
+
+    pub(super) fn established(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        sa.state = State::Established;
+        self.begin_life(sa, cx.now);
+        self.starts.remove(&sa.peer.name);
+        self.counters.ike_established += 1;
+        let id = sa.remote_id.as_ref().map_or(String::new(), ToString::to_string);
+        let suite = sa.keys.as_ref().map_or(String::new(), |k| k.suite.to_string());
+        self.say(sa, ReportLevel::Info, cx, format!("IKE SA with {id} is up: {suite}"));
+    }
+    pub(super) fn begin_life(&mut self, sa: &mut IkeSa, now: Now) {
+        sa.established = Some(now);
+        sa.ends_at = None;
+        sa.dirty = true;
+        sa.twin_at = Some(now + std::time::Duration::from_secs(3));
+        let lifetime = sa.peer.profile.lifetime;
+        if !lifetime.is_zero() {
+            let fresh = self.random_u8();
+            sa.rekey_at = Some(now + super::child::soft_of(lifetime, fresh));
+        }
+    }
+
+    //= rfc7296#2.4/initial-contact: older SAs of exactly this authenticated identity are gone at the peer.
+    fn initial_contact(&mut self, sa: &IkeSa, cx: &mut Cx) {
+        let same = |old: &IkeSa| {
+            old.peer.name == sa.peer.name
+                && old.remote_id.is_some()
+                && old.remote_id == sa.remote_id
+                // We called each other at the same time: `twins` settles which one stays.
+                && !(old.initiator && old.established.is_some_and(|t| cx.now.saturating_sub(t) < super::tick::TWINS))
+        };
+        let gone: Vec<u64> = self.sas.values().filter(|old| same(old)).map(|old| old.local_spi).collect();
+        for local_spi in gone {
+            self.with_sa(local_spi, cx, |engine, old, cx| engine.drop_sa(old, cx));
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! CREATE_CHILD_SA: which of its three uses a request is, and what stands in its way (RFC 7296 1.3, 2.25).
+use super::child::{ChildSa, ChildState, Half, Place};
+use super::counters::Failure;
+use super::exchange::notify;
+use super::ike_sa::{ChildOffer, Exchange, IkeSa, Task, Wanted};
+use super::{Cx, Engine};
+use crate::api::{Action, ReportLevel};
+use crate::message::{ExchangeType, Message, Notify, NotifyType, Payload, Protocol};
+use std::time::Duration;
+
+/// CREATE_CHILD_SA requests one peer may make in `ASK_WINDOW` (row C8).
+const ASKS: u32 = 200;
+const ASK_WINDOW: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn on_create_request(
+        &mut self,
+        sa: &mut IkeSa,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Vec<Payload> {
+        //= rfc7296#2.25.2/closing: while the IKE SA is being closed or replaced nothing new begins on it.
+        if !sa.is_established() || sa.has_task(|t| *t == Task::DeleteIke) {
+            return vec![notify(NotifyType::TEMPORARY_FAILURE)];
+        }
+        if cx.now.saturating_sub(sa.ask_window) >= ASK_WINDOW {
+            (sa.ask_window, sa.asks) = (cx.now, 0);
+        }
+        sa.asks += 1;
+        if sa.asks > ASKS {
+            return vec![notify(NotifyType::TEMPORARY_FAILURE)];
+        }
+        let for_ike = message.sa().is_ok_and(|p| p.first().is_some_and(|p| p.protocol == Protocol::IKE));
+        let answered = if for_ike {
+            self.answer_ike_rekey(sa, message, cx)
+        } else if matches!(
+            sa.window.in_flight.as_ref().map(|f| &f.what),
+            Some(Exchange::Ike(_) | Exchange::DeleteIke)
+        ) {
+            //= rfc7296#2.25.2/rekeying-ike: no children while we replace the IKE SA.
+            Err(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()))
+        } else if let Some(named) = message.notify(NotifyType::REKEY_SA) {
+            self.answer_child_rekey(sa, message, named, cx)
+        } else {
+            self.answer_child(sa, message, None, None, cx).map(|(made, payloads)| {
+                self.add_child(sa, made, cx);
+                payloads
+            })
+        };
+        answered.unwrap_or_else(|told| vec![Payload::Notify(told)])
+    }
+
+    /// A new child, both directions at once.
+    pub(super) fn add_child(&mut self, sa: &mut IkeSa, mut child: ChildSa, cx: &mut Cx) {
+        let (ends, encap) = (sa.tunnel_ends(), sa.encap());
+        (child.inbound.place, child.outbound.place) = (Place::Installed, Place::Installed);
+        cx.out.push(Action::Install {
+            inbound: child.spec(::sa::Direction::Inbound, ends, encap),
+            outbound: child.spec(::sa::Direction::Outbound, ends, encap),
+        });
+        self.counters.child_established += 1;
+        let text = format!(
+            "child for policy {} is up: {} inbound {} outbound {}",
+            child.policy.0, child.suite, child.inbound.spi, child.outbound.spi
+        );
+        self.say(sa, ReportLevel::Info, cx, text);
+        sa.children.push(child);
+        sa.dirty = true;
+    }
+
+    /// Asks for a new child or a replacement of one. False: nothing was sent.
+    pub(super) fn ask_for_child(
+        &mut self,
+        sa: &mut IkeSa,
+        wanted: &Wanted,
+        replaces: Option<::sa::Spi>,
+        cx: &mut Cx,
+    ) -> bool {
+        match self.offer_child(sa, wanted, replaces, false, cx) {
+            Some((offer, payloads)) => {
+                self.request(
+                    sa,
+                    ExchangeType::CREATE_CHILD_SA,
+                    payloads,
+                    Exchange::Child(Box::new(offer)),
+                    cx,
+                );
+                true
+            }
+            None => {
+                cx.out.push(Action::AcquireFailed { policy: wanted.policy, retry_ms: 10_000 });
+                false
+            }
+        }
+    }
+
+    pub(super) fn on_child_response(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: ChildOffer,
+        message: &Message,
+        cx: &mut Cx,
+    ) {
+        if let Some(error) = message.error() {
+            let kind = error.kind;
+            self.release_offer(&offer);
+            return match offer.replaces {
+                Some(old) => self.rekey_refused(sa, &offer, old, kind, cx),
+                None if kind == NotifyType::TEMPORARY_FAILURE => {
+                    self.hold(sa, cx);
+                    sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
+                }
+                None => self.child_refused(sa, &offer, kind, cx),
+            };
+        }
+        let Some(made) = self.confirm_child(sa, &offer, message, None, cx) else {
+            return self.disown(sa, &offer, cx);
+        };
+        match offer.replaces {
+            Some(old) => self.finish_rekey(sa, &offer, old, made, cx),
+            None => self.add_child(sa, made, cx),
+        }
+    }
+
+    /// The peer has made an SA of our offer that we do not want.
+    pub(super) fn disown(&mut self, sa: &mut IkeSa, offer: &ChildOffer, cx: &mut Cx) {
+        self.release_offer(offer);
+        cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 60_000 });
+        sa.tasks.push_front(Task::Disown(offer.spi));
+    }
+    pub(super) fn release_offer(&mut self, offer: &ChildOffer) {
+        self.slots.give_back(offer.slot);
+        self.slots.give_back(offer.slot_out);
+    }
+    //= rfc7296#2.25/wait: after TEMPORARY_FAILURE the same is not asked again at once.
+    pub(super) fn hold(&mut self, sa: &mut IkeSa, cx: &Cx) {
+        let fresh = u64::from(self.random_u8());
+        sa.window.hold_until = cx.now + Duration::from_millis(1000 + 8 * fresh);
+    }
+    pub(super) fn child_refused(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: &ChildOffer,
+        kind: NotifyType,
+        cx: &mut Cx,
+    ) {
+        let (why, fix) = match kind {
+            NotifyType::NO_PROPOSAL_CHOSEN => {
+                (Failure::NoProposalChosen, "its proposal (enc-algorithms, auth-algorithms, pfs-group)")
+            }
+            NotifyType::INVALID_KE_PAYLOAD => (Failure::NoProposalChosen, "pfs-group of its proposal"),
+            NotifyType::TS_UNACCEPTABLE => {
+                (Failure::TsUnacceptable, "src-address, dst-address, protocol and ports")
+            }
+            _ => (Failure::ChildRefused, "its settings"),
+        };
+        let ours = super::negotiate::config_of(sa, offer.policy).map_or(String::new(), |c| {
+            let suites: Vec<_> = c.suites.iter().map(ToString::to_string).collect();
+            let pfs = c.pfs.map_or("none", |g| g.name());
+            format!("; we asked for {:?}, {}, pfs-group={pfs}", c.selector, suites.join(", "))
+        });
+        let text = format!(
+            "the peer refused a child for policy {} with {kind}{ours}; compare {fix} with the peer's",
+            offer.policy.0
+        );
+        self.fail(sa, why, cx, text);
+        cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 10_000 });
+    }
+
+    /// Takes a child out of use: what was sent on it stops, what is on its way to us is still received.
+    pub(super) fn retire(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+        self.stop_sending(sa, at, cx);
+        let Some(child) = sa.children.get_mut(at) else { return };
+        child.state = ChildState::Lingering;
+        (child.soft_at, child.hard_at, child.twin_at) = (None, None, None);
+        child.gone_at.get_or_insert(cx.now + super::child::LINGER);
+    }
+    pub(super) fn stop_sending(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+        let Some(child) = sa.children.get_mut(at) else { return };
+        self.clear(&mut child.outbound, cx);
+        sa.dirty = true;
+    }
+    fn clear(&mut self, half: &mut Half, cx: &mut Cx) {
+        match std::mem::replace(&mut half.place, Place::Gone) {
+            Place::Installed => {
+                cx.out.push(Action::Remove { slot: half.slot, spi: half.spi });
+                self.slots.drain(half.slot);
+            }
+            Place::Reserved => self.slots.give_back(half.slot),
+            Place::Gone => {}
+        }
+    }
+    /// At once and for good, both directions.
+    pub(super) fn remove_child(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+        if at < sa.children.len() {
+            let mut child = sa.children.remove(at);
+            self.clear(&mut child.outbound, cx);
+            self.clear(&mut child.inbound, cx);
+            sa.dirty = true;
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! INFORMATIONAL: deletes and signs of life (RFC 7296 1.4, 2.4, 2.25), and how an IKE SA ends.
+use super::child::ChildState;
+use super::counters::Failure;
+use super::ike_sa::{Exchange, IkeSa, State, Task};
+use super::timers::Series;
+use super::{Cx, Engine};
+use crate::api::ReportLevel;
+use crate::message::{Delete, ExchangeType, Message, NotifyType, Payload, Protocol};
+use ::sa::Spi;
+
+impl Engine {
+    pub(super) fn on_informational_request(
+        &mut self,
+        sa: &mut IkeSa,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Vec<Payload> {
+        if message.deletes().any(|d| d.protocol == Protocol::IKE) {
+            self.on_ike_delete(sa, message, cx);
+            //= rfc7296#1.4.1/ike-delete-answer: an empty one.
+            return Vec::new();
+        }
+        if let Some(error) = message.notify(NotifyType::AUTHENTICATION_FAILED) {
+            //= rfc7296#2.21.2/initiator-refuses: the initiator did not believe us.
+            let text = format!(
+                "the peer does not accept us: {}; compare the secrets and remote-id there",
+                error.kind
+            );
+            self.fail(sa, Failure::AuthenticationFailed, cx, text);
+            self.end(sa, cx);
+            return Vec::new();
+        }
+        let mut answer = Vec::new();
+        for spi in message.deletes().filter(|d| d.protocol == Protocol::ESP).flat_map(|d| &d.spis) {
+            answer.extend(self.on_child_delete(sa, *spi, cx));
+        }
+        if answer.is_empty() {
+            Vec::new()
+        } else {
+            vec![Payload::Delete(Delete { protocol: Protocol::ESP, spis: answer })]
+        }
+    }
+
+    /// The peer deletes the SA it receives with this SPI; the answer names its other half.
+    fn on_child_delete(&mut self, sa: &mut IkeSa, outbound: u32, cx: &mut Cx) -> Option<u32> {
+        let at = sa
+            .children
+            .iter()
+            .position(|c| c.outbound.spi.get() == outbound && c.state != ChildState::Lingering)?;
+        let (inbound, state) = (sa.children[at].inbound.spi, sa.children[at].state);
+        self.switch_to_successor(sa, inbound, cx);
+        self.retire(sa, at, cx);
+        //= rfc7296#1.4.1/both-delete: with our own delete of it out, ours is not named again.
+        let ours_is_out = |spis: &[Spi]| spis.contains(&inbound);
+        let out = matches!(sa.window.in_flight.as_ref().map(|f| &f.what), Some(Exchange::DeleteChildren(s)) if ours_is_out(s));
+        if state == ChildState::Deleting && out { None } else { Some(inbound.get()) }
+    }
+
+    fn on_ike_delete(&mut self, sa: &mut IkeSa, message: &Message, cx: &mut Cx) {
+        //= rfc7296#2.25.2/delete-while-rekeying: a peer that has a successor deletes the old SA; our own rekey is forgotten.
+        let heir = match sa.window.in_flight.as_mut().map(|f| &mut f.what) {
+            Some(Exchange::Ike(ours)) => ours.collision.take().map(|c| c.made),
+            _ => None,
+        };
+        if let Some(heir) = heir {
+            self.inherit(sa, heir, cx);
+        } else if sa.is_established() {
+            let why = message.error().map_or(String::new(), |n| format!(" ({})", n.kind));
+            self.say(sa, ReportLevel::Info, cx, format!("the peer deleted the IKE SA{why}"));
+            self.call_again(sa, cx.now);
+        }
+        self.end(sa, cx);
+    }
+
+    /// Ended by the peer, or by an answer we are giving: stays to repeat that answer.
+    pub(super) fn end(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        self.retire_all(sa, cx);
+        sa.window.in_flight = self.drop_offers(sa);
+        sa.tasks.clear();
+        sa.state = State::Closed;
+        sa.ends_at = Some(cx.now + Series::total());
+        sa.rekey_at = None;
+        sa.dirty = true;
+    }
+    fn retire_all(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        for at in (0..sa.children.len()).rev() {
+            self.retire(sa, at, cx);
+        }
+    }
+    /// Forgets our request in flight and what it reserved.
+    fn drop_offers(&mut self, sa: &mut IkeSa) -> Option<super::ike_sa::InFlight> {
+        if let Some(Exchange::Child(offer)) = sa.window.in_flight.take().map(|f| f.what) {
+            self.release_offer(&offer);
+        }
+        None
+    }
+
+    /// Gone without a word: nobody is there to hear it.
+    pub(super) fn drop_sa(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        for at in (0..sa.children.len()).rev() {
+            self.remove_child(sa, at, cx);
+        }
+        self.drop_offers(sa);
+        if let State::AuthSent(sent) = &sa.state {
+            let (a, b) = (sent.child.slot, sent.child.slot_out);
+            self.slots.give_back(a);
+            self.slots.give_back(b);
+        }
+        sa.tasks.clear();
+        sa.dead = true;
+    }
+    /// The same, and the peer is called again if that is our part.
+    pub(super) fn lose(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        self.drop_sa(sa, cx);
+        self.call_again(sa, cx.now);
+    }
+    /// We want it gone: as a proper exchange if there is one to be had.
+    pub(super) fn close(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        match sa.state {
+            State::Established => {
+                sa.tasks.clear();
+                sa.tasks.push_front(Task::DeleteIke);
+            }
+            State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => self.drop_sa(sa, cx),
+            State::Replaced | State::Deleting | State::Closed => {}
+        }
+    }
+    pub(super) fn send_ike_delete(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        sa.state = State::Deleting;
+        sa.rekey_at = None;
+        for at in 0..sa.children.len() {
+            self.stop_sending(sa, at, cx);
+        }
+        let delete = Payload::Delete(Delete { protocol: Protocol::IKE, spis: Vec::new() });
+        self.request(sa, ExchangeType::INFORMATIONAL, vec![delete], Exchange::DeleteIke, cx);
+    }
+    pub(super) fn on_ike_deleted(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        if sa.children.is_empty() {
+            sa.dead = true;
+        } else {
+            self.end(sa, cx);
+        }
+    }
+    pub(super) fn on_children_deleted(&mut self, sa: &mut IkeSa, spis: &[Spi], cx: &mut Cx) {
+        for spi in spis {
+            self.switch_to_successor(sa, *spi, cx);
+            if let Some(at) = sa.children.iter().position(|c| c.inbound.spi == *spi) {
+                self.retire(sa, at, cx);
+            }
+        }
+    }
+
+    /// The whole series went unanswered (RFC 7296 2.4).
+    pub(super) fn no_answer(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let hinted = match &sa.state {
+            State::InitSent(init) => Some(init.hint),
+            _ => None,
+        };
+        if let Some(hinted) = hinted {
+            return self.init_without_answer(sa, hinted, cx);
+        }
+        match std::mem::replace(&mut sa.state, State::Closed) {
+            State::AuthSent(sent) => {
+                let text = format!(
+                    "no answer to IKE_AUTH from {}; is UDP 4500 open between, do large packets pass?",
+                    sa.remote
+                );
+                self.fail(sa, Failure::NoAnswer, cx, text);
+                self.slots.give_back(sent.child.slot);
+                self.slots.give_back(sent.child.slot_out);
+                sa.wanted.push(sent.wanted);
+                self.give_up_call(sa, cx);
+            }
+            State::Established => {
+                let quiet = cx.now.saturating_sub(sa.last_seen).as_secs();
+                self.fail(
+                    sa,
+                    Failure::PeerDead,
+                    cx,
+                    format!("the peer is dead: nothing from {} for {quiet} s", sa.remote),
+                );
+                self.drop_sa(sa, cx);
+                //= rfc7296#2.4/dead: its SAs are gone; who starts by itself starts again.
+                if let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name).cloned() {
+                    self.schedule(&peer, std::time::Duration::ZERO, 0, cx.now);
+                }
+            }
+            _ => self.drop_sa(sa, cx),
+        }
+    }
+
+    pub(super) fn send_liveness(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        //= rfc7296#2.4/liveness: an empty INFORMATIONAL request.
+        self.request(sa, ExchangeType::INFORMATIONAL, Vec::new(), Exchange::Liveness, cx);
+    }
+    pub(super) fn send_child_delete(&mut self, sa: &mut IkeSa, spi: Spi, cx: &mut Cx) {
+        let delete = Payload::Delete(Delete { protocol: Protocol::ESP, spis: vec![spi.get()] });
+        self.request(sa, ExchangeType::INFORMATIONAL, vec![delete], Exchange::DeleteChildren(vec![spi]), cx);
+    }
+}

@@ -1,0 +1,445 @@
+//! IKE_SA_INIT, both ends (RFC 7296 1.2, 2.6, 2.7, 2.23). Nothing in it is authenticated: a message that
+//! makes no sense is dropped, and an error only remembered.
+use super::counters::{Failure, Refused};
+use super::exchange::notify;
+use super::ike_sa::{IkeSa, InitAnswered, InitSent, Keyed, Retry, State, Wanted};
+use super::{Cx, Engine};
+use crate::api::{Action, Datagram, DhGroup, KeyLog, Now, Peer, ReportLevel};
+use crate::crypto::{DhPrivate, IkeSuite, ike_keys, nat_detection, nonce, skeyseed};
+use crate::message::{
+    ExchangeType, Header, KeyExchange, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike,
+    parse_clear, select_ike,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Nonces are longer than half of any PRF's key (RFC 7296 2.10).
+pub(super) const NONCE_LEN: usize = 32;
+/// Rounds of COOKIE and INVALID_KE_PAYLOAD before an attempt is given up (row C5).
+const ROUNDS: u32 = 3;
+/// A peer that has asked for an SA has so long to say who it is.
+const HALF_OPEN: Duration = Duration::from_secs(30);
+const MAX_HALF_OPEN: usize = 4096;
+const ROTATE_COOKIES: Duration = Duration::from_secs(60);
+
+fn natd(kind: NotifyType, spi_i: u64, spi_r: u64, at: SocketAddr) -> Payload {
+    Payload::Notify(Notify::new(kind, nat_detection(spi_i, spi_r, at).to_vec()))
+}
+fn natds(spi_i: u64, spi_r: u64, local: SocketAddr, remote: SocketAddr) -> [Payload; 2] {
+    [
+        natd(NotifyType::NAT_DETECTION_SOURCE_IP, spi_i, spi_r, local),
+        natd(NotifyType::NAT_DETECTION_DESTINATION_IP, spi_i, spi_r, remote),
+    ]
+}
+/// (we, they) are behind a NAT. Without the payloads nobody is.
+fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
+    let differs = |kind, at| {
+        let own = nat_detection(message.header.spi_i, message.header.spi_r, at);
+        let mut theirs = message.notifies().filter(|n| n.kind == kind).peekable();
+        theirs.peek().is_some() && !theirs.any(|n| n.data == own)
+    };
+    //= rfc7296#2.23/natd: no source hash that fits: they are behind a NAT; destination hash wrong: we are.
+    (
+        differs(NotifyType::NAT_DETECTION_DESTINATION_IP, d.local),
+        differs(NotifyType::NAT_DETECTION_SOURCE_IP, d.remote),
+    )
+}
+fn ke(dh: &DhPrivate) -> Payload {
+    Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
+}
+
+impl Engine {
+    /// Begins an IKE SA with a peer.
+    pub(super) fn call(&mut self, peer: &Arc<Peer>, wanted: Vec<Wanted>, cx: &mut Cx) {
+        let ends = match self.ends_of(peer) {
+            Ok(ends) => ends,
+            Err(why) => return self.cannot_call(peer, &wanted, why, cx),
+        };
+        let Some(&group) = peer.profile.proposal.groups.first() else {
+            return self.cannot_call(peer, &wanted, "its profile has no dh-group", cx);
+        };
+        if peer.identities.is_empty() {
+            return self.cannot_call(peer, &wanted, "it has no identity; add one with a secret", cx);
+        }
+        let dh = match DhPrivate::generate(group, self.rng.as_mut()) {
+            Ok(dh) => dh,
+            Err(error) => return self.cannot_call(peer, &wanted, &error.to_string(), cx),
+        };
+        let local_spi = self.new_spi();
+        let init = InitSent {
+            offer: peer.profile.proposal.clone(),
+            dh,
+            nonce: nonce(self.rng.as_mut(), NONCE_LEN),
+            cookie: Vec::new(),
+            rounds: 0,
+            hint: false,
+            bytes: Vec::new(),
+            retry: Retry::begin(cx.now),
+        };
+        let mut sa =
+            IkeSa::new(local_spi, true, Arc::clone(peer), ends, State::InitSent(Box::new(init)), cx.now);
+        sa.wanted = wanted;
+        self.send_init(&mut sa, cx);
+        self.put(Box::new(sa));
+    }
+
+    //= rfc7296#2.6/cookie-first: the request is repeated unchanged with the cookie in front.
+    fn send_init(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let (spi_i, local, remote) = (sa.local_spi, sa.local, sa.remote);
+        let State::InitSent(init) = &mut sa.state else { return };
+        let mut payloads = Vec::new();
+        if !init.cookie.is_empty() {
+            payloads.push(Payload::Notify(Notify::new(NotifyType::COOKIE, init.cookie.clone())));
+        }
+        payloads.extend([
+            Payload::Sa(offer_ike(&init.offer, None)),
+            ke(&init.dh),
+            Payload::Nonce(init.nonce.clone()),
+        ]);
+        payloads.extend(natds(spi_i, 0, local, remote));
+        let exchange = ExchangeType::IKE_SA_INIT;
+        let header = Header { spi_i, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
+        init.bytes = Message::new(header, payloads).to_bytes();
+        init.retry = Retry::begin(cx.now);
+        let bytes = init.bytes.clone();
+        self.transmit(sa, bytes, cx);
+    }
+
+    pub(super) fn on_init_response(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
+        let waits = |sa: &IkeSa| matches!(sa.state, State::InitSent(_)) && sa.remote.ip() == d.remote.ip();
+        if header.message_id != 0 || !self.sas.get(&header.spi_i).is_some_and(|sa| waits(sa)) {
+            return self.counters.refuse(Refused::NotInThisState);
+        }
+        let Ok(message) = parse_clear(&d.payload) else {
+            return self.counters.refuse(Refused::Malformed);
+        };
+        self.with_sa(header.spi_i, cx, |engine, sa, cx| engine.read_init_response(sa, d, &message, cx));
+    }
+
+    fn read_init_response(&mut self, sa: &mut IkeSa, d: &Datagram, message: &Message, cx: &mut Cx) {
+        if let Some(cookie) = message.notify(NotifyType::COOKIE) {
+            return self.on_cookie(sa, &cookie.data, cx);
+        }
+        if let Some(other) = message.notify(NotifyType::INVALID_KE_PAYLOAD) {
+            return self.on_invalid_ke(sa, other.group(), cx);
+        }
+        if let Some(error) = message.error() {
+            return self.on_hint(sa, error.kind, cx);
+        }
+        let _ = self.accept_init(sa, d, message, cx).inspect_err(|refused| self.counters.refuse(*refused));
+    }
+    fn on_cookie(&mut self, sa: &mut IkeSa, cookie: &[u8], cx: &mut Cx) {
+        let State::InitSent(init) = &mut sa.state else { return };
+        //= rfc7296#2.6/cookie-size: 1 to 64 octets.
+        if !(1..=64).contains(&cookie.len()) || init.cookie == cookie {
+            return self.counters.refuse(Refused::Malformed);
+        }
+        init.cookie = cookie.to_vec();
+        self.next_round(sa, cx);
+    }
+    //= rfc7296#1.3/invalid-ke: retried with the group named, if it is one that we offered.
+    fn on_invalid_ke(&mut self, sa: &mut IkeSa, group: Option<u16>, cx: &mut Cx) {
+        let State::InitSent(init) = &mut sa.state else { return };
+        let group = group.and_then(DhGroup::from_transform);
+        let Some(group) = group.filter(|g| init.offer.groups.contains(g) && *g != init.dh.group()) else {
+            return self.on_hint(sa, NotifyType::INVALID_KE_PAYLOAD, cx);
+        };
+        match DhPrivate::generate(group, self.rng.as_mut()) {
+            Ok(dh) => init.dh = dh,
+            Err(_) => return self.counters.refuse(Refused::InvalidKe),
+        }
+        self.next_round(sa, cx);
+    }
+    //= rfc7296#2.6.1/loops: cookies and groups together have an end.
+    fn next_round(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let State::InitSent(init) = &mut sa.state else { return };
+        init.rounds += 1;
+        if init.rounds <= ROUNDS {
+            self.send_init(sa, cx);
+        } else if init.rounds == ROUNDS + 1 {
+            init.hint = true;
+            self.fail(
+                sa,
+                Failure::TooManyRounds,
+                cx,
+                "the peer keeps asking for another cookie or dh-group".into(),
+            );
+        }
+    }
+    //= rfc7296#2.21.1/unauthenticated-error: anyone can have sent it, so it is told, and the answer waited for.
+    fn on_hint(&mut self, sa: &mut IkeSa, kind: NotifyType, cx: &mut Cx) {
+        self.counters.refuse(Refused::UnauthenticatedError);
+        let State::InitSent(init) = &mut sa.state else { return };
+        if std::mem::replace(&mut init.hint, true) {
+            return;
+        }
+        let why = match kind {
+            NotifyType::NO_PROPOSAL_CHOSEN => Failure::NoProposalChosen,
+            NotifyType::INVALID_KE_PAYLOAD => Failure::NoProposalChosen,
+            _ => Failure::NoAnswer,
+        };
+        let profile = &sa.peer.profile;
+        let text = format!(
+            "IKE_SA_INIT was answered with {kind} (not authenticated); we offered {}; compare profile `{}` with the peer's",
+            offered(&profile.proposal),
+            profile.name,
+        );
+        self.fail(sa, why, cx, text);
+    }
+
+    fn accept_init(
+        &mut self,
+        sa: &mut IkeSa,
+        d: &Datagram,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Result<(), Refused> {
+        let State::InitSent(init) = &sa.state else { return Err(Refused::NotInThisState) };
+        if message.header.spi_r == 0 {
+            return Err(Refused::Malformed);
+        }
+        let (Ok(proposals), Ok(their_ke), Ok(nonce_r)) = (message.sa(), message.ke(), message.nonce()) else {
+            return Err(Refused::Malformed);
+        };
+        let chosen = confirm_ike(proposals, &init.offer).map_err(|_| Refused::Malformed)?;
+        //= rfc7296#3.4/ke-group: the KE payload's group is the chosen one.
+        if chosen.suite.group != init.dh.group() || their_ke.group != init.dh.group().transform() {
+            return Err(Refused::InvalidKe);
+        }
+        let shared = init.dh.shared(&their_ke.data).map_err(|_| Refused::InvalidKe)?;
+        let (nonce_i, nonce_r, request) = (init.nonce.clone(), nonce_r.clone(), init.bytes.clone());
+        let seed = skeyseed(chosen.suite.prf, &nonce_i, &nonce_r, &shared);
+        sa.remote_spi = message.header.spi_r;
+        self.key(sa, chosen.suite, &seed, &nonce_i, &nonce_r);
+        (sa.nat_local, sa.nat_remote) = nat_between(message, d);
+        //= rfc7296#2.23/float: with a NAT between, all that follows uses port 4500.
+        if sa.nat_local || sa.nat_remote {
+            sa.local.set_port(4500);
+            sa.remote.set_port(4500);
+        }
+        sa.window.next_send = 1;
+        self.send_auth(sa, request, nonce_i, nonce_r, d.payload.clone(), cx);
+        Ok(())
+    }
+
+    /// Derives the keys of a new IKE SA and, if asked for, logs them for a decoder.
+    pub(super) fn key(
+        &mut self,
+        sa: &mut IkeSa,
+        suite: IkeSuite,
+        skeyseed: &[u8],
+        nonce_i: &[u8],
+        nonce_r: &[u8],
+    ) {
+        let (spi_i, spi_r) = (sa.spi_i(), sa.spi_r());
+        let keys = ike_keys(&suite, skeyseed, nonce_i, nonce_r, spi_i, spi_r);
+        if let Some(log) = &mut self.key_log {
+            log.push(KeyLog {
+                spi_i,
+                spi_r,
+                sk_ei: with_salt(&keys.i.encryption_key, &keys.i.salt),
+                sk_er: with_salt(&keys.r.encryption_key, &keys.r.salt),
+                sk_ai: keys.i.integrity_key.clone(),
+                sk_ar: keys.r.integrity_key.clone(),
+                encryption: suite.encryption,
+                integrity: suite.integrity,
+            });
+        }
+        sa.low_nonce = nonce_i.min(nonce_r).to_vec();
+        sa.keys = Some(Keyed { keys, suite });
+    }
+
+    pub(super) fn on_init_request(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
+        if header.message_id != 0 || header.spi_r != 0 {
+            return self.counters.refuse(Refused::Malformed);
+        }
+        if let Some(local_spi) = self.half_open.get(&(d.remote, header.spi_i)).copied() {
+            return self.repeat_init(local_spi, d, cx);
+        }
+        let message = match parse_clear(&d.payload) {
+            Ok(message) => message,
+            Err(error) => {
+                self.counters.refuse(Refused::Malformed);
+                if let Some(told) = error.notify(false)
+                    && self.unknown_answers.take(cx.now)
+                {
+                    self.answer_in_clear(d, header, told, cx);
+                }
+                return;
+            }
+        };
+        if let Err((refused, told)) = self.answer_init(d, &message, cx) {
+            self.counters.refuse(refused);
+            if let Some(told) = told {
+                self.answer_in_clear(d, header, told, cx);
+            }
+        }
+    }
+    fn repeat_init(&mut self, local_spi: u64, d: &Datagram, cx: &mut Cx) {
+        let Some(State::InitAnswered(half)) = self.sas.get(&local_spi).map(|sa| &sa.state) else { return };
+        if half.request != d.payload {
+            return self.counters.refuse(Refused::OutsideWindow);
+        }
+        self.counters.refuse(Refused::Retransmit);
+        self.counters.retransmits_answered += 1;
+        let (local, remote, payload) = (d.local, d.remote, half.response.clone());
+        cx.out.push(Action::Send(Datagram { local, remote, payload }));
+    }
+
+    /// The responder's side. An error says what is counted and what the sender is told, if anything.
+    fn answer_init(
+        &mut self,
+        d: &Datagram,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Result<(), (Refused, Option<Notify>)> {
+        let told = |refused, kind, data| Err((refused, Some(Notify::new(kind, data))));
+        let header = message.header;
+        let nonce_i = message.nonce().map_err(|_| (Refused::Malformed, None))?.clone();
+        //= rfc7296#2.6/demand: with many half-open SAs nothing is kept or computed before the address is proven.
+        if self.half_open.len() >= self.config.ddos_cookie_threshold.max(1) as usize {
+            self.rotate_cookies(cx.now);
+            match message.notify(NotifyType::COOKIE) {
+                None => {
+                    let cookie = self.cookies.make(&nonce_i, d.remote.ip(), header.spi_i);
+                    return told(Refused::CookieDemanded, NotifyType::COOKIE, cookie);
+                }
+                Some(c) if !self.cookies.check(&c.data, &nonce_i, d.remote.ip(), header.spi_i) => {
+                    let cookie = self.cookies.make(&nonce_i, d.remote.ip(), header.spi_i);
+                    return told(Refused::CookieWrong, NotifyType::COOKIE, cookie);
+                }
+                Some(_) => {}
+            }
+        }
+        let Some(peer) = self.peer_of(d.remote.ip(), d.local.ip()) else {
+            let text = format!("{} asks for an IKE SA at {}; no peer has such an address", d.remote, d.local);
+            self.say_of_stranger(d.remote, None, cx, text);
+            return Err((Refused::UnknownPeer, None));
+        };
+        let proposals = match message.sa() {
+            Ok(proposals) => proposals,
+            Err(error) => return Err((Refused::Malformed, error.notify(false))),
+        };
+        let chosen = match select_ike(proposals, &peer.profile.proposal) {
+            Ok(chosen) => chosen,
+            Err(mismatch) => {
+                self.counters.fail(Failure::NoProposalChosen);
+                let text = format!("IKE_SA_INIT: {mismatch}; change profile `{}`", peer.profile.name);
+                self.say_of_stranger(d.remote, Some(&peer.name), cx, text);
+                return told(Refused::UnknownPeer, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+            }
+        };
+        let group = chosen.suite.group;
+        let their_ke = message.ke().map_err(|_| (Refused::Malformed, None))?;
+        //= rfc7296#1.2/invalid-ke: another group than the chosen one is answered with the right one.
+        if their_ke.group != group.transform() {
+            let data = group.transform().to_be_bytes().to_vec();
+            return told(Refused::InvalidKe, NotifyType::INVALID_KE_PAYLOAD, data);
+        }
+        self.make_half_open(d, message, &peer, chosen, nonce_i, &their_ke.data, cx)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn make_half_open(
+        &mut self,
+        d: &Datagram,
+        message: &Message,
+        peer: &Arc<Peer>,
+        chosen: crate::message::ChosenIke,
+        nonce_i: Vec<u8>,
+        their_value: &[u8],
+        cx: &mut Cx,
+    ) -> Result<(), (Refused, Option<Notify>)> {
+        let silent = |_| (Refused::InvalidKe, None);
+        let dh = DhPrivate::generate(chosen.suite.group, self.rng.as_mut()).map_err(silent)?;
+        let shared = dh.shared(their_value).map_err(silent)?;
+        self.make_room();
+        let nonce_r = nonce(self.rng.as_mut(), NONCE_LEN);
+        let seed = skeyseed(chosen.suite.prf, &nonce_i, &nonce_r, &shared);
+        let local_spi = self.new_spi();
+        let spi_i = message.header.spi_i;
+        let header = Header { spi_r: local_spi, initiator: false, response: true, ..message.header };
+        let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
+        payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
+        let response = Message::new(header, payloads).to_bytes();
+        let half = InitAnswered {
+            request: d.payload.clone(),
+            response: response.clone(),
+            nonce_i: nonce_i.clone(),
+            nonce_r: nonce_r.clone(),
+            forgeries: 0,
+        };
+        let state = State::InitAnswered(Box::new(half));
+        let mut sa = IkeSa::new(local_spi, false, Arc::clone(peer), (d.local, d.remote), state, cx.now);
+        sa.remote_spi = spi_i;
+        sa.window.expect = 1;
+        sa.ends_at = Some(cx.now + HALF_OPEN);
+        (sa.nat_local, sa.nat_remote) = nat_between(message, d);
+        self.key(&mut sa, chosen.suite, &seed, &nonce_i, &nonce_r);
+        self.half_open.insert((d.remote, spi_i), local_spi);
+        self.half_open_order.push_back(local_spi);
+        self.transmit(&mut sa, response, cx);
+        self.put(Box::new(sa));
+        Ok(())
+    }
+    /// Memory for half-open SAs is bounded: the oldest goes.
+    fn make_room(&mut self) {
+        while self.half_open.len() >= MAX_HALF_OPEN || self.half_open_order.len() >= 2 * MAX_HALF_OPEN {
+            let Some(oldest) = self.half_open_order.pop_front() else { return };
+            if self.sas.get(&oldest).is_some_and(|sa| sa.is_half_open())
+                && let Some(mut sa) = self.sas.remove(&oldest)
+            {
+                self.counters.refuse(Refused::NoResources);
+                sa.dead = true;
+                self.put(sa);
+                return;
+            }
+        }
+    }
+    fn rotate_cookies(&mut self, now: Now) {
+        if now.saturating_sub(self.cookies_rotated) >= ROTATE_COOKIES {
+            self.cookies.rotate(self.rng.as_mut());
+            self.cookies_rotated = now;
+        }
+    }
+    pub(super) fn init_without_answer(&mut self, sa: &mut IkeSa, hinted: bool, cx: &mut Cx) {
+        if !hinted {
+            let text = format!(
+                "no answer to IKE_SA_INIT from {} (sent from {}); check the peer's address, the route and UDP 500/4500 between",
+                sa.remote, sa.local
+            );
+            self.fail(sa, Failure::NoAnswer, cx, text);
+        } else {
+            self.say(sa, ReportLevel::Debug, cx, "IKE_SA_INIT given up".into());
+        }
+        self.give_up_call(sa, cx);
+    }
+    /// A call of ours came to nothing: whoever waits for it is told, and the next one planned.
+    pub(super) fn give_up_call(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        for w in std::mem::take(&mut sa.wanted) {
+            cx.out.push(Action::AcquireFailed { policy: w.policy, retry_ms: 10_000 });
+        }
+        sa.dead = true;
+        self.call_again(sa, cx.now);
+    }
+    pub(super) fn error_payload(kind: NotifyType) -> Vec<Payload> {
+        vec![notify(kind)]
+    }
+}
+
+fn with_salt(key: &::sa::Key, salt: &::sa::Key) -> ::sa::Key {
+    ::sa::Key::new(&zeroize::Zeroizing::new([key.expose(), salt.expose()].concat()))
+        .unwrap_or_else(::sa::Key::empty)
+}
+
+fn offered(p: &crate::api::IkeProposal) -> String {
+    let list = |names: Vec<&str>| names.join(",");
+    format!(
+        "{} / {} / prf {} / {}",
+        list(p.encryption.iter().map(|e| e.name()).collect()),
+        list(p.integrity.iter().map(|e| e.name()).collect()),
+        list(p.prf.iter().map(|e| e.name()).collect()),
+        list(p.groups.iter().map(|e| e.name()).collect()),
+    )
+}

@@ -1,0 +1,412 @@
+//! What a child SA is to be: offered by us, chosen from the peer's offer, made from the result (RFC 7296
+//! 2.7, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA, from both ends.
+use super::child::{ChildSa, ChildState, Half, Place, lifetime_of, soft_of};
+use super::counters::Failure;
+use super::ike_sa::{ChildOffer, IkeSa, Wanted};
+use super::init::NONCE_LEN;
+use super::{Cx, Engine};
+use crate::api::{Child, Now, ReportLevel};
+use crate::crypto::{DhPrivate, EspKeys, Secret, child_keys, nonce};
+use crate::message::{
+    ChosenEsp, EspWishes, KeyExchange, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow,
+    offer_esp, select_esp, split, within,
+};
+use ::sa::{Mode, PolicyId, SaSlot, Spi, TrafficSelector};
+use std::time::Duration;
+
+/// Children one IKE SA may have (row C8).
+const MAX_CHILDREN: usize = 1024;
+
+pub(super) struct Agreement {
+    pub chosen: ChosenEsp,
+    pub selectors: Vec<TrafficSelector>,
+    pub mode: Mode,
+    pub shared: Option<Secret>,
+    pub nonce_i: Vec<u8>,
+    pub nonce_r: Vec<u8>,
+    /// We sent the request.
+    pub initiated: bool,
+}
+/// Our SPI and both slots, taken before anything is promised.
+pub(super) struct Places {
+    pub spi: Spi,
+    pub slot: SaSlot,
+    pub slot_out: SaSlot,
+}
+/// Nonces of IKE_AUTH's child are those of IKE_SA_INIT.
+pub(super) struct InitNonces<'a> {
+    pub i: &'a [u8],
+    pub r: &'a [u8],
+}
+
+fn wishes(child: &Child, in_auth: bool) -> EspWishes<'_> {
+    //= rfc4303#2.2.1/esn: extended numbers need the replay window to infer the high half.
+    EspWishes { suites: &child.suites, pfs: child.pfs, in_auth, esn: child.replay_window > 0 }
+}
+fn mode_of(child: &Child) -> Mode {
+    if child.tunnel { Mode::Tunnel } else { Mode::Transport }
+}
+pub(super) fn config_of(sa: &IkeSa, policy: PolicyId) -> Option<Child> {
+    sa.peer.children.iter().find(|c| c.policy == policy).cloned()
+}
+
+impl Engine {
+    pub(super) fn take_places(&mut self, owner: u64) -> Option<Places> {
+        let slot = self.slots.take(owner)?;
+        let Some(slot_out) = self.slots.take(owner) else {
+            self.slots.give_back(slot);
+            return None;
+        };
+        Some(Places { spi: self.slots.spi(slot, self.rng.as_mut()), slot, slot_out })
+    }
+    pub(super) fn give_back(&mut self, places: &Places) {
+        self.slots.give_back(places.slot);
+        self.slots.give_back(places.slot_out);
+    }
+
+    /// Our offer and its payloads. `None`: said why.
+    pub(super) fn offer_child(
+        &mut self,
+        sa: &mut IkeSa,
+        wanted: &Wanted,
+        replaces: Option<Spi>,
+        in_auth: bool,
+        cx: &mut Cx,
+    ) -> Option<(ChildOffer, Vec<Payload>)> {
+        let child = config_of(sa, wanted.policy)?;
+        let Some(places) = self.take_places(sa.local_spi) else {
+            self.fail(
+                sa,
+                Failure::NoSlots,
+                cx,
+                "no free slot for another SA; raise `system sa-slots`".into(),
+            );
+            return None;
+        };
+        let dh = match child.pfs.filter(|_| !in_auth) {
+            Some(group) => match DhPrivate::generate(group, self.rng.as_mut()) {
+                Ok(dh) => Some(dh),
+                Err(error) => {
+                    self.give_back(&places);
+                    self.fail(sa, Failure::Local, cx, error.to_string());
+                    return None;
+                }
+            },
+            None => None,
+        };
+        let replaced = replaces.and_then(|spi| sa.child(spi));
+        //= rfc7296#2.9/packet-first: the packet that asked, or what the old SA was narrowed to, comes first.
+        let mut selectors = replaced.as_ref().map_or_else(Vec::new, |old| old.selectors.clone());
+        selectors.extend(wanted.packet);
+        selectors.push(child.selector);
+        let mut payloads = Vec::new();
+        //= rfc7296#1.3.3/rekey-sa: names the SA by the SPI we receive it with.
+        payloads
+            .extend(replaces.map(|spi| Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, spi.get()))));
+        if !child.tunnel {
+            payloads.push(super::exchange::notify(NotifyType::USE_TRANSPORT_MODE));
+        }
+        payloads.push(Payload::Sa(offer_esp(&wishes(&child, in_auth), places.spi)));
+        let nonce = if in_auth { Vec::new() } else { nonce(self.rng.as_mut(), NONCE_LEN) };
+        if !in_auth {
+            payloads.push(Payload::Nonce(nonce.clone()));
+        }
+        payloads.extend(dh.as_ref().map(ke));
+        let (local, remote) = split(&selectors);
+        payloads.extend([Payload::TsI(local), Payload::TsR(remote)]);
+        let offer = ChildOffer {
+            policy: child.policy,
+            spi: places.spi,
+            slot: places.slot,
+            slot_out: places.slot_out,
+            nonce,
+            dh,
+            replaces,
+            collision: None,
+        };
+        Some((offer, payloads))
+    }
+
+    /// What the peer made of our offer. On `Err` (said why) it believes in an SA that we do not want.
+    pub(super) fn confirm_child(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: &ChildOffer,
+        message: &Message,
+        init: Option<InitNonces<'_>>,
+        cx: &mut Cx,
+    ) -> Option<ChildSa> {
+        let Some(child) = config_of(sa, offer.policy) else {
+            self.say(sa, ReportLevel::Info, cx, "the policy was removed while its SA was negotiated".into());
+            return None;
+        };
+        let agreed = self.check_answer(&child, offer, message, init).map_err(|(why, text)| {
+            let text = format!("child for policy {}: {text}", offer.policy.0);
+            self.fail(sa, why, cx, text);
+        });
+        let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
+        Some(self.make_child(sa, &child, agreed.ok()?, places, offer.replaces, cx.now))
+    }
+    fn check_answer(
+        &self,
+        child: &Child,
+        offer: &ChildOffer,
+        message: &Message,
+        init: Option<InitNonces<'_>>,
+    ) -> Result<Agreement, (Failure, String)> {
+        let odd = |error: crate::message::ParseError| (Failure::ChildRefused, error.to_string());
+        let proposals = message.sa().map_err(odd)?;
+        let chosen = confirm_esp(proposals, &wishes(child, init.is_some()))
+            .map_err(|m| (Failure::NoProposalChosen, format!("the peer chose what we did not offer: {m}")))?;
+        let (ts_i, ts_r) = (message.ts_i().map_err(odd)?, message.ts_r().map_err(odd)?);
+        //= rfc7296#2.9/subset: an answer that is wider than the offer is not accepted.
+        if !within(ts_i, ts_r, &child.selector) {
+            let text = format!(
+                "the peer's selectors are wider than ours; compare the policy's {:?}",
+                child.selector
+            );
+            return Err((Failure::TsUnacceptable, text));
+        }
+        let selectors = tidy(narrow(ts_i, ts_r, &child.selector));
+        if selectors.is_empty() {
+            return Err((Failure::TsUnacceptable, "the peer's selectors contradict each other".into()));
+        }
+        //= rfc7296#1.3.1/transport: transport mode only when both ends said so.
+        let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
+        if transport == child.tunnel {
+            return Err((
+                Failure::ModeMismatch,
+                "the peer wants the other mode; change tunnel= of the policy".into(),
+            ));
+        }
+        let shared = match (&offer.dh, chosen.group) {
+            (Some(dh), Some(_)) => {
+                let theirs = message.ke().map_err(odd)?;
+                if theirs.group != dh.group().transform() {
+                    return Err((Failure::ChildRefused, "the peer's KE payload is of another group".into()));
+                }
+                Some(dh.shared(&theirs.data).map_err(|e| (Failure::ChildRefused, e.to_string()))?)
+            }
+            _ => None,
+        };
+        let (nonce_i, nonce_r) = match init {
+            Some(init) => (init.i.to_vec(), init.r.to_vec()),
+            None => (offer.nonce.clone(), message.nonce().map_err(odd)?.clone()),
+        };
+        Ok(Agreement { chosen, selectors, mode: mode_of(child), shared, nonce_i, nonce_r, initiated: true })
+    }
+
+    /// The responder's side: a child and the payloads that say so, or the notify that refuses it.
+    pub(super) fn answer_child(
+        &mut self,
+        sa: &mut IkeSa,
+        message: &Message,
+        replaces: Option<(Spi, PolicyId)>,
+        init: Option<InitNonces<'_>>,
+        cx: &mut Cx,
+    ) -> Result<(ChildSa, Vec<Payload>), Notify> {
+        let plain = |kind| Notify::new(kind, Vec::new());
+        let (ts_i, ts_r) = match (message.ts_i(), message.ts_r()) {
+            (Ok(i), Ok(r)) => (i, r),
+            (Err(error), _) | (_, Err(error)) => {
+                return Err(error.notify(true).unwrap_or(plain(NotifyType::INVALID_SYNTAX)));
+            }
+        };
+        let Some((child, selectors)) = pick(sa, ts_i, ts_r, replaces.map(|(_, policy)| policy)) else {
+            let text = format!(
+                "no policy of peer `{}` fits the selectors asked for: theirs {}, ours {}; add or change a policy",
+                sa.peer.name,
+                show(ts_i),
+                show(ts_r),
+            );
+            self.fail(sa, Failure::TsUnacceptable, cx, text);
+            return Err(plain(NotifyType::TS_UNACCEPTABLE));
+        };
+        let proposals =
+            message.sa().map_err(|e| e.notify(true).unwrap_or(plain(NotifyType::NO_PROPOSAL_CHOSEN)))?;
+        let chosen = match select_esp(proposals, &wishes(&child, init.is_some())) {
+            Ok(chosen) => chosen,
+            Err(mismatch) => {
+                let text = format!("child for policy {}: {mismatch}; change its proposal", child.policy.0);
+                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
+            }
+        };
+        let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
+        if !child.tunnel && !transport {
+            let text = format!("policy {} has tunnel=no, the peer asks for tunnel mode", child.policy.0);
+            self.fail(sa, Failure::ModeMismatch, cx, text);
+            return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
+        }
+        let (shared, own_ke) = self.pfs(&chosen, message)?;
+        if sa.children.len() >= MAX_CHILDREN {
+            return Err(plain(NotifyType::NO_ADDITIONAL_SAS));
+        }
+        let Some(places) = self.take_places(sa.local_spi) else {
+            self.fail(
+                sa,
+                Failure::NoSlots,
+                cx,
+                "no free slot for another SA; raise `system sa-slots`".into(),
+            );
+            return Err(plain(NotifyType::NO_ADDITIONAL_SAS));
+        };
+        let in_auth = init.is_some();
+        let (nonce_i, nonce_r) = match init {
+            Some(init) => (init.i.to_vec(), init.r.to_vec()),
+            None => match message.nonce() {
+                Ok(theirs) => (theirs.clone(), nonce(self.rng.as_mut(), NONCE_LEN)),
+                Err(_) => {
+                    self.give_back(&places);
+                    return Err(plain(NotifyType::INVALID_SYNTAX));
+                }
+            },
+        };
+        let mut payloads = Vec::new();
+        if !child.tunnel {
+            payloads.push(super::exchange::notify(NotifyType::USE_TRANSPORT_MODE));
+        }
+        let mut answer = chosen.answer.clone();
+        answer.spi = places.spi.get().to_be_bytes().to_vec();
+        payloads.push(Payload::Sa(vec![answer]));
+        if !in_auth {
+            payloads.push(Payload::Nonce(nonce_r.clone()));
+        }
+        payloads.extend(own_ke);
+        let (local, remote) = split(&selectors);
+        payloads.extend([Payload::TsI(remote), Payload::TsR(local)]);
+        let agreed = Agreement {
+            chosen,
+            selectors,
+            mode: mode_of(&child),
+            shared,
+            nonce_i,
+            nonce_r,
+            initiated: false,
+        };
+        let made = self.make_child(sa, &child, agreed, places, replaces.map(|(spi, _)| spi), cx.now);
+        Ok((made, payloads))
+    }
+    //= rfc7296#1.3.1/pfs: with a group chosen both KE payloads are there and of that group.
+    fn pfs(
+        &mut self,
+        chosen: &ChosenEsp,
+        message: &Message,
+    ) -> Result<(Option<Secret>, Option<Payload>), Notify> {
+        let Some(group) = chosen.group else { return Ok((None, None)) };
+        let wrong = || Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.transform().to_be_bytes().to_vec());
+        let theirs = message.ke().map_err(|_| wrong())?;
+        if theirs.group != group.transform() {
+            return Err(wrong());
+        }
+        let bad = |_| Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
+        let dh = DhPrivate::generate(group, self.rng.as_mut()).map_err(bad)?;
+        Ok((Some(dh.shared(&theirs.data).map_err(bad)?), Some(ke(&dh))))
+    }
+
+    fn make_child(
+        &mut self,
+        sa: &mut IkeSa,
+        child: &Child,
+        agreed: Agreement,
+        places: Places,
+        replaces: Option<Spi>,
+        now: Now,
+    ) -> ChildSa {
+        let fresh = self.random_u8();
+        let suite = agreed.chosen.suite;
+        let shared = agreed.shared.as_ref().map(|s| s.as_slice());
+        let keys = sa.keys.as_ref().map(|k| {
+            child_keys(k.suite.prf, k.keys.d.expose(), shared, &agreed.nonce_i, &agreed.nonce_r, suite)
+        });
+        let of = |sending: bool| {
+            let none = || EspKeys {
+                encryption: ::sa::Key::empty(),
+                salt: ::sa::Key::empty(),
+                integrity: ::sa::Key::empty(),
+            };
+            keys.as_ref().map_or_else(none, |k| {
+                if sending {
+                    k.sending(agreed.initiated).clone()
+                } else {
+                    k.receiving(agreed.initiated).clone()
+                }
+            })
+        };
+        let timed = !child.lifetime.is_zero();
+        sa.ph2_total += 1;
+        ChildSa {
+            policy: child.policy,
+            inbound: Half { slot: places.slot, spi: places.spi, place: Place::Reserved, keys: of(false) },
+            outbound: Half {
+                slot: places.slot_out,
+                spi: agreed.chosen.spi,
+                place: Place::Reserved,
+                keys: of(true),
+            },
+            mode: agreed.mode,
+            suite,
+            esn: agreed.chosen.esn,
+            replay_window: child.replay_window,
+            lifetime: lifetime_of(child, agreed.chosen.esn, fresh),
+            low_nonce: agreed.nonce_i.min(agreed.nonce_r),
+            selectors: agreed.selectors,
+            state: ChildState::Active,
+            initiated: agreed.initiated,
+            replaces,
+            created: now,
+            soft_at: timed.then(|| now + soft_of(child.lifetime, fresh)),
+            hard_at: timed.then(|| now + child.lifetime),
+            gone_at: None,
+            twin_at: Some(now + Duration::from_secs(3)),
+        }
+    }
+}
+
+fn ke(dh: &DhPrivate) -> Payload {
+    Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
+}
+
+/// The policy for the selectors a peer asks for, and what both have in common: one that covers all of it
+/// before one that covers a part, one without an SA before one that has one.
+fn pick(
+    sa: &IkeSa,
+    ts_i: &[Ts],
+    ts_r: &[Ts],
+    only: Option<PolicyId>,
+) -> Option<(Child, Vec<TrafficSelector>)> {
+    sa.peer
+        .children
+        .iter()
+        .filter(|c| only.is_none_or(|p| p == c.policy))
+        .map(|c| (c, tidy(narrow(ts_r, ts_i, &c.selector))))
+        .filter(|(_, common)| !common.is_empty())
+        .enumerate()
+        .min_by_key(|(at, (c, _))| {
+            let whole = within(ts_r, ts_i, &c.selector);
+            let busy = sa.children.iter().any(|x| x.policy == c.policy && x.is_live());
+            (!whole, busy, *at)
+        })
+        .map(|(_, (child, common))| (child.clone(), common))
+}
+/// Without the pairs that another one covers.
+fn tidy(selectors: Vec<TrafficSelector>) -> Vec<TrafficSelector> {
+    let covers = |a: &TrafficSelector, b: &TrafficSelector| {
+        a.local.intersect(b.local) == Some(b.local)
+            && a.remote.intersect(b.remote) == Some(b.remote)
+            && (a.protocol.is_none() || a.protocol == b.protocol)
+            && a.local_port.intersect(b.local_port) == Some(b.local_port)
+            && a.remote_port.intersect(b.remote_port) == Some(b.remote_port)
+    };
+    let covered = |b: &TrafficSelector| selectors.iter().any(|a| a != b && covers(a, b));
+    selectors.iter().copied().filter(|b| !covered(b)).collect()
+}
+fn show(list: &[Ts]) -> String {
+    let one = |t: &Ts| format!("{}-{}", t.addresses.first(), t.addresses.last());
+    let shown: Vec<_> = list.iter().take(4).map(one).collect();
+    if list.len() > 4 {
+        format!("{} and {} more", shown.join(", "), list.len() - 4)
+    } else {
+        shown.join(", ")
+    }
+}

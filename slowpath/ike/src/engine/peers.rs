@@ -1,0 +1,299 @@
+//! Which peer, identity and policy something belongs to, and when a peer is called.
+use super::child::ChildState;
+use super::ike_sa::{IkeSa, State, Task, Wanted};
+use super::{Cx, Engine};
+use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId, Report, ReportLevel};
+use crate::message::Identification;
+use ::sa::{AddrRange, PolicyId, PortRange, Prefix, SaSlot, Spi, TrafficSelector};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) struct Start {
+    pub at: Now,
+    pub failures: u32,
+}
+
+/// The wait before calling a peer again after so many failures.
+fn pause(failures: u32, fresh: u8) -> Duration {
+    let base = Duration::from_secs(1 << failures.min(6)).min(Duration::from_secs(60));
+    base + base.mul_f64(f64::from(fresh) / 1024.0)
+}
+
+impl Engine {
+    pub(super) fn apply(&mut self, config: Config, cx: &mut Cx) {
+        self.slots.resize(config.sa_slots);
+        self.peers = config.peers.iter().cloned().map(Arc::new).collect();
+        self.by_policy.clear();
+        for peer in &self.peers {
+            for child in &peer.children {
+                self.by_policy.insert(child.policy, Arc::clone(peer));
+            }
+        }
+        self.config = config;
+        for local_spi in self.sas.keys().copied().collect::<Vec<_>>() {
+            self.with_sa(local_spi, cx, |engine, sa, cx| engine.reconfigure(sa, cx));
+        }
+        self.starts.retain(|name, _| self.peers.iter().any(|p| p.name == *name));
+        for peer in self.peers.clone() {
+            if self.live_sa(&peer.name).is_none() {
+                self.schedule(&peer, Duration::ZERO, 0, cx.now);
+            }
+        }
+    }
+    /// An IKE SA lives on under its peer's new settings, without the children whose policies are gone.
+    fn reconfigure(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name) else {
+            self.close(sa, cx);
+            return;
+        };
+        sa.peer = Arc::clone(peer);
+        sa.wanted.retain(|w| peer.children.iter().any(|c| c.policy == w.policy));
+        for at in 0..sa.children.len() {
+            let child = &sa.children[at];
+            if child.is_live() && !sa.peer.children.iter().any(|c| c.policy == child.policy) {
+                let spi = child.inbound.spi;
+                sa.push_task(Task::Delete(spi));
+            }
+        }
+        if sa.is_established() && sa.initiator && !sa.peer.passive {
+            self.want_all(sa);
+        }
+    }
+    /// Every configured child that is not up becomes a task (RouterOS: a peer that is not passive starts
+    /// phase 2 by itself).
+    pub(super) fn want_all(&mut self, sa: &mut IkeSa) {
+        for child in &sa.peer.clone().children {
+            if !sa.children.iter().any(|c| c.policy == child.policy && c.is_live()) {
+                sa.push_task(Task::Create(Wanted { policy: child.policy, packet: None }));
+            }
+        }
+    }
+
+    /// A peer that is not passive and has children is called without being asked.
+    pub(super) fn schedule(&mut self, peer: &Peer, wait: Duration, failures: u32, now: Now) {
+        if !peer.passive && !peer.children.is_empty() && host(peer.address).is_some() {
+            self.starts.insert(peer.name.clone(), Start { at: now + wait, failures });
+        }
+    }
+    pub(super) fn call_again(&mut self, sa: &IkeSa, now: Now) {
+        let failures = self.starts.get(&sa.peer.name).map_or(0, |s| s.failures) + 1;
+        let fresh = self.random_u8();
+        let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name).cloned() else { return };
+        self.schedule(&peer, pause(failures, fresh), failures, now);
+    }
+    pub(super) fn run_starts(&mut self, cx: &mut Cx) {
+        let due: Vec<String> =
+            self.starts.iter().filter(|(_, s)| s.at <= cx.now).map(|(name, _)| name.clone()).collect();
+        for name in due {
+            // A call in progress keeps its count of failures, and sets the next time when it fails.
+            if let Some(start) = self.starts.get_mut(&name) {
+                start.at = Now::MAX;
+            }
+            if self.live_sa(&name).is_some() {
+                self.starts.remove(&name);
+            } else if let Some(peer) = self.peers.iter().find(|p| p.name == name).cloned() {
+                let wanted =
+                    peer.children.iter().map(|c| Wanted { policy: c.policy, packet: None }).collect();
+                self.call(&peer, wanted, cx);
+            }
+        }
+    }
+
+    /// The IKE SA that serves a peer: established, or being made by us.
+    pub(super) fn live_sa(&self, name: &str) -> Option<u64> {
+        let of = |wanted: fn(&State) -> bool| {
+            let mut all = self.sas.values().filter(|sa| sa.peer.name == name && wanted(&sa.state));
+            all.next_back().map(|sa| sa.local_spi)
+        };
+        of(|s| matches!(s, State::Established))
+            .or_else(|| of(|s| matches!(s, State::InitSent(_) | State::AuthSent(_))))
+    }
+
+    fn want(&mut self, peer: &Arc<Peer>, wanted: Vec<Wanted>, cx: &mut Cx) {
+        let Some(live) = self.live_sa(&peer.name) else {
+            self.call(peer, wanted, cx);
+            return;
+        };
+        self.with_sa(live, cx, |_, sa, _| {
+            for w in wanted {
+                if sa.is_established() {
+                    if !sa.is_making(w.policy) {
+                        sa.push_task(Task::Create(w));
+                    }
+                } else if !sa.wanted.iter().any(|x| x.policy == w.policy) {
+                    sa.wanted.push(w);
+                }
+            }
+        });
+    }
+
+    pub(super) fn on_acquire(
+        &mut self,
+        policy: PolicyId,
+        (src, src_port): (IpAddr, u16),
+        (dst, dst_port): (IpAddr, u16),
+        protocol: u8,
+        cx: &mut Cx,
+    ) {
+        let refuse = |cx: &mut Cx| cx.out.push(Action::AcquireFailed { policy, retry_ms: 10_000 });
+        let Some(peer) = self.by_policy.get(&policy).cloned() else { return refuse(cx) };
+        let live = self.live_sa(&peer.name).and_then(|spi| self.sas.get(&spi)).map(|sa| &**sa);
+        if live.is_none() && peer.passive {
+            return refuse(cx);
+        }
+        // An SA that covers the packet is on its way to the fast path already.
+        let covered = |sa: &IkeSa| {
+            sa.children.iter().any(|c| {
+                c.policy == policy
+                    && c.state == ChildState::Active
+                    && c.selectors.iter().any(|s| {
+                        s.local.contains(src)
+                            && s.remote.contains(dst)
+                            && s.protocol.is_none_or(|p| p == protocol)
+                    })
+            })
+        };
+        if live.is_some_and(covered) {
+            return;
+        }
+        let has_ports = matches!(protocol, 6 | 17 | 132);
+        let port = |p| if has_ports { PortRange::one(p) } else { PortRange::ANY };
+        let packet =
+            AddrRange::new(src, src).zip(AddrRange::new(dst, dst)).map(|(local, remote)| TrafficSelector {
+                local,
+                remote,
+                protocol: Some(protocol),
+                local_port: port(src_port),
+                remote_port: port(dst_port),
+            });
+        self.want(&peer, vec![Wanted { policy, packet }], cx);
+    }
+
+    pub(super) fn on_initiate(&mut self, name: &str, policy: Option<PolicyId>, cx: &mut Cx) {
+        let Some(peer) = self.peers.iter().find(|p| p.name == name).cloned() else { return };
+        let wanted = peer.children.iter().filter(|c| policy.is_none_or(|p| p == c.policy));
+        let wanted: Vec<_> = wanted.map(|c| Wanted { policy: c.policy, packet: None }).collect();
+        self.want(&peer, wanted, cx);
+    }
+    pub(super) fn on_terminate(&mut self, name: Option<&str>, cx: &mut Cx) {
+        let is_it = |peer: &str| name.is_none_or(|n| n == peer);
+        self.starts.retain(|peer, _| !is_it(peer));
+        let gone: Vec<u64> =
+            self.sas.values().filter(|sa| is_it(&sa.peer.name)).map(|sa| sa.local_spi).collect();
+        for local_spi in gone {
+            self.with_sa(local_spi, cx, |engine, sa, cx| engine.close(sa, cx));
+        }
+    }
+    pub(super) fn on_rekey_ike(&mut self, name: &str, cx: &mut Cx) {
+        if let Some(live) = self.live_sa(name) {
+            self.with_sa(live, cx, |_, sa, _| sa.push_task(Task::RekeyIke));
+        }
+    }
+    pub(super) fn on_rekey_child(&mut self, slot: SaSlot, cx: &mut Cx) {
+        let Some(owner) = self.slots.owner(slot) else { return };
+        self.with_sa(owner, cx, |_, sa, _| {
+            let found = sa.children.iter().find(|c| c.inbound.slot == slot || c.outbound.slot == slot);
+            if let Some(spi) = found.map(|c| c.inbound.spi) {
+                sa.push_task(Task::Rekey(spi));
+            }
+        });
+    }
+    pub(super) fn on_traffic(&mut self, slot: SaSlot, spi: Spi, cx: &mut Cx) {
+        let Some(owner) = self.slots.owner(slot) else { return };
+        self.with_sa(owner, cx, |engine, sa, cx| {
+            //= rfc7296#2.4/esp-is-life: protected traffic of any of its SAs shows that the peer is alive.
+            sa.last_seen = cx.now;
+            let at = sa.children.iter().position(|c| c.inbound.slot == slot && c.inbound.spi == spi);
+            if let Some(at) = at
+                && sa.children[at].state == ChildState::AwaitingSwitch
+            {
+                engine.switch_to(sa, at, cx);
+            }
+        });
+    }
+
+    //= rfc7296#2.23/dynamic-update: authentic ESP from a new place moves the peer, unless we are the one behind the NAT.
+    pub(super) fn on_peer_moved(&mut self, slot: SaSlot, spi: Spi, from: SocketAddr, cx: &mut Cx) {
+        let Some(owner) = self.slots.owner(slot) else { return };
+        self.with_sa(owner, cx, |engine, sa, cx| {
+            let known = sa.children.iter().any(|c| c.inbound.slot == slot && c.inbound.spi == spi);
+            if known && sa.nat_remote && !sa.nat_local && from != sa.remote {
+                let local = sa.local;
+                engine.move_to(sa, local, from, cx);
+            }
+        });
+    }
+
+    /// The entry of a remote address: the longest match wins, a fitting local address is required.
+    pub(super) fn peer_of(&self, remote: IpAddr, local: IpAddr) -> Option<Arc<Peer>> {
+        self.peers
+            .iter()
+            .filter(|p| p.address.contains(remote) && p.local_address.is_none_or(|a| a == local))
+            .max_by_key(|p| (p.address.len(), p.local_address.is_some()))
+            .cloned()
+    }
+    /// Our end and the peer's when we call it.
+    pub(super) fn ends_of(&self, peer: &Peer) -> Result<(SocketAddr, SocketAddr), &'static str> {
+        let remote = host(peer.address).ok_or("its address is a network: only a host can be called")?;
+        let routed = || {
+            let fitting = self.config.sources.iter().filter(|(prefix, _)| prefix.contains(remote));
+            fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, local)| *local)
+        };
+        let local = peer
+            .local_address
+            .or_else(routed)
+            .ok_or("no route leads to it; add one, or set local-address")?;
+        let port = if peer.port == 0 { 500 } else { peer.port };
+        Ok((SocketAddr::new(local, 500), SocketAddr::new(remote, port)))
+    }
+    pub(super) fn cannot_call(&mut self, peer: &Peer, wanted: &[Wanted], why: &str, cx: &mut Cx) {
+        self.counters.fail(super::Failure::Local);
+        cx.out.push(Action::Log(Report {
+            level: ReportLevel::Error,
+            peer: Some(peer.name.clone()),
+            remote: None,
+            text: format!("cannot call peer `{}`: {why}", peer.name),
+        }));
+        for w in wanted {
+            cx.out.push(Action::AcquireFailed { policy: w.policy, retry_ms: 10_000 });
+        }
+    }
+}
+
+pub(super) fn host(prefix: Prefix) -> Option<IpAddr> {
+    (prefix == Prefix::host(prefix.addr())).then(|| prefix.addr())
+}
+
+/// The ID we send (RouterOS `my-id`; `auto` is our address).
+pub(super) fn my_id(identity: &Identity, local: IpAddr) -> Identification {
+    match &identity.my_id {
+        MyId::Auto => Identification::from(&Id::Address(local)),
+        MyId::Id(id) => Identification::from(id),
+    }
+}
+
+/// Whether the peer may call itself so.
+pub(super) fn accepts(identity: &Identity, theirs: &Identification) -> bool {
+    match &identity.remote_id {
+        RemoteId::Ignore => true,
+        RemoteId::Auto => Id::try_from(theirs).is_ok(),
+        RemoteId::Id(id) => Id::try_from(theirs).is_ok_and(|t| t == *id),
+    }
+}
+/// The responder's identity for an initiator: by its ID, exact entries before those that take any; an IDr
+/// it sent must be ours.
+pub(super) fn identity_for<'a>(
+    peer: &'a Peer,
+    id_i: &Identification,
+    id_r: Option<&Identification>,
+) -> Option<&'a Identity> {
+    let asked_for_us = |identity: &Identity| match (&identity.my_id, id_r) {
+        (MyId::Id(id), Some(asked)) => Id::try_from(asked).is_ok_and(|a| a == *id),
+        // Behind a NAT the address we are called by is not one of ours.
+        (MyId::Auto, Some(asked)) => matches!(Id::try_from(asked), Ok(Id::Address(_))),
+        (_, None) => true,
+    };
+    let fitting = || peer.identities.iter().filter(|i| accepts(i, id_i) && asked_for_us(i));
+    fitting().find(|i| matches!(i.remote_id, RemoteId::Id(_))).or_else(|| fitting().next())
+}

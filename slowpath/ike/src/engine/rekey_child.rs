@@ -1,0 +1,180 @@
+//! Replacing a child without losing a packet (RFC 7296 1.3.3, 2.8, 2.8.1, 2.25.1).
+//!
+//! ```text
+//! A → B  CREATE_CHILD_SA  N(REKEY_SA old) SA N TS     B receives on the new SA, sends on the old one
+//! B → A                   SA N TS                     A receives and sends on the new SA
+//! A → B  INFORMATIONAL    D(old)                      B sends on the new SA (or sooner: A's packets came)
+//! B → A                   D(old)                      both still receive on the old SA for `LINGER`
+//! ```
+//! When both ask at once, both exchanges are answered, and the one that holds the lowest of the four nonces
+//! is redundant: whoever began it deletes what it made, the other deletes the old SA.
+use super::child::{ChildSa, ChildState, Place};
+use super::counters::Failure;
+use super::ike_sa::{ChildOffer, Collision, Exchange, IkeSa, Task, Wanted};
+use super::{Cx, Engine};
+use crate::api::Action;
+use crate::message::{Message, Notify, NotifyType, Payload, Protocol};
+use ::sa::{Direction, Spi};
+use std::time::Duration;
+
+impl Engine {
+    pub(super) fn answer_child_rekey(
+        &mut self,
+        sa: &mut IkeSa,
+        message: &Message,
+        named: &Notify,
+        cx: &mut Cx,
+    ) -> Result<Vec<Payload>, Notify> {
+        let busy = || Err(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()));
+        let spi = named.spi32().filter(|_| named.protocol == Protocol::ESP);
+        let old = sa.children.iter().find(|c| Some(c.outbound.spi.get()) == spi);
+        //= rfc7296#2.25/not-found: names the SPI that was asked for; the other fields are ours.
+        let Some(old) = old.filter(|c| c.state != ChildState::Lingering) else {
+            return Err(Notify::about_esp(NotifyType::CHILD_SA_NOT_FOUND, spi.unwrap_or(0)));
+        };
+        let (old_spi, policy) = (old.inbound.spi, old.policy);
+        //= rfc7296#2.25.1/closing: an SA that we are closing is not rekeyed.
+        if !old.is_live() || sa.children.iter().any(|c| c.replaces == Some(old_spi) && c.is_live()) {
+            return busy();
+        }
+        let (mut made, payloads) = self.answer_child(sa, message, Some((old_spi, policy)), None, cx)?;
+        made.state = ChildState::AwaitingSwitch;
+        let (new_spi, low_nonce) = (made.inbound.spi, made.low_nonce.clone());
+        if let Some(in_flight) = &mut sa.window.in_flight
+            && let Exchange::Child(ours) = &mut in_flight.what
+            && ours.replaces == Some(old_spi)
+        {
+            ours.collision = Some(Collision { made: new_spi.get().into(), low_nonce });
+        }
+        if let Some(old) = sa.child(old_spi) {
+            old.soft_at = None;
+        }
+        made.inbound.place = Place::Installed;
+        cx.out.push(Action::InstallInbound(made.spec(Direction::Inbound, sa.tunnel_ends(), sa.encap())));
+        self.counters.child_rekeyed += 1;
+        sa.children.push(made);
+        sa.dirty = true;
+        Ok(payloads)
+    }
+
+    /// From now on we send on this one.
+    pub(super) fn switch_to(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+        let (ends, encap) = (sa.tunnel_ends(), sa.encap());
+        let Some(child) = sa.children.get_mut(at) else { return };
+        child.state = ChildState::Active;
+        if child.outbound.place == Place::Reserved {
+            child.outbound.place = Place::Installed;
+            cx.out.push(Action::InstallOutbound(child.spec(Direction::Outbound, ends, encap)));
+        }
+        sa.dirty = true;
+    }
+    /// The old SA is being deleted: its successor takes over.
+    pub(super) fn switch_to_successor(&mut self, sa: &mut IkeSa, old: Spi, cx: &mut Cx) {
+        let waits = |c: &ChildSa| c.replaces == Some(old) && c.state == ChildState::AwaitingSwitch;
+        if let Some(at) = sa.children.iter().position(waits) {
+            self.switch_to(sa, at, cx);
+        }
+    }
+
+    /// Ours has been answered with a new SA.
+    pub(super) fn finish_rekey(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: &ChildOffer,
+        old: Spi,
+        made: ChildSa,
+        cx: &mut Cx,
+    ) {
+        let theirs = offer.collision.as_ref().and_then(|c| {
+            let at = sa.children.iter().position(|x| u64::from(x.inbound.spi.get()) == c.made)?;
+            Some((at, made.low_nonce < c.low_nonce))
+        });
+        match theirs {
+            //= rfc7296#2.8.1/lowest-nonce: ours is redundant; the peer deletes the old one.
+            Some((_, true)) => {
+                self.release_offer(offer);
+                sa.tasks.push_front(Task::Disown(offer.spi));
+                return;
+            }
+            Some((at, false)) => {
+                if let Some(child) = sa.children.get_mut(at) {
+                    child.state = ChildState::Redundant;
+                    (child.soft_at, child.hard_at, child.twin_at) = (None, child.hard_at, None);
+                }
+                self.stop_sending(sa, at, cx);
+            }
+            None => {}
+        }
+        self.counters.child_rekeyed += 1;
+        self.add_child(sa, made, cx);
+        if let Some(at) =
+            sa.children.iter().position(|c| c.inbound.spi == old && c.state != ChildState::Lingering)
+        {
+            self.stop_sending(sa, at, cx);
+            if let Some(child) = sa.children.get_mut(at) {
+                child.state = ChildState::Deleting;
+                (child.soft_at, child.hard_at, child.twin_at) = (None, None, None);
+            }
+            sa.tasks.push_front(Task::Delete(old));
+        }
+    }
+
+    pub(super) fn rekey_refused(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: &ChildOffer,
+        old: Spi,
+        kind: NotifyType,
+        cx: &mut Cx,
+    ) {
+        let replaced = sa.children.iter().any(|c| c.replaces == Some(old) && c.is_live());
+        let Some(at) = sa.children.iter().position(|c| c.inbound.spi == old && c.is_live()) else { return };
+        if replaced {
+            return;
+        }
+        match kind {
+            NotifyType::TEMPORARY_FAILURE => {
+                self.hold(sa, cx);
+                sa.push_task(Task::Rekey(old));
+            }
+            //= rfc7296#2.25/lost-child: the peer does not have it, so neither do we; a new one is made.
+            NotifyType::CHILD_SA_NOT_FOUND => {
+                self.remove_child(sa, at, cx);
+                sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
+            }
+            _ => {
+                self.child_refused(sa, offer, kind, cx);
+                // The old one lives to its hard end; by then somebody may have changed a setting.
+                if let Some(child) = sa.children.get_mut(at) {
+                    let left = child.hard_at.map_or(Duration::from_secs(60), |t| t.saturating_sub(cx.now));
+                    child.soft_at = Some(cx.now + (left / 2).max(Duration::from_secs(5)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_hard_expire(&mut self, slot: ::sa::SaSlot, spi: Spi, cx: &mut Cx) {
+        let Some(owner) = self.slots.owner(slot) else { return };
+        self.with_sa(owner, cx, |engine, sa, cx| {
+            if let Some(at) = sa.children.iter().position(|c| c.has(slot, spi)) {
+                engine.expire(sa, at, cx);
+            }
+        });
+    }
+    /// Past its hard lifetime: gone here at once, and the peer is told.
+    pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+        let Some(child) = sa.children.get(at) else { return };
+        let (spi, policy, live) = (child.inbound.spi, child.policy, child.is_live());
+        self.switch_to_successor(sa, spi, cx);
+        self.remove_child(sa, at, cx);
+        if live {
+            self.fail(
+                sa,
+                Failure::ChildRefused,
+                cx,
+                format!("child for policy {} reached its lifetime without a successor", policy.0),
+            );
+            sa.push_task(Task::Disown(spi));
+        }
+    }
+}

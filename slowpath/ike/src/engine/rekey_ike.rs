@@ -1,0 +1,253 @@
+//! Replacing the IKE SA; its children pass to the new one (RFC 7296 1.3.2, 2.8.2, 2.18, 2.25.2).
+use super::counters::{Failure, Refused};
+use super::ike_sa::{Collision, Exchange, IkeOffer, IkeSa, State, Task};
+use super::init::NONCE_LEN;
+use super::timers::Series;
+use super::{Cx, Engine};
+use crate::api::{DhGroup, ReportLevel};
+use crate::crypto::{DhPrivate, IkeSuite, nonce, skeyseed_rekeyed};
+use crate::message::{
+    ExchangeType, KeyExchange, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike, select_ike,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Groups tried before a rekey is put off.
+const ROUNDS: u32 = 3;
+
+fn ke(dh: &DhPrivate) -> Payload {
+    Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
+}
+
+/// What both ends know after the exchange.
+struct Fresh<'a> {
+    remote_spi: u64,
+    initiator: bool,
+    suite: IkeSuite,
+    shared: &'a [u8],
+    nonce_i: &'a [u8],
+    nonce_r: &'a [u8],
+}
+
+impl Engine {
+    pub(super) fn ask_for_ike(&mut self, sa: &mut IkeSa, group: Option<DhGroup>, rounds: u32, cx: &mut Cx) {
+        let current = sa.keys.as_ref().map(|k| k.suite.group);
+        let proposal = sa.peer.profile.proposal.clone();
+        let usual = current.filter(|g| proposal.groups.contains(g)).or(proposal.groups.first().copied());
+        let Some(Ok(dh)) = group.or(usual).map(|g| DhPrivate::generate(g, self.rng.as_mut())) else {
+            return self.fail(
+                sa,
+                Failure::Local,
+                cx,
+                "the IKE SA cannot be rekeyed: its profile has no dh-group".into(),
+            );
+        };
+        let spi = self.new_spi();
+        let nonce = nonce(self.rng.as_mut(), NONCE_LEN);
+        let payloads =
+            vec![Payload::Sa(offer_ike(&proposal, Some(spi))), Payload::Nonce(nonce.clone()), ke(&dh)];
+        let offer = IkeOffer { spi, nonce, dh, offer: proposal, rounds, collision: None };
+        self.request(sa, ExchangeType::CREATE_CHILD_SA, payloads, Exchange::Ike(Box::new(offer)), cx);
+    }
+
+    pub(super) fn answer_ike_rekey(
+        &mut self,
+        sa: &mut IkeSa,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Result<Vec<Payload>, Notify> {
+        let told = |kind| Notify::new(kind, Vec::new());
+        //= rfc7296#2.25.2/children-in-the-air: not while we create, rekey or close a child, or close this SA.
+        let colliding = match sa.window.in_flight.as_ref().map(|f| &f.what) {
+            Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::DeleteIke) => {
+                return Err(told(NotifyType::TEMPORARY_FAILURE));
+            }
+            Some(Exchange::Ike(ours)) if ours.collision.is_some() => {
+                return Err(told(NotifyType::TEMPORARY_FAILURE));
+            }
+            Some(Exchange::Ike(_)) => true,
+            _ => false,
+        };
+        let odd = |error: crate::message::ParseError| {
+            error.notify(true).unwrap_or(told(NotifyType::INVALID_SYNTAX))
+        };
+        let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal) {
+            Ok(chosen) => chosen,
+            Err(mismatch) => {
+                let text =
+                    format!("rekey of the IKE SA: {mismatch}; change profile `{}`", sa.peer.profile.name);
+                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                return Err(told(NotifyType::NO_PROPOSAL_CHOSEN));
+            }
+        };
+        let (Some(remote_spi), suite) = (chosen.spi.filter(|s| *s != 0), chosen.suite) else {
+            return Err(told(NotifyType::NO_PROPOSAL_CHOSEN));
+        };
+        let nonce_i = message.nonce().map_err(odd)?.clone();
+        let their_ke = message.ke().map_err(odd)?;
+        if their_ke.group != suite.group.transform() {
+            return Err(Notify::new(
+                NotifyType::INVALID_KE_PAYLOAD,
+                suite.group.transform().to_be_bytes().to_vec(),
+            ));
+        }
+        let bad = |_| told(NotifyType::INVALID_SYNTAX);
+        let dh = DhPrivate::generate(suite.group, self.rng.as_mut()).map_err(bad)?;
+        let shared = dh.shared(&their_ke.data).map_err(bad)?;
+        let nonce_r = nonce(self.rng.as_mut(), NONCE_LEN);
+        let local_spi = self.new_spi();
+        let (ni, nr) = (nonce_i.as_slice(), nonce_r.as_slice());
+        let fresh = Fresh { remote_spi, initiator: false, suite, shared: &shared, nonce_i: ni, nonce_r: nr };
+        let new = self.successor(sa, local_spi, &fresh, cx);
+        let low_nonce = new.low_nonce.clone();
+        self.put(Box::new(new));
+        if colliding && let Some(Exchange::Ike(ours)) = sa.window.in_flight.as_mut().map(|f| &mut f.what) {
+            ours.collision = Some(Collision { made: local_spi, low_nonce });
+        } else {
+            self.inherit(sa, local_spi, cx);
+            self.replaced(sa, cx);
+        }
+        let mut answer = chosen.answer;
+        answer.spi = local_spi.to_be_bytes().to_vec();
+        Ok(vec![Payload::Sa(vec![answer]), Payload::Nonce(nonce_r.clone()), ke(&dh)])
+    }
+
+    //= rfc7296#2.18/skeyseed: from the old SK_d with the old PRF; message ids begin at zero.
+    fn successor(&mut self, sa: &IkeSa, local_spi: u64, fresh: &Fresh<'_>, cx: &mut Cx) -> IkeSa {
+        let ends = (sa.local, sa.remote);
+        let mut new =
+            IkeSa::new(local_spi, fresh.initiator, Arc::clone(&sa.peer), ends, State::Established, cx.now);
+        new.remote_spi = fresh.remote_spi;
+        (new.nat_local, new.nat_remote) = (sa.nat_local, sa.nat_remote);
+        new.remote_id.clone_from(&sa.remote_id);
+        if let Some(old) = &sa.keys {
+            let seed = skeyseed_rekeyed(
+                old.suite.prf,
+                old.keys.d.expose(),
+                fresh.shared,
+                fresh.nonce_i,
+                fresh.nonce_r,
+            );
+            self.key(&mut new, fresh.suite, &seed, fresh.nonce_i, fresh.nonce_r);
+        }
+        self.begin_life(&mut new, cx.now);
+        new.twin_at = None;
+        self.counters.ike_rekeyed += 1;
+        new
+    }
+    /// Children and plans pass to `heir`.
+    pub(super) fn inherit(&mut self, sa: &mut IkeSa, heir: u64, cx: &mut Cx) {
+        let Some(new) = self.sas.get_mut(&heir) else { return };
+        for child in &sa.children {
+            self.slots.hand_over(child.inbound.slot, heir);
+            self.slots.hand_over(child.outbound.slot, heir);
+        }
+        new.ph2_total += sa.ph2_total;
+        new.children.append(&mut sa.children);
+        new.wanted.append(&mut sa.wanted);
+        let moving = std::mem::take(&mut sa.tasks);
+        new.tasks.extend(moving.into_iter().filter(|t| !matches!(t, Task::RekeyIke | Task::Liveness)));
+        new.dirty = true;
+        sa.dirty = true;
+        self.with_sa(heir, cx, |_, _, _| ());
+        self.say(sa, ReportLevel::Info, cx, "IKE SA rekeyed".into());
+    }
+    /// It has a successor, and waits for the peer to delete it.
+    fn replaced(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        sa.state = State::Replaced;
+        sa.rekey_at = None;
+        sa.ends_at = Some(cx.now + 2 * Series::total());
+        sa.dirty = true;
+    }
+
+    pub(super) fn on_ike_response(
+        &mut self,
+        sa: &mut IkeSa,
+        offer: IkeOffer,
+        message: &Message,
+        cx: &mut Cx,
+    ) {
+        if let Some(error) = message.error() {
+            return self.ike_rekey_refused(sa, offer, error, cx);
+        }
+        let made = self.confirm_ike_rekey(sa, &offer, message, cx);
+        let Ok(new) = made else {
+            //= rfc7296#1.3.2/unusable: an answer that cannot be used leaves the peer with an SA we cannot speak on.
+            self.counters.refuse(Refused::Malformed);
+            self.fail(
+                sa,
+                Failure::Local,
+                cx,
+                "the answer to an IKE rekey makes no sense; the IKE SA is made anew".into(),
+            );
+            return self.lose(sa, cx);
+        };
+        let own = new.local_spi;
+        let theirs = offer.collision.filter(|c| self.sas.contains_key(&c.made));
+        let lost = theirs.as_ref().is_some_and(|c| new.low_nonce < c.low_nonce);
+        self.put(Box::new(new));
+        match theirs {
+            //= rfc7296#2.8.2/lowest-nonce: ours is redundant and deleted by us; the children go to the peer's.
+            Some(c) if lost => {
+                self.inherit(sa, c.made, cx);
+                self.replaced(sa, cx);
+                self.with_sa(own, cx, |engine, sa, cx| engine.send_ike_delete(sa, cx));
+                return;
+            }
+            Some(c) => {
+                self.with_sa(c.made, cx, |engine, sa, cx| engine.replaced(sa, cx));
+            }
+            None => {}
+        }
+        self.inherit(sa, own, cx);
+        //= rfc7296#2.8/initiator-deletes: whoever began the rekey that stands deletes the old SA.
+        self.send_ike_delete(sa, cx);
+    }
+    fn confirm_ike_rekey(
+        &mut self,
+        sa: &IkeSa,
+        offer: &IkeOffer,
+        message: &Message,
+        cx: &mut Cx,
+    ) -> Result<IkeSa, ()> {
+        let (Ok(proposals), Ok(nonce_r), Ok(theirs)) = (message.sa(), message.nonce(), message.ke()) else {
+            return Err(());
+        };
+        let chosen = confirm_ike(proposals, &offer.offer).map_err(drop)?;
+        let remote_spi = chosen.spi.filter(|s| *s != 0).ok_or(())?;
+        if chosen.suite.group != offer.dh.group() || theirs.group != offer.dh.group().transform() {
+            return Err(());
+        }
+        let shared = offer.dh.shared(&theirs.data).map_err(drop)?;
+        let (suite, nonce_i) = (chosen.suite, offer.nonce.as_slice());
+        let fresh = Fresh { remote_spi, initiator: true, suite, shared: &shared, nonce_i, nonce_r };
+        Ok(self.successor(sa, offer.spi, &fresh, cx))
+    }
+
+    fn ike_rekey_refused(&mut self, sa: &mut IkeSa, offer: IkeOffer, error: &Notify, cx: &mut Cx) {
+        if let Some(collision) = offer.collision.filter(|c| self.sas.contains_key(&c.made)) {
+            self.inherit(sa, collision.made, cx);
+            return self.replaced(sa, cx);
+        }
+        let group =
+            error.group().and_then(DhGroup::from_transform).filter(|g| offer.offer.groups.contains(g));
+        match (error.kind, group) {
+            (NotifyType::INVALID_KE_PAYLOAD, Some(group)) if offer.rounds < ROUNDS => {
+                self.ask_for_ike(sa, Some(group), offer.rounds + 1, cx);
+            }
+            (NotifyType::TEMPORARY_FAILURE, _) => {
+                self.hold(sa, cx);
+                sa.push_task(Task::RekeyIke);
+            }
+            (kind, _) => {
+                let text = format!(
+                    "the peer refused to rekey the IKE SA with {kind}; compare profile `{}` with its",
+                    sa.peer.profile.name
+                );
+                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                let left = sa.hard_end().map_or(Duration::from_secs(600), |t| t.saturating_sub(cx.now));
+                sa.rekey_at = Some(cx.now + (left / 2).max(Duration::from_secs(30)));
+            }
+        }
+    }
+}

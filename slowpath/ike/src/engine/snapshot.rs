@@ -1,0 +1,404 @@
+//! What a restart needs of one IKE SA, as bytes and back: keys, message ids, children, and the request in
+//! flight with everything needed to understand its answer, so that the peer never gets out of step.
+//!
+//! IKE SAs that are not established yet are not stored: they are made anew, and INITIAL_CONTACT tells the peer.
+use super::child::{ChildSa, ChildState, Half, Place};
+use super::ike_sa::{
+    Answered, ChildOffer, Collision, Exchange, IkeOffer, IkeSa, InFlight, Keyed, Retry, State, Task,
+};
+use super::{Cx, Engine};
+use crate::api::{DhGroup, IkeCipher, IkeIntegrity, Now, Prf};
+use crate::crypto::{DhPrivate, EspKeys, IkeKeys, IkeSuite, SkKeys};
+use crate::message::{IdType, Identification};
+use ::sa::{
+    AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, SaSlot, Spi, Suite,
+    TrafficSelector,
+};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+const VERSION: u8 = 1;
+
+/// Why a stored record was not taken over. The caller forgets it; the peer negotiates anew.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    #[error("the record does not decode or is of another version")]
+    Malformed,
+    #[error("peer `{0}` is no longer configured")]
+    UnknownPeer(String),
+    #[error("slot {0} is beyond `system sa-slots` or taken")]
+    Slot(u32),
+}
+
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+struct Bytes(Vec<u8>);
+impl From<&Key> for Bytes {
+    fn from(key: &Key) -> Self {
+        Self(key.expose().to_vec())
+    }
+}
+impl Bytes {
+    fn key(&self) -> Option<Key> {
+        Key::new(&self.0)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u8,
+    local_spi: u64,
+    remote_spi: u64,
+    initiator: bool,
+    peer: String,
+    local: SocketAddr,
+    remote: SocketAddr,
+    nat: (bool, bool),
+    state: u8,
+    suite: (u8, Option<u8>, u8, u8),
+    /// d, pi, pr, then encryption, salt and integrity of the initiator and of the responder.
+    keys: Vec<Bytes>,
+    next_send: u32,
+    expect: u32,
+    answered: Option<(u32, [u8; 32], Vec<u8>)>,
+    in_flight: Option<(u32, Vec<u8>, Doing)>,
+    children: Vec<ChildRecord>,
+    disown: Vec<u32>,
+    remote_id: Option<(u8, [u8; 3], Vec<u8>)>,
+    /// created, established, rekey, end of this state.
+    times: (Now, Option<Now>, Option<Now>, Option<Now>),
+    low_nonce: Vec<u8>,
+    ph2_total: u32,
+}
+#[derive(Serialize, Deserialize)]
+enum Doing {
+    Child(OfferRecord),
+    Ike { spi: u64, nonce: Vec<u8>, dh: (u8, Bytes), rounds: u32, collision: Option<Collision> },
+    DeleteChildren(Vec<u32>),
+    DeleteIke,
+    Liveness,
+}
+#[derive(Serialize, Deserialize)]
+struct OfferRecord {
+    policy: u32,
+    spi: u32,
+    slots: (u32, u32),
+    nonce: Vec<u8>,
+    dh: Option<(u8, Bytes)>,
+    replaces: Option<u32>,
+    collision: Option<Collision>,
+}
+#[derive(Serialize, Deserialize)]
+struct ChildRecord {
+    policy: u32,
+    inbound: HalfRecord,
+    outbound: HalfRecord,
+    tunnel: bool,
+    suite: (u8, u8),
+    esn: bool,
+    replay_window: u32,
+    /// Soft and hard of seconds, bytes, packets.
+    lifetime: [(u64, u64); 3],
+    selectors: Vec<SelectorRecord>,
+    state: ChildState,
+    initiated: bool,
+    low_nonce: Vec<u8>,
+    replaces: Option<u32>,
+    created: Now,
+    soft_at: Option<Now>,
+    hard_at: Option<Now>,
+    gone_at: Option<Now>,
+}
+#[derive(Serialize, Deserialize)]
+struct HalfRecord {
+    slot: u32,
+    spi: u32,
+    place: Place,
+    keys: [Bytes; 3],
+}
+/// Local range, remote range, protocol, local ports, remote ports.
+type SelectorRecord = ((IpAddr, IpAddr), (IpAddr, IpAddr), Option<u8>, (u16, u16), (u16, u16));
+
+fn index<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|x| x == one).unwrap_or(usize::MAX) as u8
+}
+fn at<T: Copy>(all: &[T], index: u8) -> Option<T> {
+    all.get(usize::from(index)).copied()
+}
+fn spi(raw: u32) -> Option<Spi> {
+    Spi::new(raw).ok()
+}
+fn optional<T, U>(value: Option<T>, convert: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
+    match value {
+        Some(value) => convert(value).map(Some),
+        None => Some(None),
+    }
+}
+
+pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
+    let state = match sa.state {
+        State::Established => 0,
+        State::Replaced => 1,
+        State::Deleting => 2,
+        State::Closed => 3,
+        State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => return None,
+    };
+    let Keyed { keys, suite } = sa.keys.as_ref()?;
+    let all_keys = [&keys.d, &keys.pi, &keys.pr]
+        .into_iter()
+        .chain([&keys.i, &keys.r].into_iter().flat_map(|k| [&k.encryption_key, &k.salt, &k.integrity_key]));
+    let record = Record {
+        version: VERSION,
+        local_spi: sa.local_spi,
+        remote_spi: sa.remote_spi,
+        initiator: sa.initiator,
+        peer: sa.peer.name.clone(),
+        local: sa.local,
+        remote: sa.remote,
+        nat: (sa.nat_local, sa.nat_remote),
+        state,
+        suite: (
+            index(&IkeCipher::ALL, &suite.encryption),
+            suite.integrity.map(|i| index(&IkeIntegrity::ALL, &i)),
+            index(&Prf::ALL, &suite.prf),
+            index(&DhGroup::ALL, &suite.group),
+        ),
+        keys: all_keys.map(Bytes::from).collect(),
+        next_send: sa.window.next_send,
+        expect: sa.window.expect,
+        answered: sa.window.answered.as_ref().map(|a| (a.id, a.digest, a.response.clone())),
+        in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.bytes.clone(), doing(&f.what)?))),
+        children: sa.children.iter().map(child_record).collect(),
+        disown: sa
+            .tasks
+            .iter()
+            .filter_map(|t| if let Task::Disown(s) = t { Some(s.get()) } else { None })
+            .collect(),
+        remote_id: sa.remote_id.as_ref().map(|id| (id.kind.0, id.reserved, id.data.clone())),
+        times: (sa.created, sa.established, sa.rekey_at, sa.ends_at),
+        low_nonce: sa.low_nonce.clone(),
+        ph2_total: sa.ph2_total,
+    };
+    // Room for everything, so that no half-written copy of keys is left behind by growing.
+    let room = Vec::with_capacity(8192 + 1024 * record.children.len());
+    postcard::to_extend(&record, room).ok().map(Zeroizing::new)
+}
+
+fn dh_record(dh: &DhPrivate) -> (u8, Bytes) {
+    (index(&DhGroup::ALL, &dh.group()), Bytes(dh.expose_secret().to_vec()))
+}
+fn dh_from((group, secret): &(u8, Bytes)) -> Option<DhPrivate> {
+    DhPrivate::from_secret(at(&DhGroup::ALL, *group)?, &secret.0).ok()
+}
+fn doing(what: &Exchange) -> Option<Doing> {
+    Some(match what {
+        Exchange::Auth => return None,
+        Exchange::Child(o) => Doing::Child(OfferRecord {
+            policy: o.policy.0,
+            spi: o.spi.get(),
+            slots: (o.slot.0, o.slot_out.0),
+            nonce: o.nonce.clone(),
+            dh: o.dh.as_ref().map(dh_record),
+            replaces: o.replaces.map(Spi::get),
+            collision: o.collision.clone(),
+        }),
+        Exchange::Ike(o) => Doing::Ike {
+            spi: o.spi,
+            nonce: o.nonce.clone(),
+            dh: dh_record(&o.dh),
+            rounds: o.rounds,
+            collision: o.collision.clone(),
+        },
+        Exchange::DeleteChildren(spis) => Doing::DeleteChildren(spis.iter().map(|s| s.get()).collect()),
+        Exchange::DeleteIke => Doing::DeleteIke,
+        Exchange::Liveness => Doing::Liveness,
+    })
+}
+fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
+    Some(match doing {
+        Doing::Child(o) => Exchange::Child(Box::new(ChildOffer {
+            policy: PolicyId(o.policy),
+            spi: spi(o.spi)?,
+            slot: SaSlot(o.slots.0),
+            slot_out: SaSlot(o.slots.1),
+            nonce: o.nonce,
+            dh: optional(o.dh.as_ref(), dh_from)?,
+            replaces: optional(o.replaces, spi)?,
+            collision: o.collision,
+        })),
+        Doing::Ike { spi, nonce, dh, rounds, collision } => {
+            let (dh, offer) = (dh_from(&dh)?, peer.profile.proposal.clone());
+            Exchange::Ike(Box::new(IkeOffer { spi, nonce, dh, offer, rounds, collision }))
+        }
+        Doing::DeleteChildren(spis) => {
+            Exchange::DeleteChildren(spis.into_iter().map(spi).collect::<Option<_>>()?)
+        }
+        Doing::DeleteIke => Exchange::DeleteIke,
+        Doing::Liveness => Exchange::Liveness,
+    })
+}
+
+fn half_record(half: &Half) -> HalfRecord {
+    let keys = [&half.keys.encryption, &half.keys.salt, &half.keys.integrity].map(Bytes::from);
+    HalfRecord { slot: half.slot.0, spi: half.spi.get(), place: half.place, keys }
+}
+fn half_from(record: &HalfRecord) -> Option<Half> {
+    let [encryption, salt, integrity] = &record.keys;
+    let keys = EspKeys { encryption: encryption.key()?, salt: salt.key()?, integrity: integrity.key()? };
+    Some(Half { slot: SaSlot(record.slot), spi: spi(record.spi)?, place: record.place, keys })
+}
+fn child_record(c: &ChildSa) -> ChildRecord {
+    let limit = |l: Limit| (l.soft, l.hard);
+    ChildRecord {
+        policy: c.policy.0,
+        inbound: half_record(&c.inbound),
+        outbound: half_record(&c.outbound),
+        tunnel: c.mode == Mode::Tunnel,
+        suite: (c.suite.encryption() as u8, c.suite.integrity() as u8),
+        esn: c.esn,
+        replay_window: c.replay_window,
+        lifetime: [limit(c.lifetime.seconds), limit(c.lifetime.bytes), limit(c.lifetime.packets)],
+        selectors: c.selectors.iter().map(selector_record).collect(),
+        state: c.state,
+        initiated: c.initiated,
+        low_nonce: c.low_nonce.clone(),
+        replaces: c.replaces.map(Spi::get),
+        created: c.created,
+        soft_at: c.soft_at,
+        hard_at: c.hard_at,
+        gone_at: c.gone_at,
+    }
+}
+fn child_from(r: ChildRecord) -> Option<ChildSa> {
+    let [seconds, bytes, packets] = r.lifetime.map(|(soft, hard)| Limit { soft, hard });
+    Some(ChildSa {
+        policy: PolicyId(r.policy),
+        inbound: half_from(&r.inbound)?,
+        outbound: half_from(&r.outbound)?,
+        mode: if r.tunnel { Mode::Tunnel } else { Mode::Transport },
+        suite: Suite::new(Encryption::from_u8(r.suite.0)?, Integrity::from_u8(r.suite.1)?).ok()?,
+        esn: r.esn,
+        replay_window: r.replay_window,
+        lifetime: Lifetime { seconds, bytes, packets },
+        selectors: r.selectors.into_iter().map(selector_from).collect::<Option<_>>()?,
+        state: r.state,
+        initiated: r.initiated,
+        low_nonce: r.low_nonce,
+        replaces: optional(r.replaces, spi)?,
+        created: r.created,
+        soft_at: r.soft_at,
+        hard_at: r.hard_at,
+        gone_at: r.gone_at,
+        twin_at: None,
+    })
+}
+fn selector_record(s: &TrafficSelector) -> SelectorRecord {
+    let ports = |p: PortRange| (p.first, p.last);
+    let range = |r: AddrRange| (r.first(), r.last());
+    (range(s.local), range(s.remote), s.protocol, ports(s.local_port), ports(s.remote_port))
+}
+fn selector_from(
+    (local, remote, protocol, local_port, remote_port): SelectorRecord,
+) -> Option<TrafficSelector> {
+    let ports = |(first, last)| PortRange { first, last };
+    Some(TrafficSelector {
+        local: AddrRange::new(local.0, local.1)?,
+        remote: AddrRange::new(remote.0, remote.1)?,
+        protocol,
+        local_port: ports(local_port),
+        remote_port: ports(remote_port),
+    })
+}
+fn keyed_from(r: &Record) -> Option<Keyed> {
+    let suite = IkeSuite {
+        encryption: at(&IkeCipher::ALL, r.suite.0)?,
+        integrity: optional(r.suite.1, |i| at(&IkeIntegrity::ALL, i))?,
+        prf: at(&Prf::ALL, r.suite.2)?,
+        group: at(&DhGroup::ALL, r.suite.3)?,
+    };
+    let [d, pi, pr, ei, si, ai, er, sr, ar] = r.keys.as_slice() else { return None };
+    let sk = |e: &Bytes, s: &Bytes, a: &Bytes| {
+        let (encryption, integrity) = (suite.encryption, suite.integrity);
+        let (encryption_key, salt, integrity_key) = (e.key()?, s.key()?, a.key()?);
+        Some(SkKeys { encryption, integrity, encryption_key, salt, integrity_key })
+    };
+    let keys = IkeKeys { d: d.key()?, i: sk(ei, si, ai)?, r: sk(er, sr, ar)?, pi: pi.key()?, pr: pr.key()? };
+    Some(Keyed { keys, suite })
+}
+
+impl Engine {
+    pub(super) fn take_over(&mut self, bytes: &[u8], cx: &mut Cx) -> Result<u64, RestoreError> {
+        let record: Record = postcard::from_bytes(bytes).map_err(|_| RestoreError::Malformed)?;
+        let peer = self.peers.iter().find(|p| p.name == record.peer).cloned();
+        let peer = peer.ok_or_else(|| RestoreError::UnknownPeer(record.peer.clone()))?;
+        if record.version != VERSION || record.local_spi == 0 || self.sas.contains_key(&record.local_spi) {
+            return Err(RestoreError::Malformed);
+        }
+        let mut sa = rebuild(record, peer, cx.now).ok_or(RestoreError::Malformed)?;
+        self.claim(&sa)?;
+        for child in &sa.children {
+            if child.state == ChildState::Deleting {
+                sa.tasks.push_back(Task::Delete(child.inbound.spi));
+            }
+        }
+        if sa.is_established() {
+            self.starts.remove(&sa.peer.name);
+            if sa.initiator && !sa.peer.passive {
+                self.want_all(&mut sa);
+            }
+        }
+        (sa.stored, sa.dirty) = (true, true);
+        let local_spi = sa.local_spi;
+        self.put(Box::new(sa));
+        // Its peers may have sent requests that were lost; what we had in flight goes out again.
+        self.with_sa(local_spi, cx, |engine, sa, cx| engine.retransmit(sa, cx));
+        Ok(local_spi)
+    }
+    /// All its slots or none.
+    fn claim(&mut self, sa: &IkeSa) -> Result<(), RestoreError> {
+        let halves = sa.children.iter().flat_map(|c| [&c.inbound, &c.outbound]);
+        let mut wanted: Vec<SaSlot> = halves.filter(|h| h.place != Place::Gone).map(|h| h.slot).collect();
+        if let Some(Exchange::Child(offer)) = sa.window.in_flight.as_ref().map(|f| &f.what) {
+            wanted.extend([offer.slot, offer.slot_out]);
+        }
+        for (done, slot) in wanted.iter().enumerate() {
+            if !self.slots.claim(*slot, sa.local_spi) {
+                wanted.iter().take(done).for_each(|s| self.slots.give_back(*s));
+                return Err(RestoreError::Slot(slot.0));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeSa> {
+    let state = match record.state {
+        0 => State::Established,
+        1 => State::Replaced,
+        2 => State::Deleting,
+        3 => State::Closed,
+        _ => return None,
+    };
+    let ends = (record.local, record.remote);
+    let mut sa = IkeSa::new(record.local_spi, record.initiator, peer, ends, state, now);
+    sa.keys = Some(keyed_from(&record)?);
+    sa.remote_spi = record.remote_spi;
+    (sa.nat_local, sa.nat_remote) = record.nat;
+    sa.window.next_send = record.next_send;
+    sa.window.expect = record.expect;
+    sa.window.answered =
+        record.answered.map(|(id, digest, response)| Answered { id, digest, response, repeat_after: now });
+    if let Some((id, bytes, doing)) = record.in_flight {
+        let what = undo(doing, &sa.peer)?;
+        sa.window.in_flight = Some(InFlight { id, bytes, what, retry: Retry { sent: 0, at: now } });
+    }
+    sa.children = record.children.into_iter().map(child_from).collect::<Option<_>>()?;
+    sa.tasks = record.disown.into_iter().map(|raw| spi(raw).map(Task::Disown)).collect::<Option<_>>()?;
+    sa.remote_id =
+        record.remote_id.map(|(kind, reserved, data)| Identification { kind: IdType(kind), reserved, data });
+    (sa.created, sa.established, sa.rekey_at, sa.ends_at) = record.times;
+    sa.low_nonce = record.low_nonce;
+    sa.ph2_total = record.ph2_total;
+    Some(sa)
+}

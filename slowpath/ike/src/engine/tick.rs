@@ -1,0 +1,154 @@
+//! What time alone sets off.
+use super::child::ChildState;
+use super::counters::Failure;
+use super::ike_sa::{IkeSa, State, Task};
+use super::{Cx, Engine};
+use crate::api::Action;
+use std::time::Duration;
+
+/// Two IKE SAs that came up within this time of each other, one from each end, are twins.
+pub(super) const TWINS: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub(super) fn tick(&mut self, cx: &mut Cx) {
+        for local_spi in self.timers.due(cx.now) {
+            self.with_sa(local_spi, cx, |engine, sa, cx| engine.tick_sa(sa, cx));
+        }
+        self.run_starts(cx);
+    }
+
+    fn tick_sa(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        if sa.ends_at.is_some_and(|t| t <= cx.now) {
+            if sa.is_half_open() {
+                self.counters.fail(Failure::NoAnswer);
+            }
+            return self.drop_sa(sa, cx);
+        }
+        self.retransmit(sa, cx);
+        self.tick_children(sa, cx);
+        if !sa.is_established() || sa.dead {
+            return;
+        }
+        if sa.rekey_at.is_some_and(|t| t <= cx.now) {
+            self.renew(sa, cx);
+        }
+        if let Some(interval) = sa.peer.profile.dpd_interval
+            && sa.window.in_flight.is_none()
+            && cx.now >= sa.last_seen + interval
+        {
+            sa.push_task(Task::Liveness);
+        }
+        if sa.wants_keepalive() && cx.now >= sa.last_sent + super::ike_sa::KEEPALIVE {
+            sa.last_sent = cx.now;
+            cx.out.push(Action::Keepalive { local: sa.local, remote: sa.remote });
+        }
+        if sa.twin_at.is_some_and(|t| t <= cx.now) {
+            sa.twin_at = None;
+            self.settle_twins(sa, cx);
+        }
+    }
+
+    fn tick_children(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        for at in (0..sa.children.len()).rev() {
+            let Some(child) = sa.children.get_mut(at) else { continue };
+            let due = |t: Option<Duration>| t.is_some_and(|t| t <= cx.now);
+            if due(child.gone_at) {
+                self.remove_child(sa, at, cx);
+                sa.dirty = true;
+            } else if due(child.hard_at) {
+                self.expire(sa, at, cx);
+            } else if due(child.soft_at) {
+                child.soft_at = None;
+                let spi = child.inbound.spi;
+                sa.push_task(Task::Rekey(spi));
+            } else if due(child.twin_at) {
+                child.twin_at = None;
+                self.settle_child_twins(sa, at);
+            }
+        }
+    }
+
+    /// Past its lifetime an IKE SA that could not be replaced is closed and made anew.
+    fn renew(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let end = sa.hard_end();
+        if end.is_some_and(|t| t <= cx.now) {
+            self.fail(sa, Failure::Local, cx, "the IKE SA reached its lifetime without a successor".into());
+            self.close(sa, cx);
+            self.call_again(sa, cx.now);
+            sa.rekey_at = None;
+        } else {
+            sa.push_task(Task::RekeyIke);
+            sa.rekey_at = end;
+        }
+    }
+
+    /// Both ends have called each other at the same time: the IKE SA with the lowest of the nonces goes, and
+    /// whoever began it deletes it.
+    fn settle_twins(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
+        let close_in_time = |other: &IkeSa| {
+            let (a, b) = (other.established.unwrap_or_default(), sa.established.unwrap_or_default());
+            a.abs_diff(b) < TWINS
+        };
+        let twin = self.sas.values().find(|other| {
+            other.is_established()
+                && other.peer.name == sa.peer.name
+                && other.remote_id == sa.remote_id
+                && other.initiator != sa.initiator
+                && close_in_time(other)
+        });
+        let Some((twin, other_is_low)) = twin.map(|t| (t.local_spi, t.low_nonce < sa.low_nonce)) else {
+            return;
+        };
+        if !other_is_low && sa.initiator {
+            sa.tasks.push_front(Task::DeleteIke);
+        } else if other_is_low && !sa.initiator {
+            self.with_sa(twin, cx, |_, twin, _| twin.tasks.push_front(Task::DeleteIke));
+        }
+    }
+    /// Likewise for a child that both ends asked for at once.
+    fn settle_child_twins(&mut self, sa: &mut IkeSa, at: usize) {
+        let child = &sa.children[at];
+        let redundant = sa.children.iter().find(|other| {
+            other.inbound.spi != child.inbound.spi
+                && other.policy == child.policy
+                && other.selectors == child.selectors
+                && other.replaces != Some(child.inbound.spi)
+                && child.replaces != Some(other.inbound.spi)
+                && other.state == ChildState::Active
+                && child.state == ChildState::Active
+                && (other.initiated || child.initiated)
+        });
+        let Some(other) = redundant else { return };
+        let low = match (child.initiated, other.initiated) {
+            (true, true) => {
+                if child.created < other.created {
+                    child
+                } else {
+                    other
+                }
+            }
+            _ => {
+                if child.low_nonce < other.low_nonce {
+                    child
+                } else {
+                    other
+                }
+            }
+        };
+        if low.initiated {
+            let spi = low.inbound.spi;
+            sa.push_task(Task::Delete(spi));
+        }
+    }
+}
+
+impl IkeSa {
+    /// The end of its lifetime.
+    pub(super) fn hard_end(&self) -> Option<Duration> {
+        let lifetime = self.peer.profile.lifetime;
+        self.established.filter(|_| !lifetime.is_zero()).map(|t| t + lifetime)
+    }
+    pub(super) fn is_worth_storing(&self) -> bool {
+        !matches!(self.state, State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_))
+    }
+}
