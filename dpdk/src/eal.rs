@@ -133,7 +133,9 @@ impl Eal {
         let argc = c_int::try_from(argv.len()).unwrap_or(c_int::MAX);
         // SAFETY: `argv` holds `argc` writable C texts that are never freed; `STARTED` makes this
         // the only call in the process.
-        if unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) } < 0 {
+        let code = unsafe { sys::rte_eal_init(argc, argv.as_mut_ptr()) };
+        remove_empty_runtime_dir();
+        if code < 0 {
             return Err(EalError::Init { errno: Errno::last(), said: log::said() });
         }
         Ok(Self { hugepages, workers: config.workers.clone(), main: config.main })
@@ -246,6 +248,18 @@ fn check_version() -> Result<(), EalError> {
     }
     let text = |(year, month, minor): (u32, u32, u32)| format!("{year}.{month:02}.{minor}");
     Err(EalError::Version { compiled: text(compiled), loaded: text(loaded) })
+}
+
+/// DPDK makes a directory per file prefix and leaves it behind. Without shared files and telemetry
+/// nothing is ever in it; with something in it this does nothing.
+fn remove_empty_runtime_dir() {
+    // SAFETY: returns a text that lives as long as the process.
+    let dir = unsafe { std::ffi::CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+    if let Ok(dir) = dir.to_str().map(std::path::Path::new)
+        && dir.is_absolute()
+    {
+        let _ = std::fs::remove_dir(dir);
+    }
 }
 
 fn check_lcores(config: &EalConfig) -> Result<(), EalError> {

@@ -16,7 +16,7 @@ fn start_without_hugepages_says_so_and_leaves_no_files() {
     let eal = start_with(&config);
     assert!(!eal.hugepages());
     assert!(Eal::version().starts_with("DPDK "), "{}", Eal::version());
-    let left = format!("/var/run/dpdk/{}/config", config.file_prefix);
+    let left = format!("/var/run/dpdk/{}", config.file_prefix);
     assert!(!std::path::Path::new(&left).exists(), "{left}");
 }
 

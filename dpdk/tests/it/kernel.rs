@@ -145,6 +145,39 @@ fn af_xdp_on_veth() {
     exchange((&mut rx, &mut tx), &far, &pool, 1514);
 }
 
+/// A killed process leaves its XDP program on the interface; the next one must get on with it.
+#[test]
+fn af_xdp_after_a_kill() {
+    own_process!();
+    const VICTIM: &str = "ESPWAY_TEST_VICTIM";
+    if let Ok(ready) = std::env::var(VICTIM) {
+        let eal = start();
+        let pool = pool(&eal, 8191);
+        let _port = open(&eal, "wan", "af-xdp:dut", &PortConfig::default(), pool);
+        std::fs::write(ready, "").expect("a sign of life");
+        std::thread::sleep(2 * PATIENCE);
+        return;
+    }
+    veth_pair();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ready = dir.path().join("ready");
+    let exe = std::env::current_exe().expect("a path");
+    let args = ["--exact", "kernel::af_xdp_after_a_kill", "--nocapture"];
+    let mut victim = Command::new(exe).args(args).env(VICTIM, &ready).spawn().expect("a second process");
+    let started = Instant::now();
+    while !ready.exists() {
+        assert!(victim.try_wait().expect("a child").is_none(), "the victim ended by itself");
+        assert!(started.elapsed() < PATIENCE, "the victim did not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    victim.kill().expect("our own child");
+    victim.wait().expect("our own child");
+    let eal = start();
+    let pool = pool(&eal, 8191);
+    let (_port, mut rx, mut tx) = open(&eal, "wan", "af-xdp:dut", &PortConfig::default(), pool);
+    exchange((&mut rx, &mut tx), &Wire::open("far"), &pool, 64);
+}
+
 #[test]
 fn tap() {
     own_process!();

@@ -1,6 +1,6 @@
 use crate::own_process;
-use crate::support::{fill, number, open, pool, start};
-use dpdk::{Burst, Port, PortConfig, PortError};
+use crate::support::{allowed_cpus, config, fill, number, open, pool, start, start_with};
+use dpdk::{Burst, EalConfig, Lcore, Port, PortConfig, PortError};
 
 #[test]
 fn sending_does_not_free_what_the_driver_owns() {
@@ -75,4 +75,41 @@ fn limits_and_missing_things_are_named() {
     assert!(matches!(start(PortConfig { mtu: 10, ..default() }), PortError::Limit { what: "mtu", .. }));
     assert!(matches!(start(PortConfig { mtu: 9000, ..default() }), PortError::Frame { need: 9022, .. }));
     assert!(matches!(start(PortConfig { rx_queues: 2000, ..default() }), PortError::Limit { .. }));
+}
+
+#[test]
+fn queues_move_to_the_workers_that_poll_them() {
+    own_process!();
+    let cpu = *allowed_cpus().last().expect("a CPU");
+    let workers = vec![Lcore { id: 1, cpu }, Lcore { id: 2, cpu }];
+    let eal = start_with(&EalConfig { workers, ..config() });
+    let pool = pool(&eal, 4095);
+    let mut port = Port::open(&eal, "loop", &"ring:loop".parse().expect("a device")).expect("a port");
+    let queues = PortConfig { rx_queues: 2, tx_queues: 2, ..PortConfig::default() };
+    let (rx, tx) = port.start(&queues, &[pool, pool]).expect("it starts");
+    let running: Vec<_> = [1, 2]
+        .into_iter()
+        .zip(rx.into_iter().zip(tx))
+        .map(|(lcore, (mut rx, mut tx))| {
+            let work = move || {
+                let (mut burst, mut seen) = (Burst::new(), 0);
+                for _ in 0..1000 {
+                    fill(&pool, &mut burst, 32);
+                    assert_eq!(tx.send(&mut burst), 32);
+                    while seen % 32 != 0 || burst.is_empty() {
+                        seen += rx.fill(&mut burst);
+                    }
+                    assert!(burst.iter().filter_map(number).eq(0..32));
+                    burst.clear();
+                }
+                (rx.queue(), tx.queue(), seen)
+            };
+            eal.launch(lcore, work).expect("an idle worker")
+        })
+        .collect();
+    let done: Vec<_> = running.into_iter().map(|worker| worker.join().expect("no panic")).collect();
+    assert_eq!(done, [(0, 0, 32_000), (1, 1, 32_000)]);
+    assert_eq!(pool.in_use(), 0);
+    port.stop().expect("the workers dropped their queues");
+    assert_eq!(port.stats().expect("statistics").tx_packets, 64_000);
 }
