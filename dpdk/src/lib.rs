@@ -16,7 +16,7 @@ pub mod ring;
 
 pub use burst::Burst;
 pub use device::{Device, DeviceFault, Plan};
-pub use eal::{Eal, EalConfig, EalError, Hugepages, Lcore, Worker};
+pub use eal::{Eal, EalConfig, EalError, Hugepages, Lcore, LogLevel, PciAllow, Worker};
 pub use log::Errno;
 pub use mbuf::{Chained, Mbuf};
 pub use pool::{Exhausted, Mempool, PoolConfig, PoolError};

@@ -1,1 +1,207 @@
-fn main() {}
+//! `espway-fastpath`: the process that owns the ports and every packet on them.
+#![forbid(unsafe_code)]
+mod control;
+mod engine;
+mod exchange;
+mod idle;
+mod mirror;
+mod plan;
+mod ports;
+mod worker;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use dpdk::{Eal, LogLevel};
+use fastpath::graph::Worker;
+use fastpath::host::Host;
+use fastpath::tables::{Control, Interface, NextHop};
+use ipc::{FastSide, Geometry, RegionOptions};
+use ports::Opened;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tracing::{info, warn};
+use wire::Mac;
+
+#[derive(Parser)]
+#[command(version, about = "The data path of espway: DPDK ports, ESP, policies. Started by `espway run`.")]
+struct Args {
+    /// Configuration file
+    #[arg(long)]
+    config: PathBuf,
+    /// Unix socket the slow path connects to
+    #[arg(long)]
+    socket: PathBuf,
+    /// DPDK file prefix, unique among DPDK processes of this machine
+    #[arg(long)]
+    file_prefix: String,
+    /// error, warn, info, debug or trace
+    #[arg(long, default_value = "info")]
+    log_level: tracing::Level,
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt()
+        .with_max_level(args.log_level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(&args) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    // Keys are in this process's memory: no core dump, no ptrace by others.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("forbidding core dumps")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
+    }
+    let config = config::load(&args.config)?.config;
+    let level = if args.log_level >= tracing::Level::DEBUG { LogLevel::Info } else { LogLevel::Warning };
+    let plan = plan::plan(&config, &args.file_prefix, level)?;
+    let eal = Eal::init(&plan.eal)?;
+    if !eal.hugepages() {
+        warn!(
+            "running without hugepages: tables and buffers on 4 KiB pages cost up to a third of the throughput"
+        );
+    }
+    let pool = ports::pool(&eal, &plan)?;
+    let workers = plan.eal.workers.len() as u16;
+    let mut opened = ports::open_all(&eal, &plan, &pool, workers)?;
+
+    let order = engine::cpu_order(&plan.engines);
+    let mut control = Control::new(engine::Maker::new(&order)?, plan.sa_slots);
+    let host = interfaces(&plan, &opened, &mut control);
+    let mut taps = Vec::new();
+    for (index, interface) in plan.interfaces.iter().enumerate() {
+        let mac = interface.mac.unwrap_or(opened[usize::from(interface.port)].mac);
+        taps.extend(ports::open_tap(&eal, &plan, index as u16, mac, &pool)?);
+    }
+
+    let geometry =
+        Geometry { sa_slots: plan.sa_slots, workers: u32::from(workers) + 1, ..Geometry::default() };
+    let port_names = opened.iter().map(|p| p.name.clone()).collect();
+    let mut region = FastSide::create(&RegionOptions { geometry, port_names })?;
+    let start = Instant::now();
+    let (loops, counts, lanes) = build_workers(&plan, &mut opened, &control, &order, start, &stop)?;
+    let pens = (0..=u32::from(workers)).filter_map(|n| region.worker_stats(n)).collect();
+    // The socket appears when everything is ready for commands.
+    region.listen(&args.socket, &[rustix::process::getuid().as_raw()])?;
+    let running: Vec<_> = plan
+        .eal
+        .workers
+        .iter()
+        .zip(loops)
+        .map(|(lcore, work)| eal.launch(lcore.id, move || work.run()))
+        .collect::<Result<_, _>>()?;
+    info!(
+        workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(),
+        engines = ?order, "data path is running"
+    );
+    let main = control::Main {
+        control,
+        host,
+        region,
+        lanes,
+        taps,
+        interface_ports: plan.interfaces.iter().map(|i| i.port).collect(),
+        ports: opened.into_iter().map(|p| p.port).collect(),
+        pool,
+        mirror: mirror::Mirror::new(counts, pens),
+        start,
+        idle: idle::Backoff::new(plan.idle),
+        stop,
+        state: control::State::default(),
+    };
+    let (region, ports) = main.run();
+    for worker in running {
+        worker.join()?;
+    }
+    drop((region, ports));
+    info!("data path stopped");
+    Ok(())
+}
+
+/// Tells the tables of interfaces and routes, and makes the host side of the same interfaces.
+fn interfaces(plan: &plan::Plan, opened: &[Opened], control: &mut Control<engine::Maker>) -> Host {
+    let mut own = Vec::new();
+    for (index, i) in plan.interfaces.iter().enumerate() {
+        let mac = i.mac.unwrap_or(opened[usize::from(i.port)].mac);
+        let addresses = i.addresses.clone();
+        let interface =
+            Interface { port: i.port, vlan: i.vlan, mac: Mac(mac), mtu: i.mtu, addresses: addresses.clone() };
+        control.set_interface(index as u16, interface);
+        own.push(fastpath::host::Interface { mac, vlan: i.vlan, mtu: i.mtu, addresses });
+    }
+    for route in &plan.routes {
+        if let Some((interface, gateway)) = route.via {
+            control.set_route(route.dst, NextHop { interface, gateway });
+        }
+    }
+    Host::new(own)
+}
+
+type Workers = (Vec<worker::Loop>, Vec<Arc<fastpath::graph::SaCounts>>, Vec<Arc<exchange::Lane>>);
+
+/// Shares the queues out: receive queues round robin, a transmit queue of each port for everyone.
+fn build_workers(
+    plan: &plan::Plan,
+    opened: &mut [Opened],
+    control: &Control<engine::Maker>,
+    order: &[fastpath::crypto::CpuEngineKind],
+    start: Instant,
+    stop: &Arc<AtomicBool>,
+) -> Result<Workers> {
+    let count = plan.eal.workers.len();
+    let mut queues: Vec<(Vec<dpdk::RxQueue>, Vec<u16>, Vec<worker::Transmit>)> =
+        (0..count).map(|_| (Vec::new(), Vec::new(), Vec::new())).collect();
+    let mut next = 0;
+    for (port, opened) in opened.iter_mut().enumerate() {
+        for queue in opened.rx.drain(..) {
+            let (rx, rx_ports, _) = &mut queues[next % count];
+            rx.push(queue);
+            rx_ports.push(port as u16);
+            next += 1;
+        }
+        let tx = transmit_queues(std::mem::take(&mut opened.tx), count);
+        for (of_worker, queue) in queues.iter_mut().zip(tx) {
+            of_worker.2.push(queue);
+        }
+    }
+    let (mut loops, mut counts, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+    for (rx, rx_ports, tx) in queues {
+        let graph = Worker::new(control.reader(), engine::WorkerEngine::new(order)?)?;
+        let lane = exchange::Lane::new(Arc::clone(stop));
+        counts.push(graph.counts());
+        lanes.push(Arc::clone(&lane));
+        loops.push(worker::Loop {
+            graph,
+            rx,
+            tx,
+            rx_ports,
+            lane,
+            start,
+            idle: idle::Backoff::new(plan.idle),
+        });
+    }
+    Ok((loops, counts, lanes))
+}
+
+/// One for each worker; shared where the driver has fewer.
+fn transmit_queues(queues: Vec<dpdk::TxQueue>, workers: usize) -> Vec<worker::Transmit> {
+    if queues.len() >= workers {
+        return queues.into_iter().take(workers).map(worker::Transmit::Own).collect();
+    }
+    let shared: Vec<_> = queues.into_iter().map(|q| Arc::new(Mutex::new(q))).collect();
+    let queue_of = |worker: usize| worker::Transmit::Shared(Arc::clone(&shared[worker % shared.len()]));
+    (0..workers).map(queue_of).collect()
+}

@@ -8,7 +8,7 @@ use super::sad::{self, Install, Shared};
 use super::shared::{Publisher, Reader};
 use super::spd::{Pending, Placed};
 use super::{NextHop, Op, Tables};
-use crate::crypto::KeyMaker;
+use crate::crypto::{KeyMaker, SaRef};
 use ipc::contract::{Command, Event, Expiry, Refusal};
 use sa::{Direction, Mode, PolicyId, PolicySpec, Prefix, ReplayWidth, ReplayWindow, SaSlot, SaSpec, Spi};
 use std::cmp::Reverse;
@@ -28,6 +28,14 @@ pub enum Applied {
 /// The number of a command that was answered with [`Applied::Later`] and is done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion(pub u64);
+
+/// What is known of an installed SA from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct InstalledSa {
+    pub slot: SaSlot,
+    pub reference: SaRef,
+    pub state: sad::State,
+}
 
 #[derive(Debug)]
 struct Installed<K> {
@@ -93,6 +101,21 @@ impl<M: KeyMaker> Control<M> {
     /// One for each worker. A reader that is never refreshed holds up every later change.
     pub fn reader(&self) -> Reader<Tables<M::Key>> {
         self.tables.reader()
+    }
+    /// Every SA that is installed and not being removed.
+    pub fn installed_sas(&self) -> impl Iterator<Item = InstalledSa> + '_ {
+        self.slots.iter().filter(|(_, i)| !i.removing).map(|(slot, i)| InstalledSa {
+            slot: SaSlot(*slot),
+            reference: SaRef { slot: *slot, install: i.install },
+            state: i.shared.state(),
+        })
+    }
+    /// Forgets which policies have asked for an SA: their next packets ask again. For a slow path that
+    /// has just come.
+    pub fn acquire_again(&self) {
+        for policy in &self.policies {
+            policy.pending.clear();
+        }
     }
     /// The newest tables that workers can see.
     pub fn tables(&self) -> &Tables<M::Key> {

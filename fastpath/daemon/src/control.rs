@@ -1,0 +1,342 @@
+//! The main lcore: commands of the slow path, frames both ways, neighbours and ICMP, the exception
+//! path, timers, statistics. May allocate and sleep; workers never wait for it.
+use crate::engine::{Key, Maker};
+use crate::exchange::{Lane, ToMain, ToWorker};
+use crate::idle::Backoff;
+use crate::mirror::Mirror;
+use crate::ports::Tap;
+use dpdk::{Burst, Mbuf, Mempool, Port};
+use fastpath::graph::ErrorReport;
+use fastpath::host::{Act, Host, IcmpError};
+use fastpath::tables::control::Applied;
+use fastpath::tables::{Completion, Control};
+use ipc::{Command, Event, FastSide, FrameKind, PeerEvent};
+use sa::{DropReason, SaSlot};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tracing::{debug, error, info, warn};
+use wire::{Mac, PacketBuf};
+
+/// Items of one kind handled before the others get their turn.
+const TURN: usize = 64;
+/// Events kept for a slow path whose ring is full; beyond it the oldest go.
+const EVENTS_KEPT: usize = 4096;
+const MIRROR_EVERY: Duration = Duration::from_millis(50);
+const HOST_EVERY: Duration = Duration::from_millis(100);
+
+pub struct Main {
+    pub control: Control<Maker>,
+    pub host: Host,
+    pub region: FastSide,
+    pub lanes: Vec<Arc<Lane>>,
+    pub taps: Vec<Tap>,
+    /// Graph port of each interface.
+    pub interface_ports: Vec<u16>,
+    pub ports: Vec<Port>,
+    pub pool: Mempool,
+    pub mirror: Mirror,
+    pub start: Instant,
+    pub idle: Backoff,
+    pub stop: Arc<AtomicBool>,
+    pub state: State,
+}
+
+#[derive(Default)]
+pub struct State {
+    /// Sequence number and slot of removals that wait for the workers.
+    removals: HashMap<u64, (u64, SaSlot)>,
+    events: VecDeque<Event>,
+    completions: Vec<Completion>,
+    due: Vec<Event>,
+    acts: Vec<Act>,
+    mirrored: Duration,
+    hosted: Duration,
+}
+
+impl Main {
+    pub fn run(mut self) -> (FastSide, Vec<Port>) {
+        let mut acts = Vec::new();
+        self.host.announce(&mut acts);
+        self.perform(&mut acts);
+        while !self.stop.load(Relaxed) {
+            let now = self.start.elapsed();
+            let mut worked = self.peers();
+            worked |= self.commands(now);
+            worked |= self.from_workers(now);
+            worked |= self.frames();
+            worked |= self.taps();
+            self.time(now);
+            self.raise();
+            self.idle.after(worked);
+        }
+        (self.region, self.ports)
+    }
+
+    fn peers(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(event) = self.region.poll_peer() {
+            worked = true;
+            match event {
+                PeerEvent::Attached(who) => {
+                    info!(pid = who.pid, uid = who.uid, "slow path attached");
+                    // Its predecessor may have died with acquires unanswered: packets ask anew.
+                    self.control.acquire_again();
+                    self.state.events.clear();
+                }
+                PeerEvent::Detached => warn!("slow path is gone; forwarding goes on"),
+                PeerEvent::Refused(who) => {
+                    error!(pid = who.pid, uid = who.uid, "refused a process at the fast path's socket");
+                }
+                PeerEvent::Faulted(fault) => {
+                    error!(%fault, "slow path wrote nonsense into a ring; hung up on it")
+                }
+            }
+        }
+        worked
+    }
+
+    fn commands(&mut self, now: Duration) -> bool {
+        for turn in 0..TURN {
+            let Some((seq, command)) = self.region.next_command() else { return turn > 0 };
+            self.command(seq, command, now);
+        }
+        true
+    }
+    fn command(&mut self, seq: u64, command: Command, now: Duration) {
+        let name = name_of(&command);
+        let identity = self.mirror.identity_of(&command, now);
+        let removal = if let Command::RemoveSa { slot, .. } = &command { Some(*slot) } else { None };
+        let generation =
+            if let Command::PolicyCommit { generation } = &command { Some(*generation) } else { None };
+        let result = self.control.apply(command, now);
+        debug!(seq, name, ?result, "command");
+        match result {
+            Ok(Applied::Later(number)) => {
+                let slot = removal.unwrap_or(SaSlot(u32::MAX));
+                self.state.removals.insert(number, (seq, slot));
+            }
+            Ok(Applied::Now) => {
+                if let Some((slot, identity)) = identity {
+                    self.mirror.installed(&mut self.region, slot, &identity);
+                }
+                if let Some(generation) = generation {
+                    self.region.set_policy_generation(generation);
+                }
+                self.region.acknowledge(seq, Ok(()));
+            }
+            Err(refusal) => {
+                warn!(seq, name, %refusal, "command refused");
+                self.region.acknowledge(seq, Err(refusal));
+            }
+        }
+    }
+
+    fn from_workers(&mut self, now: Duration) -> bool {
+        let now_ms = now.as_millis() as u64;
+        let mut worked = false;
+        let mut acts = std::mem::take(&mut self.state.acts);
+        for lane in 0..self.lanes.len() {
+            for _ in 0..TURN {
+                let Some(item) = self.lanes[lane].to_main.pop() else { break };
+                worked = true;
+                match item {
+                    ToMain::Host(frame) => {
+                        self.host.on_frame(frame.interface, frame.frame.data(), now_ms, &mut acts);
+                    }
+                    ToMain::Unresolved(p) => {
+                        let packet = p.packet.data().to_vec();
+                        self.host.on_unresolved(p.interface, p.next_hop, packet, now_ms, &mut acts);
+                    }
+                    ToMain::Ike(frame) => {
+                        if !self.region.frame_to_slow(&frame.meta, frame.payload.data()) {
+                            self.mirror.drop(DropReason::FrameQueueFull, 1);
+                        }
+                    }
+                    ToMain::Error(report) => self.icmp_error(&report, now_ms, &mut acts),
+                    ToMain::Event(event) => self.state.events.push_back(event),
+                }
+            }
+        }
+        self.perform(&mut acts);
+        self.state.acts = acts;
+        worked
+    }
+
+    fn icmp_error(&mut self, report: &ErrorReport<Mbuf>, now_ms: u64, acts: &mut Vec<Act>) {
+        let error = match report.reason {
+            DropReason::TtlExpired => IcmpError::TtlExpired,
+            DropReason::TooBig => IcmpError::TooBig { mtu: report.mtu },
+            DropReason::NoRoute => IcmpError::NoRoute,
+            _ => return,
+        };
+        if let Some(interface) = report.interface {
+            self.host.on_error(interface, report.packet.data(), error, now_ms, acts);
+        }
+    }
+
+    fn perform(&mut self, acts: &mut Vec<Act>) {
+        for act in acts.drain(..) {
+            match act {
+                Act::Send { interface, frame } => self.send_frame(interface, &frame),
+                Act::Route { packet } => self.inject(&packet, ToWorker::Packet),
+                Act::Resolved { interface, address, mac } => {
+                    self.control.set_neighbour(interface, address, Some(Mac(mac)));
+                }
+                Act::Unresolved { interface, address } => {
+                    self.control.set_neighbour(interface, address, None)
+                }
+                Act::ToSystem { interface, frame } => self.to_system(interface, &frame),
+                Act::GaveUp { packets } => self.mirror.drop(DropReason::NoNeighbour, packets.into()),
+            }
+        }
+    }
+
+    /// Gives the first worker a copy of `bytes` in a packet buffer.
+    fn inject(&mut self, bytes: &[u8], wrap: impl FnOnce(Mbuf) -> ToWorker) {
+        match self.pool.copy_of(bytes) {
+            Ok(Some(packet)) => {
+                if self.lanes.first().is_none_or(|lane| lane.to_worker.push(wrap(packet)).is_err()) {
+                    self.mirror.drop(DropReason::HostQueueFull, 1);
+                }
+            }
+            Ok(None) => self.mirror.drop(DropReason::TooBig, 1),
+            Err(_) => self.mirror.drop(DropReason::NoBuffer, 1),
+        }
+    }
+    fn send_frame(&mut self, interface: u16, frame: &[u8]) {
+        if let Some(&port) = self.interface_ports.get(usize::from(interface)) {
+            self.inject(frame, |frame| ToWorker::Frame { port, frame });
+        }
+    }
+
+    /// IKE from the slow path, wrapped in UDP and IP.
+    fn frames(&mut self) -> bool {
+        for turn in 0..TURN {
+            let Some((meta, payload)) = self.region.next_frame() else { return turn > 0 };
+            let marked = meta.kind == FrameKind::Ike && meta.local.port() == 4500;
+            match datagram(meta.local, meta.remote, marked, payload) {
+                Some(packet) => self.inject(&packet, ToWorker::Exempt),
+                None => self.mirror.drop(DropReason::MalformedIp, 1),
+            }
+        }
+        true
+    }
+
+    /// What the host's own programs send.
+    fn taps(&mut self) -> bool {
+        let mut worked = false;
+        let mut burst = Burst::new();
+        for index in 0..self.taps.len() {
+            let tap = &mut self.taps[index];
+            let interface = tap.interface;
+            worked |= tap.rx.fill(&mut burst) > 0;
+            for mut frame in burst.drain() {
+                if crosses_unchanged(frame.data()) {
+                    self.send_frame(interface, frame.data());
+                } else if frame.advance(wire::eth::HEADER).is_some() {
+                    // A TAP's buffers come from the same pool: no copy.
+                    if self.lanes.first().is_none_or(|l| l.to_worker.push(ToWorker::Packet(frame)).is_err()) {
+                        self.mirror.drop(DropReason::HostQueueFull, 1);
+                    }
+                }
+            }
+        }
+        worked
+    }
+    fn to_system(&mut self, interface: u16, frame: &[u8]) {
+        let Some(tap) = self.taps.iter_mut().find(|t| t.interface == interface) else {
+            return self.mirror.drop(DropReason::UnsupportedProtocol, 1);
+        };
+        let mut burst = Burst::new();
+        match self.pool.copy_of(frame) {
+            Ok(Some(copy)) => {
+                // An empty burst has room.
+                let _ = burst.push(copy);
+                if tap.tx.send(&mut burst) == 0 {
+                    self.mirror.drop(DropReason::HostQueueFull, 1);
+                }
+            }
+            _ => self.mirror.drop(DropReason::NoBuffer, 1),
+        }
+    }
+
+    fn time(&mut self, now: Duration) {
+        self.control.poll(now, &mut self.state.due, &mut self.state.completions);
+        self.state.events.extend(self.state.due.drain(..));
+        for Completion(number) in self.state.completions.drain(..) {
+            if let Some((seq, slot)) = self.state.removals.remove(&number) {
+                self.mirror.removed(&mut self.region, slot);
+                self.region.acknowledge(seq, Ok(()));
+            }
+        }
+        if now - self.state.hosted >= HOST_EVERY {
+            self.state.hosted = now;
+            let mut acts = std::mem::take(&mut self.state.acts);
+            self.host.on_time(now.as_millis() as u64, &mut acts);
+            self.perform(&mut acts);
+            self.state.acts = acts;
+        }
+        if now - self.state.mirrored >= MIRROR_EVERY {
+            self.state.mirrored = now;
+            self.mirror.update::<Key>(&mut self.region, &self.control, &self.lanes, &self.ports, now);
+        }
+    }
+
+    /// Events in order; those that find the ring full are said again.
+    fn raise(&mut self) {
+        while self.state.events.len() > EVENTS_KEPT {
+            self.state.events.pop_front();
+        }
+        while let Some(event) = self.state.events.front() {
+            if !self.region.raise(event) {
+                break;
+            }
+            self.state.events.pop_front();
+        }
+    }
+}
+
+fn name_of(command: &Command) -> &'static str {
+    match command {
+        Command::InstallSa(_) => "install-sa",
+        Command::RemoveSa { .. } => "remove-sa",
+        Command::MoveSa { .. } => "move-sa",
+        Command::PolicyBegin { .. } => "policy-begin",
+        Command::Policy(_) => "policy",
+        Command::PolicyCommit { .. } => "policy-commit",
+        Command::AcquireFailed { .. } => "acquire-failed",
+    }
+}
+
+/// ARP, neighbour discovery and groups belong to the link: they leave as the host made them.
+fn crosses_unchanged(frame: &[u8]) -> bool {
+    let group = frame.first().is_some_and(|first| first & 1 == 1);
+    let discovery = fastpath::host::frame::Discovery::parse(frame).is_some();
+    group || discovery || fastpath::host::frame::ether_type(frame) == Some(wire::eth::ethertype::ARP)
+}
+
+fn datagram(local: SocketAddr, remote: SocketAddr, marked: bool, payload: &[u8]) -> Option<Vec<u8>> {
+    let marker: &[u8] = if marked { &wire::esp::NON_ESP_MARKER } else { &[] };
+    let len = marker.len() + payload.len();
+    let mut udp = vec![0; wire::udp::HEADER];
+    wire::udp::write(&mut udp, local.port(), remote.port(), len)?;
+    udp.extend_from_slice(marker);
+    udp.extend_from_slice(payload);
+    wire::udp::fill_checksum(&mut udp, local.ip(), remote.ip())?;
+    let fields = wire::ip::Fields {
+        src: local.ip(),
+        dst: remote.ip(),
+        protocol: wire::ip::protocol::UDP,
+        tos: 0xc0,
+        ttl: 64,
+        dont_fragment: false,
+        id: 0,
+    };
+    let mut packet = vec![0; fields.header_len()];
+    fields.write(&mut packet, udp.len())?;
+    packet.extend_from_slice(&udp);
+    Some(packet)
+}

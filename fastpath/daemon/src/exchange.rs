@@ -1,0 +1,54 @@
+//! What workers and the main lcore hand each other: bounded queues, nobody waits.
+use crossbeam::queue::ArrayQueue;
+use dpdk::Mbuf;
+use fastpath::graph::{ErrorReport, IkeFrame, ToHost, Unresolved};
+use ipc::Event;
+use sa::DropReason;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// From a worker to the main lcore.
+pub enum ToMain {
+    Host(ToHost<Mbuf>),
+    Unresolved(Unresolved<Mbuf>),
+    Ike(IkeFrame<Mbuf>),
+    Error(ErrorReport<Mbuf>),
+    Event(Event),
+}
+
+/// From the main lcore to a worker.
+pub enum ToWorker {
+    /// A complete frame for a port.
+    Frame { port: u16, frame: Mbuf },
+    /// A packet of ours, from its IP header on; policy and routing are still to come.
+    Packet(Mbuf),
+    /// IKE: routed, but exempt from policy (RFC 4301 5.1, RFC 7296 1).
+    Exempt(Mbuf),
+}
+
+/// One worker's queues and counters, as both sides see them.
+pub struct Lane {
+    pub to_main: ArrayQueue<ToMain>,
+    pub to_worker: ArrayQueue<ToWorker>,
+    /// By reason, since start; written by the worker alone.
+    pub drops: [AtomicU64; DropReason::COUNT],
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Lane {
+    const DEPTH: usize = 1024;
+
+    pub fn new(stop: Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self {
+            to_main: ArrayQueue::new(Self::DEPTH),
+            to_worker: ArrayQueue::new(Self::DEPTH),
+            drops: std::array::from_fn(|_| AtomicU64::new(0)),
+            stop,
+        })
+    }
+    pub fn publish(&self, drops: &[u64; DropReason::COUNT]) {
+        for (shared, value) in self.drops.iter().zip(drops) {
+            shared.store(*value, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Carries the counters of workers, SAs and ports into the shared statistics table.
+//!
+//! Workers count in memory of their own process; the slow path sees a copy that is refreshed a few times
+//! a second by the main lcore, so that a hostile slow path can never reach what workers write.
+use crate::engine::Maker;
+use crate::exchange::Lane;
+use dpdk::Port;
+use fastpath::crypto::{KeyMaker, SaRef};
+use fastpath::graph::SaCounts;
+use fastpath::tables::Control;
+use fastpath::tables::sad::State;
+use ipc::{Command, FastSide, PortCounters, SaCounters, SaIdentity, SaState, WorkerStats};
+use sa::{DropReason, SaSlot};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+pub struct Mirror {
+    counts: Vec<Arc<SaCounts>>,
+    /// One pen for each worker, and the main lcore's own behind them.
+    pens: Vec<WorkerStats>,
+    /// What was carried over already, by worker.
+    drops: Vec<[u64; DropReason::COUNT]>,
+    own: [u64; DropReason::COUNT],
+    sas: HashMap<SaSlot, Carried>,
+}
+
+struct Carried {
+    state: SaState,
+    by_worker: Vec<SaCounters>,
+}
+
+impl Mirror {
+    /// `pens`: as many as there are workers, and one more.
+    pub fn new(counts: Vec<Arc<SaCounts>>, pens: Vec<WorkerStats>) -> Self {
+        let drops = vec![[0; DropReason::COUNT]; counts.len()];
+        Self { counts, pens, drops, own: [0; DropReason::COUNT], sas: HashMap::new() }
+    }
+    /// A drop on the main lcore.
+    pub fn drop(&mut self, reason: DropReason, packets: u64) {
+        self.own[reason as usize] += packets;
+    }
+
+    /// What an installation will be published as, kept before the command is consumed.
+    pub fn identity_of(&self, command: &Command, now: Duration) -> Option<(SaSlot, SaIdentity)> {
+        let Command::InstallSa(spec) = command else { return None };
+        let identity = SaIdentity {
+            spi: spec.spi,
+            direction: spec.direction,
+            state: SaState::Mature,
+            policy: spec.policy,
+            start_seq: spec.last_seq,
+            installed_at: now.as_secs(),
+        };
+        Some((spec.slot, identity))
+    }
+    pub fn installed(&mut self, region: &mut FastSide, slot: SaSlot, identity: &SaIdentity) {
+        region.publish_sa(slot, identity);
+        let by_worker = vec![SaCounters::default(); self.counts.len()];
+        self.sas.insert(slot, Carried { state: SaState::Mature, by_worker });
+    }
+    pub fn removed(&mut self, region: &mut FastSide, slot: SaSlot) {
+        region.clear_sa(slot);
+        self.sas.remove(&slot);
+    }
+
+    pub fn update<K>(
+        &mut self,
+        region: &mut FastSide,
+        control: &Control<Maker>,
+        lanes: &[Arc<Lane>],
+        ports: &[Port],
+        now: Duration,
+    ) where
+        Maker: KeyMaker<Key = K>,
+    {
+        region.set_clock(now.as_secs());
+        self.drop_counts(lanes);
+        for installed in control.installed_sas() {
+            self.sa(region, installed.slot, installed.reference, installed.state, now);
+        }
+        for (index, port) in ports.iter().enumerate() {
+            let Ok(stats) = port.stats() else { continue };
+            let counters = PortCounters {
+                name: String::new(),
+                rx_packets: stats.rx_packets,
+                rx_bytes: stats.rx_bytes,
+                tx_packets: stats.tx_packets,
+                tx_bytes: stats.tx_bytes,
+                rx_missed: stats.rx_missed + stats.rx_no_buffer,
+                tx_errors: stats.tx_errors,
+            };
+            region.set_port(index as u32, &counters);
+        }
+    }
+
+    fn drop_counts(&mut self, lanes: &[Arc<Lane>]) {
+        for ((lane, carried), pen) in lanes.iter().zip(&mut self.drops).zip(&mut self.pens) {
+            for (reason, (shared, carried)) in DropReason::ALL.iter().zip(lane.drops.iter().zip(carried)) {
+                let total = shared.load(Relaxed);
+                if total != *carried {
+                    pen.dropped(*reason, total - *carried);
+                    *carried = total;
+                }
+            }
+        }
+        if let Some(pen) = self.pens.last_mut() {
+            for (reason, waiting) in DropReason::ALL.iter().zip(&mut self.own) {
+                if *waiting != 0 {
+                    pen.dropped(*reason, std::mem::take(waiting));
+                }
+            }
+        }
+    }
+
+    fn sa(&mut self, region: &mut FastSide, slot: SaSlot, reference: SaRef, state: State, now: Duration) {
+        let Some(carried) = self.sas.get_mut(&slot) else { return };
+        let state = match state {
+            State::Mature => SaState::Mature,
+            State::Dying => SaState::Dying,
+            State::Dead => SaState::Dead,
+        };
+        if state != carried.state {
+            carried.state = state;
+            region.set_sa_state(slot, state);
+        }
+        for ((counts, before), pen) in self.counts.iter().zip(&mut carried.by_worker).zip(&mut self.pens) {
+            let mut sum = SaCounters { idle_seconds: u64::MAX, ..SaCounters::default() };
+            counts.add_to(reference, now, &mut sum);
+            let packets = sum.packets.saturating_sub(before.packets);
+            if packets > 0 {
+                let used = now.as_secs().saturating_sub(sum.idle_seconds);
+                pen.sa_passed(slot, packets, sum.bytes.saturating_sub(before.bytes), sum.last_seq, used);
+            }
+            if sum.dropped > before.dropped {
+                pen.sa_dropped(slot, sum.dropped - before.dropped);
+            }
+            *before = sum;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! From the checked configuration to what this process sets up: CPUs, memory, ports, interfaces, routes.
+use anyhow::{Context, Result, bail};
+use config::model::{Config, Gateway, Hugepages, Idle, InterfaceKind, Workers};
+use dpdk::{EalConfig, Lcore, LogLevel, PciAllow};
+use sa::{Device, Prefix};
+use std::net::IpAddr;
+
+pub struct Plan {
+    pub eal: EalConfig,
+    /// Physical ports in order; their index is the port number of the graph.
+    pub ports: Vec<PortPlan>,
+    /// Interfaces in the order of the configuration; their index is the interface number of the graph.
+    pub interfaces: Vec<InterfacePlan>,
+    pub routes: Vec<RoutePlan>,
+    pub buffers: u32,
+    pub sa_slots: u32,
+    pub idle: Idle,
+    pub engines: Vec<config::model::Engine>,
+}
+pub struct PortPlan {
+    pub name: String,
+    pub device: Device,
+    /// Largest MTU of the interfaces on it.
+    pub mtu: u16,
+    pub mac: Option<[u8; 6]>,
+}
+pub struct InterfacePlan {
+    pub name: String,
+    pub port: u16,
+    pub vlan: Option<u16>,
+    pub mtu: u16,
+    pub mac: Option<[u8; 6]>,
+    pub addresses: Vec<(IpAddr, u8)>,
+    pub tap: Option<String>,
+}
+pub struct RoutePlan {
+    pub dst: Prefix,
+    /// `None`: blackhole.
+    pub via: Option<(u16, Option<IpAddr>)>,
+}
+
+pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan> {
+    let ports = ports(config);
+    let interfaces = interfaces(config, &ports)?;
+    let routes = routes(config, &interfaces)?;
+    let (main, workers) = lcores(config)?;
+    let mut eal = EalConfig::new(file_prefix);
+    eal.main = main;
+    eal.workers = workers;
+    eal.memory_mib = u32::try_from(config.system.memory >> 20).context("system.memory")?;
+    eal.hugepages = match config.system.hugepages {
+        Hugepages::Yes => dpdk::Hugepages::Yes,
+        Hugepages::No => dpdk::Hugepages::No,
+        Hugepages::Auto => dpdk::Hugepages::Auto,
+    };
+    eal.log_level = level;
+    eal.pci = config.interfaces.iter().filter_map(|i| pci_allow(i.device()?)).collect();
+    Ok(Plan {
+        eal,
+        ports,
+        interfaces,
+        routes,
+        buffers: config.system.buffers,
+        sa_slots: config.system.sa_slots,
+        idle: config.system.idle,
+        engines: config.system.engines.clone(),
+    })
+}
+
+fn pci_allow(device: &Device) -> Option<PciAllow> {
+    let Device::Pci { address, args } = device else { return None };
+    let args = args.iter().map(|a| format!("{}={}", a.key, a.value)).collect::<Vec<_>>().join(",");
+    Some(PciAllow { address: *address, args })
+}
+
+fn ports(config: &Config) -> Vec<PortPlan> {
+    let physical = config.interfaces.iter().filter_map(|i| Some((i, i.device()?)));
+    physical
+        .map(|(interface, device)| {
+            let on_it = |i: &&config::model::Interface| match &i.kind {
+                InterfaceKind::Port { .. } => i.name == interface.name,
+                InterfaceKind::Vlan { parent, .. } => *parent == interface.name,
+            };
+            let mtu = config.interfaces.iter().filter(on_it).map(|i| i.mtu).max().unwrap_or(interface.mtu);
+            PortPlan { name: interface.name.clone(), device: device.clone(), mtu, mac: interface.mac_address }
+        })
+        .collect()
+}
+
+fn interfaces(config: &Config, ports: &[PortPlan]) -> Result<Vec<InterfacePlan>> {
+    let port_of = |name: &str| {
+        let at = ports.iter().position(|p| p.name == name);
+        at.map(|at| at as u16).with_context(|| format!("interface {name} has no device"))
+    };
+    let build = |i: &config::model::Interface| {
+        let (port, vlan) = match &i.kind {
+            InterfaceKind::Port { .. } => (port_of(&i.name)?, None),
+            InterfaceKind::Vlan { parent, id } => (port_of(parent)?, Some(*id)),
+        };
+        let own = config.addresses.iter().filter(|a| a.interface == i.name);
+        Ok(InterfacePlan {
+            name: i.name.clone(),
+            port,
+            vlan,
+            mtu: i.mtu,
+            mac: i.mac_address,
+            addresses: own.map(|a| (a.address, a.prefix_len)).collect(),
+            tap: i.exception_tap.as_ref().map(ToString::to_string),
+        })
+    };
+    config.interfaces.iter().map(build).collect()
+}
+
+fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan>> {
+    let index = |name: &str| {
+        let at = interfaces.iter().position(|i| i.name == name);
+        at.map(|at| at as u16).with_context(|| format!("a route names interface {name}, which is not there"))
+    };
+    let mut routes = Vec::new();
+    for address in &config.addresses {
+        routes.push(RoutePlan { dst: address.network(), via: Some((index(&address.interface)?, None)) });
+    }
+    // The lowest distance of equal destinations wins: it is set last.
+    let mut configured: Vec<_> = config.routes.iter().collect();
+    configured.sort_by_key(|r| std::cmp::Reverse(r.distance));
+    for route in configured {
+        let via = match &route.gateway {
+            Gateway::Via { address, interface } => Some((index(interface)?, Some(*address))),
+            Gateway::Interface(name) => Some((index(name)?, None)),
+            Gateway::Blackhole => None,
+        };
+        routes.push(RoutePlan { dst: route.dst, via });
+    }
+    Ok(routes)
+}
+
+/// Lcore 0 is main; workers count from 1. A CPU may serve two lcores when there are too few.
+fn lcores(config: &Config) -> Result<(Lcore, Vec<Lcore>)> {
+    let set = rustix::thread::sched_getaffinity(None).context("asking for the CPUs this process may use")?;
+    let usable: Vec<u16> = (0..1024u16).filter(|cpu| set.is_set(usize::from(*cpu))).collect();
+    let Some(&first) = usable.first() else { bail!("this process may use no CPU") };
+    let main = config.system.main_core;
+    let cpus: Vec<u16> = match &config.system.workers {
+        Workers::Cpus(cpus) => cpus.clone(),
+        Workers::Count(n) => {
+            // From the last CPU down, so that CPU 0 with the kernel's own work stays for main.
+            let free: Vec<u16> = usable.iter().rev().copied().filter(|c| Some(*c) != main).collect();
+            let free = if free.is_empty() { usable.clone() } else { free };
+            (0..usize::from(*n)).map(|i| free[i % free.len()]).collect()
+        }
+    };
+    let main = main.unwrap_or_else(|| *usable.iter().find(|c| !cpus.contains(c)).unwrap_or(&first));
+    for cpu in cpus.iter().chain([&main]) {
+        if !usable.contains(cpu) {
+            bail!("system: CPU {cpu} is not among those this process may use ({usable:?})");
+        }
+    }
+    let workers = cpus.iter().zip(1..).map(|(cpu, id)| Lcore { id, cpu: u32::from(*cpu) }).collect();
+    Ok((Lcore { id: 0, cpu: u32::from(main) }, workers))
+}

@@ -1,0 +1,156 @@
+//! One worker lcore: receive, walk the graph, transmit, until told to stop. Never waits for anybody.
+use crate::engine::WorkerEngine;
+use crate::exchange::{Lane, ToMain, ToWorker};
+use crate::idle::Backoff;
+use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
+use fastpath::graph::{Out, Worker};
+use sa::DropReason;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Frames that may wait for room in a transmit queue. Beyond it they are dropped as `TxFull`.
+const TX_BACKLOG: usize = 512;
+/// With so many waiting nothing new is received from the ports: the NIC's own queue holds it back.
+const TX_PRESSURE: usize = 128;
+/// How long drop counters may lag.
+const PUBLISH_EVERY: Duration = Duration::from_millis(20);
+
+/// A transmit queue of this worker, or one that drivers with too few queues make workers share.
+pub enum Transmit {
+    Own(TxQueue),
+    Shared(Arc<Mutex<TxQueue>>),
+}
+impl Transmit {
+    fn send(&mut self, burst: &mut Burst) -> usize {
+        match self {
+            Self::Own(queue) => queue.send(burst),
+            Self::Shared(queue) => queue.lock().unwrap_or_else(PoisonError::into_inner).send(burst),
+        }
+    }
+}
+
+pub struct Loop {
+    pub graph: Worker<Mbuf, WorkerEngine>,
+    pub rx: Vec<RxQueue>,
+    /// By port number of the graph.
+    pub tx: Vec<Transmit>,
+    /// Graph port of each receive queue.
+    pub rx_ports: Vec<u16>,
+    pub lane: Arc<Lane>,
+    pub start: Instant,
+    pub idle: Backoff,
+}
+
+impl Loop {
+    pub fn run(mut self) {
+        let mut out = Out::default();
+        out.tx.resize_with(self.tx.len(), || Vec::with_capacity(TX_BACKLOG));
+        let mut burst = Burst::new();
+        let mut packets = Vec::with_capacity(Burst::CAPACITY);
+        let mut published = Duration::ZERO;
+        while !self.lane.stop.load(Relaxed) {
+            let now = self.start.elapsed();
+            let mut worked = self.injected(&mut packets, now, &mut out);
+            if out.tx.iter().all(|queue| queue.len() < TX_PRESSURE) {
+                worked |= self.receive(&mut burst, &mut packets, now, &mut out);
+            }
+            if !worked {
+                self.graph.idle(now, &mut out);
+            }
+            worked |= self.transmit(&mut burst, &mut out);
+            self.report(&mut out);
+            if !worked || now - published >= PUBLISH_EVERY {
+                published = now;
+                self.lane.publish(&out.drops);
+            }
+            self.idle.after(worked || self.graph.in_flight() > 0);
+        }
+        self.lane.publish(&out.drops);
+    }
+
+    fn receive(
+        &mut self,
+        burst: &mut Burst,
+        packets: &mut Vec<Mbuf>,
+        now: Duration,
+        out: &mut Out<Mbuf>,
+    ) -> bool {
+        let mut worked = false;
+        for (queue, port) in self.rx.iter_mut().zip(&self.rx_ports) {
+            if queue.fill(burst) > 0 {
+                worked = true;
+                packets.extend(burst.drain());
+                self.graph.process(*port, packets, now, out);
+            }
+        }
+        worked
+    }
+
+    /// What the main lcore wants sent.
+    fn injected(&mut self, packets: &mut Vec<Mbuf>, now: Duration, out: &mut Out<Mbuf>) -> bool {
+        let mut worked = false;
+        for _ in 0..Burst::CAPACITY {
+            let (packet, exempt) = match self.lane.to_worker.pop() {
+                None => break,
+                Some(ToWorker::Frame { port, frame }) => {
+                    worked = true;
+                    match out.tx.get_mut(usize::from(port)) {
+                        Some(queue) => queue.push(frame),
+                        None => out.drops[DropReason::NoRoute as usize] += 1,
+                    }
+                    continue;
+                }
+                Some(ToWorker::Packet(packet)) => (packet, false),
+                Some(ToWorker::Exempt(packet)) => (packet, true),
+            };
+            worked = true;
+            packets.push(packet);
+            self.graph.originate(packets, exempt, now, out);
+        }
+        worked
+    }
+
+    /// Sends what the drivers take; the rest waits its turn.
+    fn transmit(&mut self, burst: &mut Burst, out: &mut Out<Mbuf>) -> bool {
+        let mut worked = false;
+        for (queue, transmit) in out.tx.iter_mut().zip(&mut self.tx) {
+            while !queue.is_empty() {
+                let n = queue.len().min(Burst::CAPACITY);
+                for packet in queue.drain(..n) {
+                    // The burst was empty and has room for all of them.
+                    let _ = burst.push(packet);
+                }
+                let sent = transmit.send(burst);
+                worked |= sent > 0;
+                if !burst.is_empty() {
+                    queue.splice(0..0, burst.drain());
+                    break;
+                }
+            }
+            if queue.len() > TX_BACKLOG {
+                out.drops[DropReason::TxFull as usize] += (queue.len() - TX_BACKLOG) as u64;
+                queue.truncate(TX_BACKLOG);
+            }
+        }
+        worked
+    }
+
+    /// Everything the main lcore has to see. What finds its queue full is dropped and counted.
+    fn report(&mut self, out: &mut Out<Mbuf>) {
+        let (lane, drops) = (&self.lane, &mut out.drops);
+        let mut hand = |item: ToMain, lost: Option<DropReason>| {
+            if let (Err(_), Some(reason)) = (lane.to_main.push(item), lost) {
+                drops[reason as usize] += 1;
+            }
+        };
+        out.ike.drain(..).for_each(|frame| hand(ToMain::Ike(frame), Some(DropReason::FrameQueueFull)));
+        out.host.drain(..).for_each(|frame| hand(ToMain::Host(frame), Some(DropReason::HostQueueFull)));
+        out.unresolved.drain(..).for_each(|p| hand(ToMain::Unresolved(p), Some(DropReason::NoNeighbour)));
+        // Counted already: only the ICMP error is lost.
+        out.errors.drain(..).for_each(|report| hand(ToMain::Error(report), None));
+        // An event that finds no room is said again at the next burst.
+        let said = out.events.iter().take_while(|e| lane.to_main.push(ToMain::Event(**e)).is_ok()).count();
+        out.events.drain(..said);
+    }
+}
