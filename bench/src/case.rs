@@ -39,7 +39,7 @@ pub trait Case {
     /// Works them all off, once.
     fn run(&mut self);
     /// Whether what `run` left behind is right. Not timed.
-    fn check(&self) -> Result<()>;
+    fn check(&mut self) -> Result<()>;
 }
 
 /// Cycles per packet over all rounds.
@@ -106,7 +106,7 @@ mod tests {
         fn run(&mut self) {
             self.2 += 1;
         }
-        fn check(&self) -> Result<()> {
+        fn check(&mut self) -> Result<()> {
             anyhow::ensure!(self.1 == self.2 && self.2 < 4, "run {} of {}", self.2, self.1);
             Ok(())
         }

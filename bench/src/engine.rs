@@ -94,7 +94,7 @@ impl Case for Engine {
     fn run(&mut self) {
         self.pass(self.label.direction);
     }
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
         let right = self.verdicts.iter().filter(|ok| **ok).count();
         ensure!(right == BUFFERS, "{} got {right} of {BUFFERS} packets right", self.label.engine);
         Ok(())

@@ -55,7 +55,7 @@ impl Case for Floor {
             }
         }
     }
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
         ensure!(self.tags.iter().all(|tag| *tag != [0; 16]), "libipsec-mb left a tag unwritten");
         Ok(())
     }

@@ -3,6 +3,7 @@ use crate::case::{self, Case, Direction};
 use crate::engine::Engine;
 use crate::environment::{self, Environment};
 use crate::floor::Floor;
+use crate::path::Path;
 use crate::report::{COUNTED, Report, Row};
 use anyhow::Result;
 use fastpath::crypto::cpu::CpuEngineKind;
@@ -45,6 +46,15 @@ fn cases() -> Result<Vec<Box<dyn Case>>> {
     let cbc = Suite::new(Encryption::Aes128Cbc, Integrity::HmacSha256)?;
     let mut cases: Vec<Box<dyn Case>> = Vec::new();
     for direction in [Direction::Outbound, Direction::Inbound] {
+        for (suite, kind) in
+            CpuEngineKind::ALL.map(|k| (gcm, k)).into_iter().chain([(cbc, CpuEngineKind::IpsecMb)])
+        {
+            for bytes in SIZES {
+                if let Some(case) = Path::new(kind, suite, direction, bytes)? {
+                    cases.push(Box::new(case));
+                }
+            }
+        }
         for bytes in SIZES {
             cases.push(Box::new(Floor::new(gcm.encryption(), direction, bytes)?));
         }
