@@ -62,6 +62,7 @@ pub struct Exhausted;
 pub struct Mempool {
     raw: NonNull<sys::rte_mempool>,
     frame: u16,
+    buffers: u32,
 }
 // SAFETY: DPDK's pools are made for use by many threads at once; the handle only names one.
 unsafe impl Send for Mempool {}
@@ -106,7 +107,7 @@ impl Mempool {
             )
         };
         match NonNull::new(raw) {
-            Some(raw) => Ok(Self { raw, frame: config.frame }),
+            Some(raw) => Ok(Self { raw, frame: config.frame, buffers: config.buffers }),
             None => Err(PoolError::Create {
                 name: config.name.clone(),
                 buffers: config.buffers,
@@ -169,6 +170,10 @@ impl Mempool {
     /// Room for a frame, without headroom.
     pub fn frame(&self) -> u16 {
         self.frame
+    }
+    /// Buffers, free or not.
+    pub fn buffers(&self) -> u32 {
+        self.buffers
     }
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
         self.raw.as_ptr()

@@ -24,6 +24,8 @@ pub enum PortError {
     Pools { port: String, queues: u16, pools: usize },
     #[error("port `{port}`: an MTU of {mtu} needs buffers of {need} bytes; those of the pool have {have}")]
     Frame { port: String, mtu: u16, need: u32, have: u16 },
+    #[error("port `{port}`: AF_XDP needs {need} buffers in the pool, which has {have}")]
+    Buffers { port: String, need: u32, have: u32 },
     #[error("port `{0}` still has queues in use")]
     InUse(String),
 }
@@ -193,6 +195,7 @@ impl Port {
             let (port, mtu, have) = (self.name.clone(), config.mtu, pool.frame());
             return Err(PortError::Frame { port, mtu, need, have });
         }
+        self.check_buffers(config, pools)?;
         self.within("rx-queues", config.rx_queues, 1, info.max_rx_queues)?;
         self.within("tx-queues", config.tx_queues, 1, info.max_tx_queues)?;
         log::begin();
@@ -342,6 +345,20 @@ impl Port {
         }
         let errno = Errno::from_negative(code);
         Err(PortError::Driver { port: self.name.clone(), what, errno, said: log::said() })
+    }
+    /// The AF_XDP driver fills the kernel's ring of 2048 when a queue is set up; with less it says no
+    /// more than "invalid argument".
+    fn check_buffers(&self, config: &PortConfig, pools: &[Mempool]) -> Result<(), PortError> {
+        const RING: u32 = 2048;
+        if self.info.driver != "net_af_xdp" {
+            return Ok(());
+        }
+        let shared = if pools.len() == 1 { u32::from(config.rx_queues) } else { 1 };
+        let need = RING * shared + Burst::CAPACITY as u32;
+        match pools.iter().map(Mempool::buffers).find(|have| *have < need) {
+            Some(have) => Err(PortError::Buffers { port: self.name.clone(), need, have }),
+            None => Ok(()),
+        }
     }
     fn check_leases(&mut self) -> Result<(), PortError> {
         match Arc::get_mut(&mut self.lease) {

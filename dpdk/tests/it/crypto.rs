@@ -239,6 +239,52 @@ fn each_chain_agrees_with_openssl_and_notices_damage() {
     assert_eq!(pool.in_use(), 0);
 }
 
+/// All key lengths, with and without the extended sequence number in the AAD, on three devices.
+#[test]
+fn gcm_agrees_between_devices_with_and_without_esn() {
+    own_process!();
+    let eal = start_with(&EalConfig { vdevs: vec!["crypto_openssl".into()], ..config() });
+    let pool = pool(&eal, 255);
+    let mut devices =
+        [CryptoDevice::AesniGcm, CryptoDevice::AesniMb, CryptoDevice::Probed("crypto_openssl".into())]
+            .map(|what| open(&eal, what));
+    for encryption in [Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm] {
+        let suite = Suite::new(encryption, Integrity::None).expect("an AEAD");
+        let key: Vec<u8> = (0..encryption.key_len() as u8).collect();
+        for (esn, len) in [(false, 4), (false, 64), (true, 64), (true, 1396)] {
+            let clear: Vec<u8> = (0..16 + len + 16).map(|at| at as u8).collect();
+            // SPI, high half, low half (RFC 4106 5).
+            let with_esn = |mut job: Job| {
+                if esn {
+                    job.aad = [0, 1, 2, 3, 0, 0, 0, 9, 4, 5, 6, 7];
+                }
+                job
+            };
+            let mut sealed = Vec::new();
+            for (dev, qp) in &mut devices {
+                let spec =
+                    SessionSpec { suite, direction: Direction::Seal, cipher_key: &key, auth_key: &[], esn };
+                let sealer = dev.session(&spec).unwrap_or_else(|e| panic!("{e}"));
+                let done = one(qp, &sealer, with_esn(esp_job(&pool, suite, &[9; 4], &clear, 0)));
+                assert_eq!(done.result, Ok(()), "{}: {suite}", dev.name());
+                sealed.push(done.mbuf.data().to_vec());
+            }
+            assert!(sealed.windows(2).all(|pair| pair[0] == pair[1]), "{suite}, esn {esn}, {len} bytes");
+            for (dev, qp) in &mut devices {
+                let spec =
+                    SessionSpec { suite, direction: Direction::Open, cipher_key: &key, auth_key: &[], esn };
+                let opener = dev.session(&spec).unwrap_or_else(|e| panic!("{e}"));
+                let done = one(qp, &opener, with_esn(esp_job(&pool, suite, &[9; 4], &sealed[0], 0)));
+                assert_eq!(done.result, Ok(()), "{}: {suite}", dev.name());
+                assert_eq!(done.mbuf.data()[16..16 + len], clear[16..16 + len]);
+                let mut wrong = with_esn(esp_job(&pool, suite, &[9; 4], &sealed[0], 0));
+                wrong.aad[7] ^= 1;
+                assert_eq!(one(qp, &opener, wrong).result, Err(Fault::AuthFailed), "{}: {suite}", dev.name());
+            }
+        }
+    }
+}
+
 /// The published sample gateways tie operations to buffers and crash here.
 #[test]
 fn a_burst_with_rejected_packets_gives_each_packet_back_once() {

@@ -145,6 +145,20 @@ fn af_xdp_on_veth() {
     exchange((&mut rx, &mut tx), &far, &pool, 1514);
 }
 
+#[test]
+fn af_xdp_with_too_small_a_pool_says_how_large_it_must_be() {
+    own_process!();
+    veth_pair();
+    let eal = start();
+    let small = pool(&eal, 2047);
+    let mut port = Port::open(&eal, "wan", &"af-xdp:dut".parse().expect("a device")).expect("a port");
+    let error = port.start(&PortConfig::default(), &[small]).map(drop).expect_err("too small");
+    assert!(matches!(error, PortError::Buffers { have: 2047, need: 2112, .. }), "{error}");
+    let enough = pool(&eal, 4095);
+    let _queues = port.start(&PortConfig::default(), &[enough]).expect("it starts");
+    assert_eq!(enough.in_use(), 2048, "what README.md says the kernel's ring takes");
+}
+
 /// A killed process leaves its XDP program on the interface; the next one must get on with it.
 #[test]
 fn af_xdp_after_a_kill() {
