@@ -101,6 +101,8 @@ fn local<B: PacketBuf, K>(
             stage.incoming.push(Incoming::new(buf, &packet, packet.upper_at.into(), None, link.index));
             return;
         }
+        //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
+        (protocol::AH, _) if own => return out.drop(DropReason::NoSuchSa),
         (protocol::UDP, Some(IKE_PORT | NAT_T_PORT)) if own => {
             if packet.fragment.is_some() {
                 return out.drop(DropReason::EspFragment);

@@ -49,6 +49,8 @@ pub(crate) fn open<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>, ou
     stage.incoming = incoming;
 }
 
+const CBC_BLOCK: usize = 16;
+
 struct Refused {
     reason: DropReason,
     at: Option<SaRef>,
@@ -76,8 +78,8 @@ fn admit<B: PacketBuf, K>(tables: &Tables<K>, item: &Incoming<B>) -> Result<(SaR
     let fixed = esp::HEADER + usize::from(sa.iv_len) + usize::from(sa.icv_len);
     let cipher = bytes.len().checked_sub(fixed).filter(|n| *n >= esp::TRAILER);
     let cipher = cipher.ok_or_else(|| refuse(DropReason::EspTooShort))?;
-    // Counter modes take any length; a block cipher does not.
-    if !sa.counter_iv && cipher % usize::from(sa.pad_to) != 0 {
+    // Counter modes and NULL take any length; a block cipher does not.
+    if usize::from(sa.iv_len) == CBC_BLOCK && cipher % CBC_BLOCK != 0 {
         return Err(refuse(DropReason::EngineErrorIn));
     }
     if sa.shared.state() == State::Dead {

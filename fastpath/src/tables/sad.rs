@@ -94,7 +94,11 @@ impl<K> Shared<K> {
             match self.last.0.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     let soft = self.last_allowed - self.last_allowed / 8;
-                    return Reserved { first: last + 1, count, soft: last < soft && next >= soft };
+                    return Reserved {
+                        first: last.saturating_add(1),
+                        count,
+                        soft: last < soft && next >= soft,
+                    };
                 }
                 Err(seen) => last = seen,
             }
