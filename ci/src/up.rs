@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let site_b = match options.peer {
         Peer::Espway => Site::Dpdk,
         Peer::Strongswan => Site::Kernel,
-        Peer::Linux => Site::Guest,
+        Peer::Linux => Site::Taps,
     };
     let lab = Lab::build(&Plan::new(Site::Dpdk, site_b))?;
     let result = tour(options, &lab, &binaries, interrupted);

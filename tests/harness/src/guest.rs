@@ -106,7 +106,7 @@ exec linux.uml mem=256M root=/dev/root rootfstype=hostfs rootflags="$1/root" rw 
 "#;
 
 impl Guest {
-    /// Boots a guest in the place of a site planned as [`crate::Site::Guest`] and gives it the site's addresses.
+    /// Boots a guest in the place of a site planned as [`crate::Site::Taps`] and gives it the site's addresses.
     pub fn boot(lab: &Lab, side: Side) -> Result<Self> {
         let cache = prepare()?;
         let dir = lab.file(&format!("guest-{}", side.letter()));
@@ -124,7 +124,7 @@ impl Guest {
             ensure!(this.ctl.join("ready").exists(), "no sign of life");
             Ok(())
         })?;
-        lab.attach_guest(side, "wtap", "ltap")?;
+        lab.attach_taps(side, "wtap", "ltap")?;
         this.put("/run/addresses", &site_addresses(side, "vec0", "vec1"))?;
         this.sh("ip -batch /run/addresses")?;
         Ok(this)

@@ -14,8 +14,8 @@ pub enum Site {
     Dpdk,
     /// The namespace's kernel routes; strongSwan runs in it.
     Kernel,
-    /// A guest's kernel routes: its taps take the place of the site's cables.
-    Guest,
+    /// Nothing yet: taps (a guest's, or DPDK's own) will take the place of the site's cables.
+    Taps,
 }
 
 /// What to build.
@@ -83,7 +83,7 @@ impl Lab {
         lab.wan.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
         for side in Side::BOTH {
             match plan.sites[side as usize] {
-                Site::Guest => {} // the guest's taps are moved into place by `attach_guest`
+                Site::Taps => {} // the taps are moved into place by `attach_taps`
                 kind => lab.cable(side, kind)?,
             }
         }
@@ -123,16 +123,17 @@ impl Lab {
     fn cable(&self, side: Side, kind: Site) -> Result<()> {
         let (site, router) = (self.site(side), Self::wan_link(side));
         let (mtu, lan_mtu) = (self.plan.wan_mtu, self.plan.lan_mtu);
-        if kind == Site::Dpdk {
-            site.sysctl(&["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])?;
-        }
         site.ip(&format!(
             "link add wan0 mtu {mtu} type veth peer name {router} mtu {mtu} netns {}\n\
              link add lan0 type veth peer name lan0 netns {}\n\
-             link set wan0 up\nlink set lan0 up\n",
+",
             self.wan.name(),
             self.host(side).name()
         ))?;
+        if kind == Site::Dpdk {
+            site.sysctl(&["net.ipv6.conf.wan0.disable_ipv6=1", "net.ipv6.conf.lan0.disable_ipv6=1"])?;
+        }
+        site.ip("link set wan0 up\nlink set lan0 up\n")?;
         self.host_ends(side, lan_mtu)?;
         for (ns, link) in [(site, "wan0"), (site, "lan0"), (&self.wan, router), (self.host(side), "lan0")] {
             ns.offloads_off(link)?;
@@ -147,7 +148,7 @@ impl Lab {
                      chain lan { type filter hook ingress device lan0 priority 0; policy drop; }\n}\n",
                 )?;
             }
-            Site::Kernel | Site::Guest => {
+            Site::Kernel | Site::Taps => {
                 site.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
                 site.ip(&site_addresses(side, "wan0", "lan0"))?;
             }
@@ -170,8 +171,8 @@ impl Lab {
             side.lan6()
         ))
     }
-    /// Moves a guest's taps to where the site's cables would end.
-    pub(crate) fn attach_guest(&self, side: Side, wan_tap: &str, lan_tap: &str) -> Result<()> {
+    /// Moves taps made in a site planned as [`Site::Taps`] to where its cables would end.
+    pub fn attach_taps(&self, side: Side, wan_tap: &str, lan_tap: &str) -> Result<()> {
         let router = Self::wan_link(side);
         self.site(side).ip(&format!(
             "link set {wan_tap} netns {} name {router}\nlink set {lan_tap} netns {} name lan0\n",

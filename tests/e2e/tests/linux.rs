@@ -1,0 +1,92 @@
+//! Against a whole Linux kernel in a guest: native ESP, outside IPv4 and IPv6.
+use anyhow::{Result, ensure};
+use e2e::{Gateway, SOON, Suite, flow, rekey_child, rekey_ike, until};
+use harness::traffic::{expect_pings, iperf3, ping_until_up};
+use harness::{Capture, Guest, Lab, Plan, Side, Site, StrongSwan, capture};
+use std::time::Duration;
+
+fn native(gateway: Gateway, they_call: bool) -> Result<()> {
+    Lab::run(&Plan::new(Site::Dpdk, Site::Taps), |lab| {
+        let (a, b) = (lab.host(Side::A), lab.host(Side::B));
+        let guest = Guest::boot(lab, Side::B)?;
+        let wire = Capture::start(lab, &lab.wan, Lab::wan_link(Side::A), "")?;
+        let swan = StrongSwan::start_in_guest(&guest, &gateway.swan(they_call))?;
+        let espway = gateway.start(lab)?;
+        if they_call {
+            swan.initiate()?;
+        }
+        let mut targets = vec![(Side::A.host4(), Side::B.host4())];
+        if gateway.inner_v6 {
+            targets.push((Side::A.host6(), Side::B.host6()));
+        }
+        for (near, far) in &targets {
+            ping_until_up(a, *far, SOON)?;
+            expect_pings(a, *far, 10)?;
+            expect_pings(b, *near, 10)?;
+        }
+        let run = iperf3(lab, a, (b, Side::B.host4()), 2)?;
+        ensure!(run.bytes > 500_000, "{run:?}");
+        let file = wire.finish()?;
+        let (version, other) = if gateway.over_v6 { ("ipv6", "ip") } else { ("ip", "ipv6") };
+        ensure!(
+            capture::count(&file, &format!("{version} && esp && !udp"))? > 100,
+            "native ESP over {version}"
+        );
+        ensure!(capture::count(&file, &format!("{other} && esp"))? == 0);
+        ensure!(capture::count(&file, "udpencap")? == 0, "nobody is behind NAT");
+        ensure!(capture::count(&file, "ip.addr == 10.0.0.0/8 || ipv6.addr == fd00::/8")? == 0);
+        espway.stop()
+    })
+}
+
+#[test]
+fn we_call_over_ipv4() -> Result<()> {
+    native(Gateway::new(Side::A, Suite::AesGcm), false)
+}
+#[test]
+fn linux_calls_over_ipv4_with_aes_cbc_sha256() -> Result<()> {
+    native(Gateway::new(Side::A, Suite::AesCbcSha256).responder(), true)
+}
+#[test]
+fn we_call_over_ipv6() -> Result<()> {
+    native(Gateway::new(Side::A, Suite::AesGcm).over_v6(), false)
+}
+#[test]
+fn linux_calls_over_ipv6() -> Result<()> {
+    native(Gateway::new(Side::A, Suite::AesCbcSha256).over_v6().responder(), true)
+}
+
+/// Both sides rekey both kinds of SA in turn while numbered datagrams pass: none is lost.
+#[test]
+fn rekeys_of_both_sides_lose_nothing() -> Result<()> {
+    Lab::run(&Plan::new(Site::Dpdk, Site::Taps), |lab| {
+        let guest = Guest::boot(lab, Side::B)?;
+        let gateway = Gateway::new(Side::A, Suite::AesGcm);
+        let swan = StrongSwan::start_in_guest(&guest, &gateway.swan(true))?;
+        let espway = gateway.start(lab)?;
+        ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
+        let flow = flow(lab, 200)?;
+        type Rekey<'a> = (&'a str, &'a dyn Fn() -> Result<()>, bool);
+        let rekeys: [Rekey<'_>; 4] = [
+            ("our child rekey", &|| rekey_child(&espway), true),
+            ("their child rekey", &|| swan.rekey_child(), true),
+            ("our IKE rekey", &|| rekey_ike(&espway), false),
+            ("their IKE rekey", &|| swan.rekey_ike(), false),
+        ];
+        for (what, rekey, child) in rekeys {
+            let before = until(&espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+            rekey()?;
+            until(&espway, what, SOON, |seen| {
+                let changed = if child {
+                    seen.spis("in") != before.spis("in")
+                } else {
+                    seen.ike_spis() != before.ike_spis()
+                };
+                changed && seen.expect_one_tunnel().is_ok()
+            })?;
+            flow.let_pass(100)?;
+        }
+        flow.wait_for_answer(Duration::from_secs(10))?;
+        flow.finish()?.expect_whole(500)
+    })
+}

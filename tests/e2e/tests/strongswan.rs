@@ -1,0 +1,81 @@
+//! Against Debian's strongSwan with its user-space ESP (inside UDP): who calls, which suite, NAT or not.
+use anyhow::{Result, ensure};
+use e2e::{Gateway, SOON, Seen, Suite, until};
+use harness::traffic::{expect_pings, iperf3, ping, ping_until_up};
+use harness::{Capture, Lab, Plan, Side, Site, StrongSwan, capture};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Initiator,
+    Responder,
+}
+
+/// The whole way: nothing passes before, the tunnel comes up, both directions work, nothing inner shows outside.
+fn tunnel(role: Role, suite: Suite, nat: bool) -> Result<()> {
+    // A router in front of whoever calls.
+    let caller = if role == Role::Initiator { Side::A } else { Side::B };
+    let plan = Plan::new(Site::Dpdk, Site::Kernel).nat(nat.then_some(caller));
+    Lab::run(&plan, |lab| {
+        let (a, b) = (lab.host(Side::A), lab.host(Side::B));
+        let gateway = Gateway::new(Side::A, suite);
+        let gateway = if role == Role::Responder { gateway.responder() } else { gateway };
+        let espway = gateway.start(lab)?;
+        let wire = Capture::start(lab, &lab.wan, Lab::wan_link(Side::B), "")?;
+        ensure!(ping(a, Side::B.host4(), 2, 100)?.received == 0, "without a peer nothing may come back");
+
+        let swan = StrongSwan::start(lab, lab.site(Side::B), &gateway.swan(role == Role::Responder))?;
+        if role == Role::Responder {
+            swan.initiate()?;
+        }
+        // As initiator we are asked for the tunnel by the packets themselves.
+        ping_until_up(a, Side::B.host4(), SOON)?;
+        swan.sas()?.expect_one_tunnel()?;
+        let seen = until(&espway, "an established tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+        let side = if role == Role::Initiator { "initiator" } else { "responder" };
+        ensure!(seen.peers()[0]["side"] == side, "{:#}", seen.status);
+        ensure!(seen.peers()[0]["id"].to_string().contains("site-b.example"), "{:#}", seen.status);
+
+        expect_pings(a, Side::B.host4(), 20)?;
+        expect_pings(b, Side::A.host4(), 20)?;
+        for (from, to) in [(a, (b, Side::B.host4())), (b, (a, Side::A.host4()))] {
+            let run = iperf3(lab, from, to, 2)?;
+            ensure!(run.bits_per_second > 5e6, "{run:?}");
+        }
+        let after = Seen::of(&espway)?;
+        after.expect_one_tunnel()?;
+        ensure!(after.spis("in") == seen.spis("in"), "the SA was replaced: {:#}", after.status);
+        for sa in after.sas("in").iter().chain(&after.sas("out")) {
+            ensure!(sa["current-packets"].as_u64() > Some(1000), "the SAs count what they pass: {sa}");
+            ensure!(sa["invalid-packets"] == 0, "{sa}");
+        }
+
+        let file = wire.finish()?;
+        ensure!(capture::count(&file, "udpencap && esp")? > 1000, "ESP in UDP on the WAN");
+        let inner = "(ip.addr == 10.0.0.0/8 || ipv6.addr == fd00::/8)";
+        ensure!(capture::count(&file, inner)? == 0, "inner addresses on the WAN");
+        if nat {
+            let hidden = capture::count(&file, "ip.addr == 198.51.100.2")?;
+            ensure!((hidden == 0) == (role == Role::Initiator), "the router masquerades the caller");
+        }
+        espway.stop()
+    })
+}
+
+macro_rules! matrix {
+    ($($name:ident: $role:ident, $suite:ident, $nat:literal;)*) => { $(
+        #[test]
+        fn $name() -> Result<()> {
+            tunnel(Role::$role, Suite::$suite, $nat)
+        }
+    )* };
+}
+matrix! {
+    we_call_aes_gcm: Initiator, AesGcm, false;
+    we_call_aes_gcm_through_nat: Initiator, AesGcm, true;
+    we_call_aes_cbc_sha256: Initiator, AesCbcSha256, false;
+    we_call_aes_cbc_sha256_through_nat: Initiator, AesCbcSha256, true;
+    strongswan_calls_aes_gcm: Responder, AesGcm, false;
+    strongswan_calls_aes_gcm_through_nat: Responder, AesGcm, true;
+    strongswan_calls_aes_cbc_sha256: Responder, AesCbcSha256, false;
+    strongswan_calls_aes_cbc_sha256_through_nat: Responder, AesCbcSha256, true;
+}
