@@ -78,8 +78,8 @@ fn run(args: &Args) -> Result<()> {
     let workers = plan.eal.workers.len() as u16;
     let mut opened = ports::open_all(&eal, &plan, &pool, workers)?;
 
-    let order = engine::cpu_order(&plan.engines);
-    let mut control = Control::new(engine::Maker::new(&order)?, plan.sa_slots);
+    let (maker, engines) = engine::open(&eal, &plan.engines, workers, plan.sa_slots)?;
+    let mut control = Control::new(maker, plan.sa_slots);
     let host = interfaces(&plan, &opened, &mut control);
     let mut taps = Vec::new();
     for (index, interface) in plan.interfaces.iter().enumerate() {
@@ -92,7 +92,7 @@ fn run(args: &Args) -> Result<()> {
     let port_names = opened.iter().map(|p| p.name.clone()).collect();
     let mut region = FastSide::create(&RegionOptions { geometry, port_names })?;
     let start = Instant::now();
-    let (loops, counts, lanes) = build_workers(&plan, &mut opened, &control, &order, start, &stop)?;
+    let (loops, counts, lanes) = build_workers(&plan, &mut opened, &control, engines, start, &stop)?;
     let pens = (0..=u32::from(workers)).filter_map(|n| region.worker_stats(n)).collect();
     // The socket appears when everything is ready for commands.
     region.listen(&args.socket, &[rustix::process::getuid().as_raw()])?;
@@ -105,7 +105,7 @@ fn run(args: &Args) -> Result<()> {
         .collect::<Result<_, _>>()?;
     info!(
         workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(),
-        engines = ?order, "data path is running"
+        engines = ?plan.engines, "data path is running"
     );
     let main = control::Main {
         control,
@@ -157,7 +157,7 @@ fn build_workers(
     plan: &plan::Plan,
     opened: &mut [Opened],
     control: &Control<engine::Maker>,
-    order: &[fastpath::crypto::CpuEngineKind],
+    engines: Vec<engine::WorkerEngine>,
     start: Instant,
     stop: &Arc<AtomicBool>,
 ) -> Result<Workers> {
@@ -178,8 +178,8 @@ fn build_workers(
         }
     }
     let (mut loops, mut counts, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
-    for (rx, rx_ports, tx) in queues {
-        let graph = Worker::new(control.reader(), engine::WorkerEngine::new(order)?)?;
+    for ((rx, rx_ports, tx), engine) in queues.into_iter().zip(engines) {
+        let graph = Worker::new(control.reader(), engine)?;
         let lane = exchange::Lane::new(Arc::clone(stop));
         counts.push(graph.counts());
         lanes.push(Arc::clone(&lane));
