@@ -65,7 +65,7 @@ impl Main {
             let now = self.start.elapsed();
             let mut worked = self.peers();
             worked |= self.commands(now);
-            worked |= self.from_workers(now);
+            worked |= self.drain_workers(now);
             worked |= self.frames();
             worked |= self.taps();
             self.time(now);
@@ -134,7 +134,7 @@ impl Main {
         }
     }
 
-    fn from_workers(&mut self, now: Duration) -> bool {
+    fn drain_workers(&mut self, now: Duration) -> bool {
         let now_ms = now.as_millis() as u64;
         let mut worked = false;
         let mut acts = std::mem::take(&mut self.state.acts);
@@ -188,7 +188,7 @@ impl Main {
                 Act::Unresolved { interface, address } => {
                     self.control.set_neighbour(interface, address, None)
                 }
-                Act::ToSystem { interface, frame } => self.to_system(interface, &frame),
+                Act::ToSystem { interface, frame } => self.give_system(interface, &frame),
                 Act::GaveUp { packets } => self.mirror.drop(DropReason::NoNeighbour, packets.into()),
             }
         }
@@ -246,7 +246,7 @@ impl Main {
         }
         worked
     }
-    fn to_system(&mut self, interface: u16, frame: &[u8]) {
+    fn give_system(&mut self, interface: u16, frame: &[u8]) {
         let Some(tap) = self.taps.iter_mut().find(|t| t.interface == interface) else {
             return self.mirror.drop(DropReason::UnsupportedProtocol, 1);
         };

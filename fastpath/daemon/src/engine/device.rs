@@ -33,7 +33,8 @@ impl Devices {
         let mut devices = Vec::new();
         let mut queues: Vec<Vec<QueuePair>> = (0..workers).map(|_| Vec::new()).collect();
         for what in [CryptoDevice::AesniGcm, CryptoDevice::AesniMb] {
-            let (device, pairs) = CryptoDev::open(eal, &what, &config).with_context(|| format!("{what:?}"))?;
+            let (device, pairs) =
+                CryptoDev::open(eal, &what, &config).with_context(|| format!("{what:?}"))?;
             devices.push(device);
             queues.iter_mut().zip(pairs).for_each(|(of_worker, pair)| of_worker.push(pair));
         }
@@ -47,7 +48,8 @@ impl Devices {
             // RFC 4303 2.2.1: the HMAC would cover 4 bytes that are not in the packet.
             return Err(no("the device cannot append the high sequence number to what an HMAC covers"));
         }
-        let (device, dev) = self.0.iter().enumerate().find(|(_, d)| d.supports(spec.suite)).ok_or(no("no device has it"))?;
+        let (device, dev) =
+            self.0.iter().enumerate().find(|(_, d)| d.supports(spec.suite)).ok_or(no("no device has it"))?;
         let direction = match spec.direction {
             Direction::Outbound => crypto::Direction::Seal,
             Direction::Inbound => crypto::Direction::Open,
@@ -89,7 +91,12 @@ pub struct DeviceLane {
 impl DeviceLane {
     pub fn new(pairs: Vec<QueuePair>) -> Self {
         let room = pairs.len() * DEPTH as usize;
-        Self { pairs, waiting: (0..room).map(|_| None).collect(), free: (0..room as u64).collect(), failed: VecDeque::new() }
+        Self {
+            pairs,
+            waiting: (0..room).map(|_| None).collect(),
+            free: (0..room as u64).collect(),
+            failed: VecDeque::new(),
+        }
     }
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()

@@ -28,7 +28,12 @@ enum Choice {
 
 /// Opens what the configuration names. An engine that is missing on this machine is said and passed over,
 /// as long as one remains.
-pub fn open(eal: &dpdk::Eal, engines: &[Named], workers: u16, sa_slots: u32) -> anyhow::Result<(Maker, Vec<WorkerEngine>)> {
+pub fn open(
+    eal: &dpdk::Eal,
+    engines: &[Named],
+    workers: u16,
+    sa_slots: u32,
+) -> anyhow::Result<(Maker, Vec<WorkerEngine>)> {
     let mut order = Vec::new();
     let mut cpu = Vec::new();
     let mut pairs: Vec<Vec<QueuePair>> = (0..workers).map(|_| Vec::new()).collect();
@@ -96,7 +101,12 @@ pub struct WorkerEngine {
 impl WorkerEngine {
     fn new(cpu: &[CpuEngineKind], pairs: Vec<QueuePair>) -> Result<Self, EngineError> {
         let cpu = if cpu.is_empty() { None } else { Some(CpuEngine::new(cpu)?) };
-        Ok(Self { cpu, device: DeviceLane::new(pairs), for_cpu: Vec::with_capacity(128), left: Vec::with_capacity(128) })
+        Ok(Self {
+            cpu,
+            device: DeviceLane::new(pairs),
+            for_cpu: Vec::with_capacity(128),
+            left: Vec::with_capacity(128),
+        })
     }
 }
 
