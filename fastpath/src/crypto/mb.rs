@@ -3,6 +3,9 @@ use super::cpu::{self, EspOp, HEADER, Keys as AnyKeys, STAGE};
 use ipsec_mb::{CbcKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
 use sa::{Direction, Integrity, Suite};
 
+/// A stage is in flight as a whole, so that one flush serves all of it.
+const _: () = assert!(STAGE <= ipsec_mb::MAX_BURST);
+
 pub enum Keys {
     Gcm(GcmKey),
     Chained {
