@@ -37,6 +37,8 @@ mod handover;
 mod layout;
 pub mod memory;
 #[cfg(not(loom))]
+pub mod process;
+#[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]
 mod region;

@@ -1,0 +1,444 @@
+//! Between the engine and the fast path: inputs in, actions out, each in its order.
+//!
+//! Commands and frames leave through one queue, so that a message never overtakes the SA it promises: a frame waits
+//! until the fast path has acknowledged the installations before it (for a bounded time), and an installation waits
+//! until the slot's former SA is gone. Nothing in the queue is lost while the fast path lives; when it is
+//! gone, `takeover` works out anew what it has to run.
+use crate::negotiator::Negotiator;
+use ike::api::{Action, Config, Datagram, Input, Now, Report, ReportLevel};
+use ipc::{
+    Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
+};
+use sa::{PolicySpec, SaSlot, Spi};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+/// How long a frame waits for the installations before it.
+const BARRIER: Duration = Duration::from_millis(500);
+/// How often inbound counters are looked at for signs of life.
+const LIVENESS_SCAN: Duration = Duration::from_secs(2);
+/// Frames, events and acknowledgements taken in one turn; timers and the status socket come next.
+const TURN: usize = 256;
+/// A full slot queue is tried again this often.
+const RETRY: Duration = Duration::from_millis(5);
+/// A transaction the fast path refused is offered again after this.
+const POLICY_RETRY: Duration = Duration::from_secs(2);
+/// Frames beyond this many are dropped: IKE sends again, and memory stays bounded.
+const QUEUE: usize = 8192;
+
+pub(crate) enum Outgoing {
+    Command(Command),
+    Frame { meta: FrameMeta, payload: Vec<u8>, since: Now },
+}
+
+/// What an acknowledgement is for.
+enum Waiting {
+    Install(SaSlot, Spi),
+    Remove(SaSlot),
+    Policies(u64),
+    Other(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub frames_received: u64,
+    pub frames_sent: u64,
+    pub frames_dropped: u64,
+    pub commands_sent: u64,
+    pub commands_refused: u64,
+    pub events: u64,
+    pub vault_errors: u64,
+    pub restored: u64,
+    pub not_restored: u64,
+    pub attachments: u64,
+}
+
+pub struct Driver<E> {
+    pub engine: E,
+    pub(crate) policies: Vec<PolicySpec>,
+    pub(crate) slow: Option<SlowSide>,
+    /// Numbers of the last fast path, after it is gone.
+    pub(crate) previous: Option<StatsReader>,
+    pub(crate) vault: Option<Vault>,
+    pub(crate) vault_key: Option<VaultKey>,
+    /// IKE SAs that have a record in the vault.
+    pub(crate) stored: BTreeSet<u64>,
+    queue: VecDeque<Outgoing>,
+    waiting: HashMap<u64, Waiting>,
+    installing: usize,
+    draining: HashSet<SaSlot>,
+    pub(crate) generation: u64,
+    policies_wrong_until: Option<Now>,
+    received: HashMap<SaSlot, u64>,
+    next_scan: Now,
+    now: Now,
+    pub counters: Counters,
+}
+
+impl<E: Negotiator> Driver<E> {
+    /// Without a key nothing is stored, and a restart negotiates every tunnel anew.
+    pub fn new(engine: E, vault_key: Option<VaultKey>) -> Self {
+        Self {
+            engine,
+            policies: Vec::new(),
+            slow: None,
+            previous: None,
+            vault: None,
+            vault_key,
+            stored: BTreeSet::new(),
+            queue: VecDeque::new(),
+            waiting: HashMap::new(),
+            installing: 0,
+            draining: HashSet::new(),
+            generation: 0,
+            policies_wrong_until: None,
+            received: HashMap::new(),
+            next_scan: Now::ZERO,
+            now: Now::ZERO,
+            counters: Counters::default(),
+        }
+    }
+    /// A whole new configuration, policies in rank order.
+    pub fn configure(&mut self, config: Config, policies: Vec<PolicySpec>, now: Now) {
+        self.now = now;
+        self.policies = policies;
+        if self.slow.is_some() {
+            self.send_policies();
+        }
+        let mut out = Vec::new();
+        self.engine.configure(config, now, &mut out);
+        self.perform(out);
+    }
+    pub fn input(&mut self, input: Input, now: Now) {
+        self.now = now;
+        let mut out = Vec::new();
+        self.engine.handle(input, now, &mut out);
+        self.perform(out);
+    }
+
+    /// One round: what the fast path has said, what time has brought, what waits to go out. `true`: there is more.
+    pub fn turn(&mut self, now: Now) -> bool {
+        self.now = now;
+        let more = self.take_in();
+        if self.engine.next_timeout().is_some_and(|at| at <= now) {
+            self.input(Input::Tick, now);
+        }
+        if now >= self.next_scan {
+            self.look_for_life();
+            self.next_scan = now + LIVENESS_SCAN;
+        }
+        if self.policies_wrong_until.is_some_and(|at| at <= now) {
+            self.send_policies();
+        }
+        self.flush();
+        if self.slow.as_ref().is_some_and(SlowSide::fast_gone) {
+            self.detach();
+            return true;
+        }
+        more
+    }
+    /// When to call `turn` again if nothing happens before.
+    pub fn next_timeout(&self) -> Now {
+        let scan = if self.slow.is_some() { self.next_scan } else { self.now + LIVENESS_SCAN };
+        let retry = (!self.queue.is_empty() && self.slow.is_some()).then(|| self.now + RETRY);
+        [self.engine.next_timeout(), retry, self.policies_wrong_until]
+            .into_iter()
+            .flatten()
+            .fold(scan, Now::min)
+    }
+    /// Nothing waits to leave or to be answered.
+    pub fn settled(&self) -> bool {
+        self.queue.is_empty() && self.waiting.is_empty()
+    }
+    pub fn slow(&self) -> Option<&SlowSide> {
+        self.slow.as_ref()
+    }
+    pub fn slow_mut(&mut self) -> Option<&mut SlowSide> {
+        self.slow.as_mut()
+    }
+
+    pub(crate) fn detach(&mut self) {
+        let Some(slow) = self.slow.take() else { return };
+        if let Some(fault) = slow.fault() {
+            tracing::error!(%fault, "the fast path's ring makes no sense; attaching again");
+        } else {
+            tracing::warn!("the fast path is gone; its tunnels are set up again when it is back");
+        }
+        self.previous = Some(slow.statistics().clone());
+        self.vault = None;
+        self.queue.clear();
+        self.waiting.clear();
+        self.installing = 0;
+        self.received.clear();
+        // Whatever was being removed is gone with it.
+        for slot in std::mem::take(&mut self.draining) {
+            self.input(Input::SlotFree(slot), self.now);
+        }
+    }
+
+    fn take_in(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < TURN {
+            let Some(slow) = self.slow.as_mut() else { return false };
+            if let Some(ack) = slow.next_ack() {
+                self.on_ack(ack);
+            } else if let Some(event) = slow.next_event() {
+                self.counters.events += 1;
+                self.on_event(event);
+            } else if let Some((meta, payload)) = slow.next_frame() {
+                self.counters.frames_received += 1;
+                if meta.kind == FrameKind::Ike {
+                    let datagram =
+                        Datagram { local: meta.local, remote: meta.remote, payload: payload.to_vec() };
+                    self.input(Input::Datagram(datagram), self.now);
+                }
+            } else {
+                return false;
+            }
+            taken += 1;
+        }
+        true
+    }
+    fn on_event(&mut self, event: Event) {
+        let input = match event {
+            Event::Acquire { policy, packet: p } => Input::Acquire {
+                policy,
+                src: p.src,
+                dst: p.dst,
+                protocol: p.protocol,
+                src_port: p.src_port,
+                dst_port: p.dst_port,
+            },
+            Event::SoftExpire { slot, spi, .. } => Input::SoftExpire { slot, spi },
+            Event::HardExpire { slot, spi, .. } => Input::HardExpire { slot, spi },
+            Event::PeerMoved { slot, spi, from } => Input::PeerMoved { slot, spi, from },
+            Event::UnknownSpi { spi, local, remote } => {
+                tracing::debug!(spi = format_args!("{spi:#x}"), %local, %remote, "ESP with an unknown SPI");
+                return;
+            }
+        };
+        self.input(input, self.now);
+    }
+    fn on_ack(&mut self, ack: Ack) {
+        let Some(waiting) = self.waiting.remove(&ack.seq) else { return };
+        self.counters.commands_refused += u64::from(ack.result.is_err());
+        match waiting {
+            Waiting::Install(slot, spi) => {
+                self.installing -= 1;
+                if let Err(refusal) = ack.result {
+                    tracing::error!(slot = slot.0, %spi, %refusal, "the fast path did not install an SA");
+                    self.input(Input::HardExpire { slot, spi }, self.now);
+                }
+            }
+            Waiting::Remove(slot) => {
+                if let Err(refusal) = ack.result.or_else(known_gone) {
+                    tracing::error!(slot = slot.0, %refusal, "the fast path did not remove an SA");
+                }
+                self.draining.remove(&slot);
+                self.input(Input::SlotFree(slot), self.now);
+            }
+            Waiting::Policies(generation) => match ack.result {
+                Ok(()) => tracing::info!(generation, policies = self.policies.len(), "policies are in force"),
+                Err(refusal) => {
+                    tracing::error!(generation, %refusal, "the fast path refused the policies");
+                    self.policies_wrong_until = Some(self.now + POLICY_RETRY);
+                }
+            },
+            Waiting::Other(what) => {
+                if let Err(refusal) = ack.result {
+                    tracing::warn!(command = what, %refusal, "the fast path refused a command");
+                }
+            }
+        }
+    }
+    /// Protected packets are a sign of life (RFC 7296 2.4).
+    fn look_for_life(&mut self) {
+        let Some(statistics) = self.slow.as_ref().map(|s| s.statistics().clone()) else { return };
+        let mut received = HashMap::new();
+        let mut alive = Vec::new();
+        for child in self.engine.children(self.now) {
+            let (slot, spi) = child.inbound;
+            let packets = statistics.sa(slot).packets;
+            if self.received.get(&slot).is_some_and(|before| packets > *before) {
+                alive.push((slot, spi));
+            }
+            received.insert(slot, packets);
+        }
+        self.received = received;
+        for (slot, spi) in alive {
+            self.input(Input::Traffic { slot, spi }, self.now);
+        }
+    }
+
+    /// In their order: what is to be stored is stored before what depends on it leaves.
+    pub(crate) fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Persist { vault_key } => self.persist(vault_key),
+                Action::Forget { vault_key } => {
+                    self.stored.remove(&vault_key);
+                    if let Some(vault) = self.vault.as_mut() {
+                        vault.remove(vault_key);
+                    }
+                }
+                Action::Send(Datagram { local, remote, payload }) => {
+                    self.frame(FrameMeta { local, remote, kind: FrameKind::Ike }, payload);
+                }
+                Action::Keepalive { local, remote } => {
+                    //= rfc3948#2.3/keepalive: one octet 0xff, without a non-ESP marker.
+                    self.frame(FrameMeta { local, remote, kind: FrameKind::Raw }, vec![0xff]);
+                }
+                //= rfc7296#1.2/inbound-first: receive before sending, or the first answers are lost.
+                Action::Install { inbound, outbound } => {
+                    self.command(Command::InstallSa(inbound));
+                    self.command(Command::InstallSa(outbound));
+                }
+                Action::InstallInbound(spec) | Action::InstallOutbound(spec) => {
+                    self.command(Command::InstallSa(spec));
+                }
+                Action::Remove { slot, spi } => self.remove(slot, spi),
+                Action::Move { slot, spi, ends, encap } => {
+                    self.command(Command::MoveSa { slot, spi, ends, encap });
+                }
+                Action::AcquireFailed { policy, retry_ms } => {
+                    self.command(Command::AcquireFailed { policy, retry_ms });
+                }
+                Action::Log(report) => log(&report),
+            }
+        }
+        self.flush();
+    }
+    pub(crate) fn persist(&mut self, vault_key: u64) {
+        self.stored.insert(vault_key);
+        let Some(vault) = self.vault.as_mut() else { return };
+        let Some(record) = self.engine.snapshot(vault_key) else { return };
+        if let Err(error) = vault.put(vault_key, &record) {
+            self.counters.vault_errors += 1;
+            // An older record would bring back old message ids; none at all only costs a new negotiation.
+            vault.remove(vault_key);
+            tracing::warn!(%error, "an IKE SA is not stored; it would not survive a restart");
+        }
+    }
+    /// While no fast path is attached nothing is queued: `takeover` compares whole states.
+    pub(crate) fn command(&mut self, command: Command) {
+        if self.slow.is_some() {
+            self.queue.push_back(Outgoing::Command(command));
+        }
+    }
+    pub(crate) fn remove(&mut self, slot: SaSlot, spi: Spi) {
+        if self.slow.is_some() {
+            self.command(Command::RemoveSa { slot, spi });
+        } else {
+            self.input(Input::SlotFree(slot), self.now);
+        }
+    }
+    fn frame(&mut self, meta: FrameMeta, payload: Vec<u8>) {
+        if self.slow.is_none() || self.queue.len() >= QUEUE {
+            self.counters.frames_dropped += 1;
+            return;
+        }
+        self.queue.push_back(Outgoing::Frame { meta, payload, since: self.now });
+    }
+    /// The whole SPD as one transaction.
+    pub(crate) fn send_policies(&mut self) {
+        self.generation += 1;
+        self.policies_wrong_until = None;
+        let generation = self.generation;
+        self.command(Command::PolicyBegin { generation, count: self.policies.len() as u32 });
+        for policy in self.policies.clone() {
+            self.command(Command::Policy(policy));
+        }
+        self.command(Command::PolicyCommit { generation });
+    }
+
+    pub(crate) fn flush(&mut self) {
+        while let Some(outgoing) = self.queue.pop_front() {
+            let sent = match &outgoing {
+                Outgoing::Command(command) => self.try_command(command),
+                Outgoing::Frame { meta, payload, since } => self.try_frame(meta, payload, *since),
+            };
+            match sent {
+                Ok(()) => {}
+                Err(SendError::Full) => {
+                    self.queue.push_front(outgoing);
+                    return;
+                }
+                Err(SendError::Unfit(unfit)) => self.give_up(&outgoing, &unfit),
+                // `turn` notices and detaches.
+                Err(SendError::Gone) => return,
+            }
+        }
+    }
+    fn try_command(&mut self, command: &Command) -> Result<(), SendError> {
+        let Some(slow) = self.slow.as_mut() else { return Err(SendError::Gone) };
+        if let Command::InstallSa(spec) = command
+            && self.draining.contains(&spec.slot)
+        {
+            return Err(SendError::Full);
+        }
+        let seq = slow.send(command)?;
+        self.counters.commands_sent += 1;
+        let waiting = match command {
+            Command::InstallSa(spec) => {
+                self.installing += 1;
+                Waiting::Install(spec.slot, spec.spi)
+            }
+            Command::RemoveSa { slot, .. } => {
+                self.draining.insert(*slot);
+                Waiting::Remove(*slot)
+            }
+            Command::PolicyCommit { generation } => Waiting::Policies(*generation),
+            Command::MoveSa { .. } => Waiting::Other("move-sa"),
+            Command::PolicyBegin { .. } => Waiting::Other("policy-begin"),
+            Command::Policy(_) => Waiting::Other("policy"),
+            Command::AcquireFailed { .. } => Waiting::Other("acquire-failed"),
+        };
+        self.waiting.insert(seq, waiting);
+        Ok(())
+    }
+    fn try_frame(&mut self, meta: &FrameMeta, payload: &[u8], since: Now) -> Result<(), SendError> {
+        let Some(slow) = self.slow.as_mut() else { return Err(SendError::Gone) };
+        if self.installing > 0 && self.now < since + BARRIER {
+            return Err(SendError::Full);
+        }
+        slow.send_frame(meta, payload)?;
+        self.counters.frames_sent += 1;
+        Ok(())
+    }
+    fn give_up(&mut self, outgoing: &Outgoing, unfit: &dyn std::fmt::Display) {
+        match outgoing {
+            Outgoing::Frame { meta, .. } => {
+                self.counters.frames_dropped += 1;
+                tracing::error!(remote = %meta.remote, %unfit, "an IKE message cannot be sent");
+            }
+            Outgoing::Command(Command::InstallSa(spec)) => {
+                tracing::error!(slot = spec.slot.0, spi = %spec.spi, %unfit, "an SA cannot be installed");
+                let (slot, spi) = (spec.slot, spec.spi);
+                self.input(Input::HardExpire { slot, spi }, self.now);
+            }
+            Outgoing::Command(_) => tracing::error!(%unfit, "a command cannot be sent"),
+        }
+    }
+    pub(crate) fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+    pub(crate) fn now(&self) -> Now {
+        self.now
+    }
+}
+
+/// An SA that is already gone is what a removal wants.
+fn known_gone(refusal: Refusal) -> Result<(), Refusal> {
+    if refusal == Refusal::NoSuchSa { Ok(()) } else { Err(refusal) }
+}
+
+fn log(report: &Report) {
+    let peer = report.peer.as_deref().unwrap_or("-");
+    let remote = report.remote.map_or_else(|| "-".to_owned(), |r| r.to_string());
+    match report.level {
+        ReportLevel::Error => tracing::error!(target: "ike", peer, remote, "{}", report.text),
+        ReportLevel::Warning => tracing::warn!(target: "ike", peer, remote, "{}", report.text),
+        ReportLevel::Info => tracing::info!(target: "ike", peer, remote, "{}", report.text),
+        ReportLevel::Debug => tracing::debug!(target: "ike", peer, remote, "{}", report.text),
+    }
+}

@@ -1,0 +1,15 @@
+//! Process 2: drives the IKE engine. The only socket, clock and random source of the slow path are here.
+//!
+//! `driver` is the heart: it takes what the fast path says, hands it to the engine, and performs the engine's actions
+//! in their order. `takeover` makes engine and fast path agree after either was restarted. `translate` turns the
+//! configuration into the engine's terms, `report` turns everything into the status answer, `control` is its socket.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod driver;
+pub mod keylog;
+pub mod negotiator;
+pub mod report;
+pub mod run;
+pub mod takeover;
+pub mod translate;

@@ -1,0 +1,206 @@
+//! The process: attach when there is a fast path, take turns, sleep until something happens.
+use crate::control::Control;
+use crate::driver::Driver;
+use crate::keylog::KeyLogFiles;
+use crate::negotiator::SystemRng;
+use crate::translate::{Translated, translate};
+use anyhow::{Context, Result};
+use ike::api::{Input, Now};
+use ipc::process::Signals;
+use ipc::status::{Request, Response};
+use ipc::{IpcError, SlowSide, VaultKey};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub struct Options {
+    pub config: PathBuf,
+    pub fastpath_socket: PathBuf,
+    pub control_socket: PathBuf,
+    /// Users that may be the fast path.
+    pub fastpath_uids: Vec<u32>,
+    pub vault_key: Option<VaultKey>,
+    pub key_log: Option<PathBuf>,
+}
+
+/// How often an absent fast path is looked for.
+const ATTACH_RETRY: Duration = Duration::from_millis(100);
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long peers have to answer the deletes of a shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Goes on through suspends and is the same for a successor: records in the vault hold such times.
+pub fn now() -> Now {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+struct Process<'a> {
+    driver: Driver<ike::Engine>,
+    config: config::Config,
+    policy_peers: Vec<Option<String>>,
+    options: Options,
+    control: Control,
+    key_log: Option<KeyLogFiles>,
+    set_log_level: &'a dyn Fn(&str) -> Result<(), String>,
+    started: Now,
+    next_attach: Now,
+    last_refusal: String,
+    /// Asked to delete all SAs and end; when to stop waiting for the peers.
+    ending: Option<Now>,
+}
+
+/// Runs until a signal (tunnels stay up) or a `shutdown` request (tunnels are deleted).
+pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>) -> Result<()> {
+    let signals = Signals::listen(&[Signals::TERM, Signals::INT]).context("cannot listen for signals")?;
+    if let Err(error) = ipc::process::harden().context("cannot forbid core dumps")? {
+        tracing::warn!(%error, "memory is not locked, keys might be swapped out: raise the memlock limit");
+    }
+    let checked = config::load(&options.config)?;
+    let mut engine = ike::Engine::new(Box::new(SystemRng::default()));
+    let key_log = match &options.key_log {
+        Some(path) => {
+            tracing::warn!(file = %path.display(), "keys are written to a file: for tests only");
+            engine.log_keys();
+            Some(KeyLogFiles::create(path).with_context(|| format!("cannot write {}", path.display()))?)
+        }
+        None => None,
+    };
+    if options.vault_key.is_none() {
+        tracing::warn!("no vault key: a restart of the slow path negotiates every tunnel anew");
+    }
+    let control = Control::listen(&options.control_socket)
+        .with_context(|| format!("cannot listen on {}", options.control_socket.display()))?;
+    let driver = Driver::new(engine, options.vault_key.clone());
+    let mut process = Process {
+        driver,
+        config: checked.config,
+        policy_peers: Vec::new(),
+        options,
+        control,
+        key_log,
+        set_log_level,
+        started: now(),
+        next_attach: Now::ZERO,
+        last_refusal: String::new(),
+        ending: None,
+    };
+    process.main_loop(&signals)
+}
+
+impl Process<'_> {
+    fn main_loop(&mut self, signals: &Signals) -> Result<()> {
+        loop {
+            let now = now();
+            if self.driver.slow().is_none() && now >= self.next_attach {
+                self.try_attach(now);
+            }
+            let more = self.driver.turn(now);
+            self.serve(now);
+            self.log_keys();
+            if let Some(signal) = signals.next() {
+                tracing::info!(signal, "stopping; tunnels stay up");
+                return Ok(());
+            }
+            if self.ended(now) {
+                tracing::info!("all SAs are deleted; stopping");
+                return Ok(());
+            }
+            if !more {
+                self.sleep(signals);
+            }
+        }
+    }
+    fn try_attach(&mut self, now: Now) {
+        self.next_attach = now + ATTACH_RETRY;
+        match SlowSide::attach(&self.options.fastpath_socket, &self.options.fastpath_uids, ATTACH_TIMEOUT) {
+            Ok(slow) => {
+                self.last_refusal.clear();
+                // Slots are the running fast path's; the engine must know them before it takes records over.
+                let Translated { ike, policies, policy_peers } =
+                    translate(&self.config, slow.geometry().sa_slots);
+                self.policy_peers = policy_peers;
+                self.driver.configure(ike, policies, now);
+                self.driver.attach(slow, now);
+            }
+            Err(error) => {
+                let said = error.to_string();
+                if said != self.last_refusal {
+                    match &error {
+                        IpcError::Socket { .. } => tracing::info!("waiting for the fast path: {said}"),
+                        _ => tracing::error!("cannot attach to the fast path: {said}"),
+                    }
+                    self.last_refusal = said;
+                }
+            }
+        }
+    }
+    fn sleep(&mut self, signals: &Signals) {
+        if self.driver.slow_mut().is_some_and(|slow| !slow.before_sleep()) {
+            return;
+        }
+        let now = now();
+        let mut until = self.driver.next_timeout();
+        if self.driver.slow().is_none() {
+            until = until.min(self.next_attach);
+        }
+        if let Some(deadline) = self.ending {
+            until = until.min(deadline);
+        }
+        let left = until.saturating_sub(now);
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)];
+        if let Some(slow) = self.driver.slow() {
+            fds.push(PollFd::from_borrowed_fd(slow.wake_fd(), PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(slow.socket_fd(), PollFlags::IN));
+        }
+        self.control.poll_fds(&mut fds);
+        // An interruption is a reason to look around, like any other.
+        let _ = poll(&mut fds, Some(&left));
+        if let Some(slow) = self.driver.slow_mut() {
+            slow.awake();
+        }
+    }
+    fn log_keys(&mut self) {
+        if let Some(files) = self.key_log.as_mut()
+            && let Err(error) = files.write(&self.driver.engine.key_log(), &self.driver.engine.installed())
+        {
+            tracing::error!(%error, "the key log cannot be written");
+        }
+    }
+    fn ended(&self, now: Now) -> bool {
+        self.ending.is_some_and(|deadline| {
+            now >= deadline || (self.driver.engine.peers(now).is_empty() && self.driver.settled())
+        })
+    }
+
+    fn serve(&mut self, now: Now) {
+        let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
+        let (uptime, set_log_level) = ((now - self.started).as_secs(), self.set_log_level);
+        self.control.serve(|request| {
+            let done = |driver: &mut Driver<ike::Engine>, input| {
+                driver.input(input, now);
+                Response::Done
+            };
+            match request {
+                Request::Status { show_sensitive } => {
+                    Response::Status(Box::new(driver.status(peers, uptime, show_sensitive, now)))
+                }
+                Request::Initiate { peer, policy } => {
+                    done(driver, Input::Initiate { peer, policy: policy.map(sa::PolicyId) })
+                }
+                Request::Terminate { peer } => done(driver, Input::Terminate { peer }),
+                Request::RekeyIke { peer } => done(driver, Input::RekeyIke { peer }),
+                Request::RekeyChild { slot } => done(driver, Input::RekeyChild { slot: sa::SaSlot(slot) }),
+                Request::LogLevel { filter } => match set_log_level(&filter) {
+                    Ok(()) => Response::Done,
+                    Err(error) => Response::Error(error),
+                },
+                Request::Shutdown => {
+                    *ending = Some(now + SHUTDOWN);
+                    done(driver, Input::Terminate { peer: None })
+                }
+            }
+        });
+    }
+}

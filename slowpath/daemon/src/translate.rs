@@ -1,0 +1,156 @@
+//! The checked configuration in the engine's and the fast path's terms.
+use config::model;
+use ike::api;
+use sa::{Action, PolicySpec, Prefix};
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub struct Translated {
+    pub ike: api::Config,
+    /// The SPD in rank order.
+    pub policies: Vec<PolicySpec>,
+    /// Who negotiates for a policy, for the status answer; same order.
+    pub policy_peers: Vec<Option<String>>,
+}
+
+/// `sa_slots` is what the running fast path has, which may differ from the file's after an edit.
+pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
+    let ipsec = &config.ipsec;
+    Translated {
+        ike: api::Config {
+            peers: ipsec.peers.iter().map(|p| peer(p, ipsec)).collect(),
+            ddos_cookie_threshold: ipsec.settings.ddos_cookie_threshold,
+            sa_slots,
+            sources: sources(config),
+        },
+        policies: ipsec.policies.iter().map(|p| p.spec).collect(),
+        policy_peers: ipsec.policies.iter().map(|p| p.peer.clone()).collect(),
+    }
+}
+
+/// Which address of ours is the source towards which destinations.
+fn sources(config: &model::Config) -> Vec<(Prefix, IpAddr)> {
+    let connected = config.addresses.iter().map(|a| (a.network(), a.address));
+    let routed = config.routes.iter().filter_map(|route| {
+        let on = |interface: &str, fits: &dyn Fn(&model::Address) -> bool| {
+            let family = |a: &&model::Address| a.address.is_ipv4() == route.dst.is_ipv4();
+            let of_interface = config.addresses.iter().filter(|a| a.interface == *interface).filter(family);
+            of_interface.clone().find(|a| fits(a)).or_else(|| of_interface.clone().next()).map(|a| a.address)
+        };
+        let source = match &route.gateway {
+            model::Gateway::Via { address, interface } => on(interface, &|a| a.network().contains(*address)),
+            model::Gateway::Interface(interface) => on(interface, &|_| true),
+            model::Gateway::Blackhole => None,
+        };
+        Some((route.dst, source?))
+    });
+    connected.chain(routed).collect()
+}
+
+fn peer(peer: &model::Peer, ipsec: &model::Ipsec) -> api::Peer {
+    api::Peer {
+        name: peer.name.clone(),
+        address: peer.address,
+        local_address: peer.local_address,
+        port: peer.port,
+        passive: peer.passive,
+        send_initial_contact: peer.send_initial_contact,
+        profile: profile(&peer.profile),
+        identities: peer.identities.iter().map(identity).collect(),
+        children: ipsec.policies_of(&peer.name).filter_map(child).collect(),
+    }
+}
+
+fn profile(profile: &model::Profile) -> api::Profile {
+    api::Profile {
+        name: profile.name.clone(),
+        proposal: api::IkeProposal {
+            encryption: profile.encryption.iter().map(|e| cipher(*e)).collect(),
+            integrity: vec![integrity(profile.hash)],
+            prf: vec![prf(profile.prf)],
+            groups: profile.dh_groups.iter().map(|g| group(*g)).collect(),
+        },
+        lifetime: profile.lifetime,
+        dpd_interval: profile.dpd_interval,
+        nat_traversal: profile.nat_traversal,
+    }
+}
+
+fn child(policy: &model::Policy) -> Option<api::Child> {
+    let Action::Encrypt { tunnel, .. } = policy.spec.action else { return None };
+    let proposal = &policy.proposal;
+    Some(api::Child {
+        policy: policy.spec.id,
+        selector: policy.spec.selector.into(),
+        tunnel,
+        suites: proposal.suites.clone(),
+        pfs: proposal.pfs_group.map(group),
+        // Zero is no limit.
+        lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),
+        lifetime_bytes: proposal.lifebytes,
+        replay_window: proposal.replay_window.get(),
+    })
+}
+
+fn identity(identity: &model::Identity) -> api::Identity {
+    let model::Auth::PreSharedKey(secret) = &identity.auth;
+    api::Identity {
+        my_id: match &identity.my_id {
+            model::MyId::Auto => api::MyId::Auto,
+            model::MyId::Id(value) => api::MyId::Id(id(value)),
+        },
+        remote_id: match &identity.remote_id {
+            model::RemoteId::Auto => api::RemoteId::Auto,
+            model::RemoteId::Ignore => api::RemoteId::Ignore,
+            model::RemoteId::Id(value) => api::RemoteId::Id(id(value)),
+        },
+        auth: api::Auth::PreSharedKey(api::Psk(secret.expose().to_vec())),
+    }
+}
+fn id(id: &model::Id) -> api::Id {
+    match id {
+        model::Id::Address(addr) => api::Id::Address(*addr),
+        model::Id::Fqdn(name) => api::Id::Fqdn(name.clone()),
+        model::Id::UserFqdn(name) => api::Id::UserFqdn(name.clone()),
+        model::Id::KeyId(key) => api::Id::KeyId(key.clone().into_bytes()),
+    }
+}
+
+fn cipher(encryption: model::IkeEncryption) -> api::IkeCipher {
+    match encryption {
+        model::IkeEncryption::Aes128Cbc => api::IkeCipher::Aes128Cbc,
+        model::IkeEncryption::Aes192Cbc => api::IkeCipher::Aes192Cbc,
+        model::IkeEncryption::Aes256Cbc => api::IkeCipher::Aes256Cbc,
+        model::IkeEncryption::Aes128Gcm => api::IkeCipher::Aes128Gcm,
+        model::IkeEncryption::Aes192Gcm => api::IkeCipher::Aes192Gcm,
+        model::IkeEncryption::Aes256Gcm => api::IkeCipher::Aes256Gcm,
+    }
+}
+fn integrity(hash: model::Hash) -> api::IkeIntegrity {
+    match hash {
+        model::Hash::Sha1 => api::IkeIntegrity::HmacSha1,
+        model::Hash::Sha256 => api::IkeIntegrity::HmacSha256,
+        model::Hash::Sha384 => api::IkeIntegrity::HmacSha384,
+        model::Hash::Sha512 => api::IkeIntegrity::HmacSha512,
+    }
+}
+fn prf(hash: model::Hash) -> api::Prf {
+    match hash {
+        model::Hash::Sha1 => api::Prf::HmacSha1,
+        model::Hash::Sha256 => api::Prf::HmacSha256,
+        model::Hash::Sha384 => api::Prf::HmacSha384,
+        model::Hash::Sha512 => api::Prf::HmacSha512,
+    }
+}
+fn group(group: model::DhGroup) -> api::DhGroup {
+    match group {
+        model::DhGroup::Modp1024 => api::DhGroup::Modp1024,
+        model::DhGroup::Modp2048 => api::DhGroup::Modp2048,
+        model::DhGroup::Modp3072 => api::DhGroup::Modp3072,
+        model::DhGroup::Modp4096 => api::DhGroup::Modp4096,
+        model::DhGroup::Ecp256 => api::DhGroup::Ecp256,
+        model::DhGroup::Ecp384 => api::DhGroup::Ecp384,
+        model::DhGroup::Ecp521 => api::DhGroup::Ecp521,
+        model::DhGroup::X25519 => api::DhGroup::X25519,
+    }
+}
