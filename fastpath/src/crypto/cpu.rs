@@ -65,7 +65,7 @@ pub struct UnknownEngine(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     #[error("crypto engine ipsec-mb: {0}")]
-    IpsecMb(#[from] ipsec_mb::LoadError),
+    IpsecMb(ipsec_mb::LoadError),
     #[error("no crypto engine named: list at least one of ipsec-mb, ring, rustcrypto")]
     NoneNamed,
 }
@@ -157,7 +157,7 @@ impl CpuCrypto {
             return Err(EngineError::NoneNamed);
         }
         let mb = match order.contains(&CpuEngineKind::IpsecMb) {
-            true => Some(Box::new(mb::Engine::new()?)),
+            true => Some(Box::new(mb::Engine::new().map_err(EngineError::IpsecMb)?)),
             false => None,
         };
         let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0 };
