@@ -60,7 +60,7 @@ fn a1_short_esp_is_dropped_at_every_length() {
         for len in 0..64 {
             let expected = match len {
                 n if n < least => DropReason::EspTooShort,
-                n if suite.iv_len() == 16 && (n - 8 - 16 - suite.icv_len()) % 16 != 0 => {
+                n if suite.iv_len() == 16 && !(n - 24 - suite.icv_len()).is_multiple_of(16) => {
                     DropReason::EngineErrorIn
                 }
                 _ => DropReason::IcvMismatch,

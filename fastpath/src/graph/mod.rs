@@ -154,6 +154,9 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.begin(now, out);
         self.run(out);
     }
+    pub fn engine_mut(&mut self) -> &mut E {
+        &mut self.engine
+    }
     /// Packets inside of the engine.
     pub fn in_flight(&self) -> usize {
         self.engine.in_flight()
