@@ -19,7 +19,7 @@ pub(super) const STAGE: usize = 64;
 /// How many packets ahead keys are prefetched.
 const AHEAD: usize = 4;
 
-/// The libraries, by the name `system crypto-engine` gives them.
+/// The libraries, by the names that `system.crypto.engines` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CpuEngineKind {
     /// libipsec-mb, opened at run time: every suite, the fastest.
