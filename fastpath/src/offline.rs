@@ -48,9 +48,15 @@ pub enum Outcome {
         frame: Vec<u8>,
     },
     Dropped(DropReason),
-    /// For the gateway's own stack: ARP, ND, ICMP, local services, or a next hop that is not resolved.
+    /// For the gateway's own stack: ARP, ND, ICMP, local services.
     ToHost {
         why: String,
+        packet: Vec<u8>,
+    },
+    /// Would be sent, if the next hop's MAC address were known ([`Setup::neighbours`]).
+    Unresolved {
+        interface: usize,
+        next_hop: IpAddr,
         packet: Vec<u8>,
     },
     Ike {
@@ -165,8 +171,9 @@ impl Gateway {
             why: format!("for the gateway, from interface {}", h.interface),
             packet: h.frame.data().to_vec(),
         }));
-        outcomes.extend(out.unresolved.drain(..).map(|u| Outcome::ToHost {
-            why: format!("next hop {} on interface {} has no MAC address", u.next_hop, u.interface),
+        outcomes.extend(out.unresolved.drain(..).map(|u| Outcome::Unresolved {
+            interface: usize::from(u.interface),
+            next_hop: u.next_hop,
             packet: u.packet.data().to_vec(),
         }));
         let ike = out.ike.drain(..);
