@@ -1,1 +1,54 @@
-fn main() {}
+//! The command people type: checks and explains a configuration, runs the gateway's two processes, shows
+//! what they do, sends captures through the datapath. It links no DPDK and holds no packet or key in `run`.
+#![forbid(unsafe_code)]
+
+mod check;
+mod packet;
+mod run;
+mod rundir;
+mod status;
+mod version;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// DPDK-based, high-throughput IPsec gateway.
+///
+/// `espway check` says what is wrong with a configuration, `espway run` runs it, `espway status` shows what happens.
+#[derive(Parser)]
+#[command(name = "espway", version = version::SHORT, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Args),
+    Run(run::Args),
+    Status(status::Args),
+    Packet(packet::Args),
+    Version(version::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Check(args) => check::check(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Packet(args) => packet::packet(&args),
+        Command::Version(args) => version::version(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("espway: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// To standard output. Whoever stops reading (`| head`) has seen enough.
+fn say(text: impl std::fmt::Display) {
+    if writeln!(std::io::stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
