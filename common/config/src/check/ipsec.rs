@@ -25,14 +25,14 @@ pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipse
     let policies = policy::build(tables, &peers, &proposals, sink);
     let manual_sas = sas::build(tables, network, &policies, sink);
     policy::without_peer(tables, &policies, sink);
-    for peer in &peers {
-        if !policies.iter().any(|(_, p)| p.peer.as_ref() == Some(&peer.name))
-            && let Some(row) = tables.list("ip.ipsec.peer").iter().find(|row| row.name() == Some(&peer.name))
-        {
+    let named: HashSet<&str> =
+        tables.list("ip.ipsec.policy").iter().filter_map(|row| row.get::<&str>("peer").ok()).collect();
+    for row in tables.list("ip.ipsec.peer").iter().filter(|row| row.enabled()) {
+        if let Some(name) = row.name().filter(|name| !named.contains(name)) {
             row.warning(
                 sink,
                 "",
-                format!("no policy names the peer `{}`", peer.name),
+                format!("no policy names the peer `{name}`"),
                 "add one to `ip.ipsec.policy`",
             );
         }
@@ -346,7 +346,8 @@ fn endpoints(
         let said = format!("{} is not the address of a host", address.addr());
         return Err(row.error(sink, "address", said, "write that of the other side"));
     }
-    if host && !network.reaches(address.addr()) {
+    // A route that was complained about may be the one.
+    if host && sink.errors() == 0 && !network.reaches(address.addr()) {
         let said = format!("no route leads to {}", address.addr());
         row.warning(sink, "address", said, "add one to `ip.route`");
     }

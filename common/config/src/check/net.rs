@@ -41,17 +41,23 @@ fn interfaces(tables: &Tables, sink: &mut Sink) -> Vec<Interface> {
         let spot = rows.first().map(|row| row.spot).unwrap_or_default();
         sink.error(spot, "interface", "there is no enabled interface", "add a row with `name` and `device`");
     }
-    let pattern = tables.one("system").and_then(|row| row.get("exception-path").ok()).unwrap_or("none");
-    if let Some(system) = tables.one("system")
-        && pattern != "none"
-        && !pattern.contains("{interface}")
-    {
-        let said = format!("`{pattern}` gives every TAP the same name");
-        system.error(sink, "exception-path", said, "put `{interface}` into it, or write `none`");
-    }
+    let pattern = tap_pattern(tables, sink);
     let by_name: HashMap<&str, &Row> = rows.iter().filter_map(|row| Some((row.name()?, row))).collect();
     let mut taken = Taken::default();
     enabled(rows, |row| interface(row, &by_name, pattern, &mut taken, sink))
+}
+
+/// With `{interface}` in it, or `none`.
+fn tap_pattern<'r>(tables: &Tables<'r>, sink: &mut Sink) -> &'r str {
+    let Some(system) = tables.one("system") else { return "none" };
+    match system.get("exception-path").unwrap_or("none") {
+        pattern if pattern == "none" || pattern.contains("{interface}") => pattern,
+        pattern => {
+            let said = format!("`{pattern}` gives every TAP the same name");
+            system.error(sink, "exception-path", said, "put `{interface}` into it, or write `none`");
+            "none"
+        }
+    }
 }
 
 /// What no two interfaces may have in common, and which has it.
