@@ -4,6 +4,7 @@ mod control;
 mod engine;
 mod exchange;
 mod idle;
+mod kernel;
 mod mirror;
 mod plan;
 mod ports;
@@ -17,6 +18,7 @@ use fastpath::host::Host;
 use fastpath::tables::{Control, Interface, NextHop};
 use ipc::{FastSide, Geometry, RegionOptions};
 use ports::Opened;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -47,6 +49,7 @@ fn main() -> std::process::ExitCode {
         .with_max_level(args.log_level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(&args) {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -107,6 +110,7 @@ fn run(args: &Args) -> Result<()> {
         workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(),
         engines = ?plan.engines, "data path is running"
     );
+    let (ports, quiet): (Vec<_>, Vec<_>) = opened.into_iter().map(|p| (p.port, p.quiet)).unzip();
     let main = control::Main {
         control,
         host,
@@ -114,7 +118,7 @@ fn run(args: &Args) -> Result<()> {
         lanes,
         taps,
         interface_ports: plan.interfaces.iter().map(|i| i.port).collect(),
-        ports: opened.into_iter().map(|p| p.port).collect(),
+        ports,
         pool,
         mirror: mirror::Mirror::new(counts, pens),
         start,
@@ -126,7 +130,7 @@ fn run(args: &Args) -> Result<()> {
     for worker in running {
         worker.join()?;
     }
-    drop((region, ports));
+    drop((region, ports, quiet));
     info!("data path stopped");
     Ok(())
 }

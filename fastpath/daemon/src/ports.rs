@@ -1,4 +1,5 @@
 //! Opens and starts the ports of the plan, and the TAPs through which the host sees its own traffic.
+use crate::kernel::Quiet;
 use crate::plan::{InterfacePlan, Plan, PortPlan};
 use anyhow::{Context, Result, ensure};
 use dpdk::{Eal, Mempool, PoolConfig, Port, PortConfig, RxQueue, TxQueue};
@@ -14,6 +15,7 @@ pub struct Opened {
     pub mac: [u8; 6],
     pub rx: Vec<RxQueue>,
     pub tx: Vec<TxQueue>,
+    pub quiet: Quiet,
 }
 
 /// The exception path of one interface. Its queues belong to the main lcore.
@@ -44,6 +46,10 @@ pub fn open_all(eal: &Eal, plan: &Plan, pool: &Mempool, workers: u16) -> Result<
 
 fn open(eal: &Eal, plan: &PortPlan, pool: &Mempool, workers: u16) -> Result<Opened> {
     let about = || format!("interface {} ({})", plan.name, plan.device);
+    let quiet = match &plan.device {
+        Device::AfPacket { interface, .. } => Quiet::new(interface.as_str()),
+        _ => Quiet::default(),
+    };
     let mut port = Port::open(eal, &plan.name, &plan.device).with_context(about)?;
     let limits = port.info();
     let queues = if limits.rss { workers } else { 1 };
@@ -62,7 +68,7 @@ fn open(eal: &Eal, plan: &PortPlan, pool: &Mempool, workers: u16) -> Result<Open
         interface = plan.name, device = %plan.device, driver, mac = %Mac(mac), mtu = plan.mtu,
         rx_queues = rx.len(), tx_queues = tx.len(), "port started"
     );
-    Ok(Opened { port, name: plan.name.clone(), mac, rx, tx })
+    Ok(Opened { port, name: plan.name.clone(), mac, rx, tx, quiet })
 }
 
 /// Makes the TAP of an interface, with the port's MAC address and the gateway's addresses, so that the
