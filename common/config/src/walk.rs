@@ -182,7 +182,7 @@ struct Walker<'s> {
 
 impl Walker<'_> {
     fn folder(&mut self, node: Option<&Node>, menu: &'static Menu, path: &str) {
-        let pairs = self.pairs(node, path, menu.menus.iter().map(|m| m.name));
+        let (pairs, _) = self.pairs(node, path, menu.menus.iter().map(|m| m.name));
         for sub in menu.menus {
             let path = join(path, sub.name);
             let found = pairs.iter().find(|(key, _)| *key == sub.name).map(|(_, node)| *node);
@@ -233,7 +233,7 @@ impl Walker<'_> {
     ) -> Row {
         let mut row = Row { menu: menu.clone(), index, spot, properties, cells: Vec::new() };
         let path = row.path();
-        let pairs = self.pairs(node, &path, properties.iter().map(|p| p.name));
+        let (pairs, misspelt) = self.pairs(node, &path, properties.iter().map(|p| p.name));
         // A row is pointed at where it begins, not as a block of many lines.
         if let Some(node) = node {
             row.spot = Spot { end: node.spot.start, ..node.spot };
@@ -245,6 +245,10 @@ impl Walker<'_> {
                     let value = self.written(property, node, at);
                     Cell { spot: node.spot, written: true, value }
                 }
+                // Said already under its wrong name; that it is missing is the same fault.
+                None if misspelt.contains(&property.name) => {
+                    Cell { spot: row.spot, written: true, value: Value::Bad }
+                }
                 None => Cell { spot: row.spot, written: false, value: self.left_out(property, row.spot, at) },
             };
             row.cells.push(cell);
@@ -252,23 +256,24 @@ impl Walker<'_> {
         row
     }
 
-    /// The pairs of a map with keys that are known, each once.
+    /// The pairs of a map with keys that are known, each once; and those that were probably meant by others.
     fn pairs<'n, 'a>(
         &mut self,
         node: Option<&'n Node<'a>>,
         path: &str,
         known: impl Iterator<Item = &'static str> + Clone,
-    ) -> Vec<(&'static str, &'n Node<'a>)> {
+    ) -> (Vec<(&'static str, &'n Node<'a>)>, Vec<&'static str>) {
         let mut found: Vec<(&'static str, &Node)> = Vec::new();
-        let Some(node) = node else { return found };
+        let mut misspelt = Vec::new();
+        let Some(node) = node else { return (found, misspelt) };
         let pairs = match &node.body {
-            Body::Nothing => return found,
+            Body::Nothing => return (found, misspelt),
             Body::Map(pairs) => pairs,
             body => {
                 self.sink.secret(node.spot);
                 let said = format!("here belongs a group of properties, this is {}", body.what());
                 self.sink.error(node.spot, path, said, "write lines of the form `property: value`");
-                return found;
+                return (found, misspelt);
             }
         };
         for (key, node) in pairs {
@@ -279,7 +284,10 @@ impl Walker<'_> {
             let Some(name) = known.clone().find(|k| *k == name) else {
                 self.sink.secret(node.spot); // it may be a misspelt `secret`
                 let fix = match nearest(name, known.clone()) {
-                    Some(near) => format!("did you mean `{near}`?"),
+                    Some(near) => {
+                        misspelt.push(near);
+                        format!("did you mean `{near}`?")
+                    }
                     None => format!("known here: {}", known.clone().collect::<Vec<_>>().join(", ")),
                 };
                 self.sink.error(key.spot, join(path, name), format!("there is no `{name}` here"), fix);
@@ -294,7 +302,7 @@ impl Walker<'_> {
             }
             found.push((name, node));
         }
-        found
+        (found, misspelt)
     }
 
     fn left_out(&mut self, property: &Property, spot: Spot, path: String) -> Value {

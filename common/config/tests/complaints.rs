@@ -46,6 +46,16 @@ fn the_good_one_is_good() {
 fn each_fault_has_one_complaint_with_place_path_and_fix() {
     let table = [
         (
+            "secret: correct horse",
+            "^secrt: correct horse",
+            "ip.ipsec.identity[0].secrt: there is no `secrt` here; did you mean `secret`?",
+        ),
+        (
+            "device: \"af-packet:lan0\"",
+            "^devise: \"af-packet:lan0\"",
+            "interface[1].devise: there is no `devise` here; did you mean `device`?",
+        ),
+        (
             "system: {name: gw}",
             "^sistem: {name: gw}",
             "sistem: there is no `sistem` here; did you mean `system`?",
