@@ -271,7 +271,7 @@ impl<E: Negotiator> Driver<E> {
     }
 
     /// In their order: what is to be stored is stored before what depends on it leaves.
-    pub(crate) fn perform(&mut self, actions: Vec<Action>) {
+    pub fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
                 Action::Persist { vault_key } => self.persist(vault_key),

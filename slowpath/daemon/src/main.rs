@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use espway_slowpath::run::{Options, run};
 use ipc::VaultKey;
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
 use zeroize::Zeroizing;
@@ -49,7 +49,10 @@ fn main() -> Result<()> {
     if arguments.log_json {
         registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).init();
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).init();
+        let colours = std::io::stderr().is_terminal();
+        registry
+            .with(tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr))
+            .init();
     }
     let set_log_level = move |text: &str| {
         let filter = EnvFilter::try_new(text).map_err(|e| format!("`{text}` is no log filter: {e}"))?;

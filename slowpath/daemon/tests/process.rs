@@ -1,0 +1,148 @@
+//! The program itself: options, sockets, signals, what it leaves behind.
+mod common;
+use common::*;
+use ipc::PeerEvent;
+use ipc::status::{Request, Response, Status};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const CONFIG: &str = r#"
+system: {name: t, sa-slots: 64}
+interface:
+  - {name: wan, device: "null"}
+ip:
+  address:
+    - {address: 192.0.2.1/24, interface: wan}
+  ipsec:
+    profile: [{name: p, enc-algorithm: [aes-256-gcm], hash-algorithm: sha256, dh-group: [x25519]}]
+    peer: [{name: other, address: 192.0.2.2, local-address: 192.0.2.1, exchange-mode: ike2, profile: p}]
+    identity: [{peer: other, secret: "a secret for tests"}]
+    policy:
+      - {src-address: 10.1.0.0/16, dst-address: 10.2.0.0/16, peer: other, tunnel: yes}
+"#;
+
+struct Running(Child);
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+fn start(dir: &Path, extra: &[&str]) -> Running {
+    std::fs::write(dir.join("config.yaml"), CONFIG).unwrap();
+    let mut key = Command::new(env!("CARGO_BIN_EXE_espway-slowpath"));
+    key.arg("--config").arg(dir.join("config.yaml"));
+    key.arg("--fastpath-socket").arg(dir.join("fast"));
+    key.arg("--control-socket").arg(dir.join("slow"));
+    key.args(["--vault-key-fd", "0"]).args(extra).stdin(Stdio::piped());
+    let mut child = key.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&KEY).unwrap();
+    Running(child)
+}
+fn ask(dir: &Path, request: &Request) -> Option<Response> {
+    let mut stream = UnixStream::connect(dir.join("slow")).ok()?;
+    serde_json::to_writer(&mut stream, request).ok()?;
+    stream.write_all(b"\n").ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    serde_json::from_str(&line).ok()
+}
+/// Runs the fast path until it holds; a broken program ends the test, a slow one does not.
+fn until(fast: &mut Fast, running: &mut Running, mut holds: impl FnMut(&mut Fast) -> bool) {
+    loop {
+        let event = fast.side.poll_peer();
+        assert!(!matches!(event, Some(PeerEvent::Refused(_) | PeerEvent::Faulted(_))), "{event:?}");
+        fast.turn();
+        if holds(fast) {
+            return;
+        }
+        if let Some(status) = running.0.try_wait().unwrap() {
+            panic!("ended with {status}");
+        }
+        std::thread::yield_now();
+    }
+}
+fn status(dir: &Path) -> Option<Status> {
+    match ask(dir, &Request::Status { show_sensitive: false })? {
+        Response::Status(status) => Some(*status),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let uid = rustix::process::getuid().as_raw();
+    let mut running = start(dir, &[]);
+    // First without a fast path: it answers all the same.
+    let mut fast = Fast::new();
+    until(&mut fast, &mut running, |_| status(dir).is_some_and(|s| !s.fastpath_attached));
+    fast.side.listen(&dir.join("fast"), &[uid]).unwrap();
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    // It calls the peer: the IKE_SA_INIT request is on its way to the wire.
+    until(&mut fast, &mut running, |f| f.done.contains(&"frame".to_owned()));
+    let said = status(dir).unwrap();
+    assert!(said.fastpath_attached && said.epoch == fast.side.epoch());
+    assert_eq!((said.policies[0].peer.as_str(), said.policies[0].ph2_state.as_str()), ("other", "no-phase2"));
+    assert_eq!(said.ports[0].name, "wan");
+
+    // Nonsense on the status socket is answered and delays nobody.
+    let mut silent = UnixStream::connect(dir.join("slow")).unwrap();
+    silent.write_all(b"{\"status\"").unwrap();
+    let mut rude = UnixStream::connect(dir.join("slow")).unwrap();
+    rude.write_all(b"\xff\xfe{}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(&rude).read_line(&mut line).unwrap();
+    assert!(line.contains("not understood"), "{line}");
+    assert_eq!(ask(dir, &Request::LogLevel { filter: "debug".into() }), Some(Response::Done));
+    assert!(matches!(ask(dir, &Request::LogLevel { filter: "ike=[".into() }), Some(Response::Error(_))));
+
+    running.0.kill().unwrap();
+    running.0.wait().unwrap();
+    let mut running = start(dir, &[]);
+    fast.policies.clear();
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(running.0.wait().unwrap().success());
+    assert!(!dir.join("slow").exists());
+
+    let mut running = start(dir, &[]);
+    fast.policies.clear();
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    let mut answered = None;
+    until(&mut fast, &mut running, |_| {
+        answered = ask(dir, &Request::Shutdown);
+        answered.is_some()
+    });
+    assert_eq!(answered, Some(Response::Done));
+    while running.0.try_wait().unwrap().is_none() {
+        fast.side.poll_peer();
+        fast.turn();
+        std::thread::yield_now();
+    }
+    assert!(running.0.wait().unwrap().success());
+}
+#[test]
+fn what_is_wrong_at_the_start_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |config: &str, key: &[u8]| {
+        std::fs::write(dir.path().join("c"), config).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_espway-slowpath"))
+            .args(["--config", "c", "--fastpath-socket", "f", "--control-socket", "s", "--vault-key-fd", "0"])
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(key).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(run(CONFIG, &[1; 31]).contains("gave 31 bytes, a vault key has 32"));
+    assert!(run("ip: {adress: []}", &KEY).contains("adress"));
+}
