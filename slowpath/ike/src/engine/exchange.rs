@@ -161,6 +161,8 @@ impl Engine {
                 Some(self.on_auth_request(sa, d, message, cx))
             }
             (_, State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) | State::Closed) => None,
+            // Not answered, so that it comes again when it is known who has the children.
+            (_, State::Unsettled) if !message.deletes().any(|d| d.protocol == Protocol::IKE) => None,
             (ExchangeType::CREATE_CHILD_SA, _) => Some(self.on_create_request(sa, message, cx)),
             (ExchangeType::INFORMATIONAL, _) => Some(self.on_informational_request(sa, message, cx)),
             //= rfc7296#2.2/auth-once: IKE_AUTH of an established SA is refused, authentic as it is.

@@ -68,6 +68,9 @@ pub(super) enum State {
     /// IKE_AUTH request is out.
     AuthSent(Box<AuthSent>),
     Established,
+    /// Made by the peer's rekey while ours was out: which of the two stays is not known yet, and until then
+    /// nothing but its deletion is listened to.
+    Unsettled,
     /// A successor has its children; it only waits for its own deletion.
     Replaced,
     /// Our delete is out.
@@ -81,6 +84,7 @@ impl State {
             Self::InitSent(_) | Self::InitAnswered(_) => "message-1-sent",
             Self::AuthSent(_) => "message-3-sent",
             Self::Established => "established",
+            Self::Unsettled => "unsettled",
             Self::Replaced => "rekeyed",
             Self::Deleting => "deleting",
             Self::Closed => "expired",

@@ -122,7 +122,7 @@ impl Engine {
                 sa.tasks.push_front(Task::DeleteIke);
             }
             State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => self.drop_sa(sa, cx),
-            State::Replaced | State::Deleting | State::Closed => {}
+            State::Unsettled | State::Replaced | State::Deleting | State::Closed => {}
         }
     }
     pub(super) fn send_ike_delete(&mut self, sa: &mut IkeSa, cx: &mut Cx) {

@@ -98,7 +98,11 @@ impl Engine {
         let local_spi = self.new_spi();
         let (ni, nr) = (nonce_i.as_slice(), nonce_r.as_slice());
         let fresh = Fresh { remote_spi, initiator: false, suite, shared: &shared, nonce_i: ni, nonce_r: nr };
-        let new = self.successor(sa, local_spi, &fresh, cx);
+        let mut new = self.successor(sa, local_spi, &fresh, cx);
+        if colliding {
+            new.state = State::Unsettled;
+            new.ends_at = Some(cx.now + 2 * Series::total());
+        }
         let low_nonce = new.low_nonce.clone();
         self.put(Box::new(new));
         if colliding && let Some(Exchange::Ike(ours)) = sa.window.in_flight.as_mut().map(|f| &mut f.what) {
@@ -141,6 +145,9 @@ impl Engine {
         for child in &sa.children {
             self.slots.hand_over(child.inbound.slot, heir);
             self.slots.hand_over(child.outbound.slot, heir);
+        }
+        if matches!(new.state, State::Unsettled) {
+            (new.state, new.ends_at) = (State::Established, None);
         }
         new.ph2_total += sa.ph2_total;
         new.children.append(&mut sa.children);

@@ -142,6 +142,7 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         State::Replaced => 1,
         State::Deleting => 2,
         State::Closed => 3,
+        State::Unsettled => 4,
         State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => return None,
     };
     let Keyed { keys, suite } = sa.keys.as_ref()?;
@@ -378,6 +379,7 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
         1 => State::Replaced,
         2 => State::Deleting,
         3 => State::Closed,
+        4 => State::Unsettled,
         _ => return None,
     };
     let ends = (record.local, record.remote);

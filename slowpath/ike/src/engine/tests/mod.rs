@@ -10,4 +10,5 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
     assert_eq!(pair.nodes[A].sent, 2);
     assert_eq!(pair.nodes[B].sent, 2);
 }
+mod chaos;
 mod life;

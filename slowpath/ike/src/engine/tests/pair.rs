@@ -318,7 +318,10 @@ impl Pair {
 
     pub fn run(&mut self, time: Now) {
         let end = self.now + time;
+        let mut steps = 0;
         loop {
+            steps += 1;
+            assert!(steps < 3_000_000, "it spins at {:?}", self.now);
             let timeouts = self.nodes.iter().filter_map(|n| n.engine.next_timeout());
             let timeout = timeouts.min().unwrap_or(Duration::MAX).max(self.now);
             let arrival = self.queue.peek().map_or(Duration::MAX, |q| q.at);
