@@ -111,7 +111,8 @@ impl Gateway {
             control.set_neighbour(interface, neighbour.address, Some(Mac(neighbour.mac)));
         }
         let worker = CpuEngine::new(engines).map_err(|e| engine(&e))?;
-        let worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
+        let mut worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
+        worker.fragment_into(Box::new(|header, payload| Some(TestBuf::new(&[header, payload].concat()))));
         let mut gateway = Self { control, worker, out: Out::default(), now: Duration::ZERO };
         gateway.set_policies(&setup.policies).map_err(SetupError::Policies)?;
         for spec in &setup.sas {

@@ -251,3 +251,48 @@ fn packets_too_big_for_the_tunnel_are_reported_with_what_would_fit() {
     assert_eq!(largest.len(), 1500);
     assert_eq!(dropped(&a.run(LAN, &of(1447))), Some(DropReason::TooBig));
 }
+
+#[test]
+fn what_may_be_fragmented_is_before_encryption() {
+    use fastpath::offline::Outcome;
+    let mut a = Side::A.gateway(&[a_to_b(Side::A, "aes-128-gcm")]);
+    let mut b = Side::B.gateway(&[a_to_b(Side::B, "aes-128-gcm")]);
+    let payload: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();
+    let mut big = udp(Side::A.host(false), Side::B.host(false), 1, 2, &payload);
+    big[6] = 0; // DF off
+    let big = with_ttl(&big, 64);
+    let outcomes = a.run(LAN, &frame(Side::A, LAN, &big));
+    assert_eq!(outcomes.len(), 3);
+    let mut whole = Vec::new();
+    for outcome in outcomes {
+        let Outcome::Sent { port: WAN, frame: sealed } = outcome else { panic!("{outcome:?}") };
+        assert!(sealed.len() <= 1514);
+        let inner = sent(&b.run(WAN, &frame(Side::B, WAN, &sealed[14..]))).1;
+        let parsed = wire::ip::Packet::parse(&inner).expect("a packet");
+        let place = parsed.fragment.expect("a fragment");
+        assert_eq!(usize::from(place.offset), whole.len(), "in order");
+        whole.extend_from_slice(parsed.upper(&inner));
+        assert_eq!(place.more, whole.len() < 3008);
+    }
+    assert_eq!(whole, big[20..]);
+    // A piece of a piece: its offset and its "more" stay right.
+    let mut later = packet(Side::A.host(false), Side::B.host(false), 17, &payload[..1400]);
+    later[6..8].copy_from_slice(&(0x2000u16 | 100).to_be_bytes());
+    let clear_policy = policy(1, Side::A.lan(false), Side::B.lan(false), Action::Bypass);
+    let mut setup = Side::A.setup();
+    setup.interfaces[1].mtu = 1000;
+    setup.policies = vec![clear_policy];
+    let outcomes = gateway(&setup).run(LAN, &frame(Side::A, LAN, &with_ttl(&later, 64)));
+    let places: Vec<_> = outcomes
+        .iter()
+        .map(|o| {
+            if let Outcome::Sent { frame, .. } = o {
+                wire::ip::Packet::parse(&frame[14..]).expect("a packet").fragment
+            } else {
+                None
+            }
+        })
+        .collect();
+    let place = |offset| Some(wire::ip::Fragment { offset, more: true });
+    assert_eq!(places, [place(800), place(800 + 976)]);
+}

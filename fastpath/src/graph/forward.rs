@@ -1,5 +1,6 @@
 //! What the policy says of each packet, then routing and the link layer.
 use super::cache::Origin;
+use super::fragment::{self, Whole};
 use super::{ErrorReport, Out, Stage, Unresolved, Verdict, outbound};
 use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
@@ -82,7 +83,7 @@ pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>,
             Verdict::Drop(reason) => out.drop(reason),
             Verdict::Acquire(policy) => acquire(tables, policy, &item.flow, out),
             Verdict::Pass if !decrement(&mut item) => expired(item, out),
-            Verdict::Pass => send_clear(tables, item, out),
+            Verdict::Pass => send_clear(tables, item, stage, out),
             Verdict::Encrypt(_) if !decrement(&mut item) => expired(item, out),
             Verdict::Encrypt(sa) => {
                 run = Some(sa);
@@ -123,13 +124,36 @@ fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, flow: &Flow, out: &mut Ou
     }
 }
 
-fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, out: &mut Out<B>) {
+/// Splits a packet that does not fit into `stage.pieces`, or drops it and has its sender told.
+/// Empty pieces: it was dropped.
+pub(crate) fn fit<B: PacketBuf>(
+    item: Forward<B>,
+    mtu: usize,
+    stage: &mut Stage<B>,
+    out: &mut Out<B>,
+) -> Vec<Forward<B>> {
+    let mut pieces = std::mem::take(&mut stage.pieces);
+    match fragment::split(item, mtu, stage.make.as_mut(), &mut pieces) {
+        Ok(count) => out.fragments += count as u64 - 1,
+        Err((Whole::MayNot, item)) => report(item, DropReason::TooBig, mtu as u16, out),
+        Err((Whole::NoBuffer, _)) => out.drop(DropReason::NoBuffer),
+    }
+    pieces
+}
+
+fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Stage<B>, out: &mut Out<B>) {
     let Some(via) = tables.fib.route(item.packet.dst) else {
         return report(item, DropReason::NoRoute, 0, out);
     };
     let mtu = tables.ports.get(via.interface).map_or(0, |i| i.mtu);
     if item.packet.total_len > mtu {
-        return report(item, DropReason::TooBig, mtu, out);
+        let next_hop = next_hop(via, item.packet.dst);
+        let mut pieces = fit(item, mtu.into(), stage, out);
+        for piece in pieces.drain(..) {
+            transmit(tables, via.interface, next_hop, piece.buf, out);
+        }
+        stage.pieces = pieces;
+        return;
     }
     transmit(tables, via.interface, next_hop(via, item.packet.dst), item.buf, out);
 }

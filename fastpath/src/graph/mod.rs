@@ -15,12 +15,14 @@
 mod cache;
 mod classify;
 mod forward;
+mod fragment;
 mod inbound;
 mod iv;
 mod out;
 mod outbound;
 mod stats;
 
+pub use fragment::MakeBuffer;
 pub use out::{ErrorReport, IkeFrame, Out, ToHost, Unresolved};
 pub use stats::{SaCount, SaCounts};
 
@@ -81,6 +83,8 @@ pub(crate) struct Stage<B> {
     now: Duration,
     unknown_spi: Budget,
     moved: Option<(SaRef, IpAddr, u16)>,
+    pieces: Vec<Forward<B>>,
+    make: Option<MakeBuffer<B>>,
 }
 
 /// A few a second.
@@ -119,10 +123,16 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             now: Duration::ZERO,
             unknown_spi: Budget::default(),
             moved: None,
+            pieces: Vec::with_capacity(BURST),
+            make: None,
         };
         Ok(Self { reader, retired: VecDeque::new(), engine, submitted: 0, collected: 0, stage })
     }
 
+    /// Where fragments get their buffers. Without it, packets that do not fit are dropped.
+    pub fn fragment_into(&mut self, make: MakeBuffer<B>) {
+        self.stage.make = Some(make);
+    }
     /// Written by this worker only, readable from any thread.
     pub fn counts(&self) -> Arc<SaCounts> {
         self.stage.counts.clone()

@@ -45,6 +45,8 @@ pub struct Out<B> {
     /// Also counted in `drops`.
     pub errors: Vec<ErrorReport<B>>,
     pub events: Vec<Event>,
+    /// Packets that came into being by fragmentation, beyond the ones that were split.
+    pub fragments: u64,
     /// By `DropReason as usize`; only ever grows.
     pub drops: [u64; DropReason::COUNT],
 }
@@ -57,6 +59,7 @@ impl<B> Default for Out<B> {
             ike: Vec::new(),
             errors: Vec::new(),
             events: Vec::new(),
+            fragments: 0,
             drops: [0; DropReason::COUNT],
         }
     }
@@ -66,10 +69,11 @@ impl<B> Out<B> {
         self.drops[reason as usize] += 1;
     }
     /// Packets in the output queues and all drops so far: what must equal the packets put in.
+    /// Pieces of one packet count as one.
     pub fn accounted(&self) -> u64 {
         let sent: usize = self.tx.iter().map(Vec::len).sum();
         let handed = sent + self.host.len() + self.unresolved.len() + self.ike.len();
-        handed as u64 + self.drops.iter().sum::<u64>()
+        handed as u64 + self.drops.iter().sum::<u64>() - self.fragments
     }
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize]

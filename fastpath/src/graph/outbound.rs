@@ -1,5 +1,5 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
-use super::forward::{Forward, next_hop, report, transmit};
+use super::forward::{Forward, fit, next_hop, report, transmit};
 use super::{Context, Out, Stage};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, State};
@@ -67,6 +67,7 @@ fn run<B: PacketBuf, K>(
         }
         return;
     };
+    split_large(sa_ref, sa, link.mtu.into(), stage, ready, out);
     let context = Context::Seal { interface: via.interface, next_hop: next_hop(via, sa.ends.remote) };
     let reserved = sa.shared.reserve(ready.len() as u64);
     if reserved.soft && sa.shared.mark_dying() {
@@ -76,14 +77,10 @@ fn run<B: PacketBuf, K>(
     // `saturating_add` hides the very last 64-bit number from the range; it is then simply not used.
     for item in ready.drain(..) {
         let number = numbers.next();
-        match check(sa_ref, sa, &item, link.mtu.into(), number, out) {
-            Err(Refused { reason, tell: None }) => {
+        match check(sa_ref, sa, &item, number, out) {
+            Err(reason) => {
                 stage.counts.dropped(sa_ref);
                 out.drop(reason);
-            }
-            Err(Refused { reason, tell: Some(mtu) }) => {
-                stage.counts.dropped(sa_ref);
-                report(item, reason, mtu, out);
             }
             Ok(seq) => {
                 let iv = if sa.counter_iv { Iv::Counter(seq) } else { Iv::Random(stage.ivs.next()) };
@@ -110,14 +107,33 @@ fn run<B: PacketBuf, K>(
     }
 }
 
-struct Refused {
-    reason: DropReason,
-    /// Tell the sender of a packet too big what would fit.
-    tell: Option<u16>,
-}
-impl From<DropReason> for Refused {
-    fn from(reason: DropReason) -> Self {
-        Self { reason, tell: None }
+//= rfc4301#8.2.2/fragment-first: what may be fragmented is, before encryption, so that the peer need not
+// reassemble ESP.
+/// Replaces each packet of the run that does not fit the tunnel by its pieces.
+fn split_large<B: PacketBuf, K>(
+    sa_ref: SaRef,
+    sa: &Sa<K>,
+    mtu: usize,
+    stage: &mut Stage<B>,
+    ready: &mut Vec<Forward<B>>,
+    out: &mut Out<B>,
+) {
+    let inner = inner_mtu(sa, mtu);
+    let mut at = 0;
+    while at < ready.len() {
+        if ready[at].buf.len() <= inner {
+            at += 1;
+            continue;
+        }
+        let item = ready.remove(at);
+        let mut pieces = fit(item, inner, stage, out);
+        if pieces.is_empty() {
+            stage.counts.dropped(sa_ref);
+        }
+        let count = pieces.len();
+        ready.splice(at..at, pieces.drain(..));
+        stage.pieces = pieces;
+        at += count;
     }
 }
 
@@ -125,25 +141,20 @@ fn check<B: PacketBuf, K>(
     sa_ref: SaRef,
     sa: &Sa<K>,
     item: &Forward<B>,
-    mtu: usize,
     number: Option<u64>,
     out: &mut Out<B>,
-) -> Result<u64, Refused> {
+) -> Result<u64, DropReason> {
     if sa.shared.state() == State::Dead {
         let exhausted = number.is_none();
-        return Err(if exhausted { DropReason::SeqExhausted } else { DropReason::SaExpiredOut }.into());
+        return Err(if exhausted { DropReason::SeqExhausted } else { DropReason::SaExpiredOut });
     }
     let inner = item.buf.len();
-    if Shape::of(sa, inner).total(inner) > mtu {
-        let tell = u16::try_from(inner_mtu(sa, mtu)).ok();
-        return Err(Refused { reason: DropReason::TooBig, tell });
-    }
     let Some(seq) = number else {
         //= rfc4303#3.3.3/no-cycle: the counter is at its end; the SA is dead, nothing is sent.
         if sa.shared.mark_dead() {
             out.events.push(hard(sa_ref, sa, Expiry::Sequence));
         }
-        return Err(DropReason::SeqExhausted.into());
+        return Err(DropReason::SeqExhausted);
     };
     match sa.shared.charge(inner as u64) {
         Charge::Fine => Ok(seq),
@@ -155,7 +166,7 @@ fn check<B: PacketBuf, K>(
             if first {
                 out.events.push(hard(sa_ref, sa, why));
             }
-            Err(DropReason::SaExpiredOut.into())
+            Err(DropReason::SaExpiredOut)
         }
     }
 }
