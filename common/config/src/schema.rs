@@ -280,7 +280,7 @@ const SYSTEM: Menu = Menu {
             "buffers",
             Kind::Integer { min: 1024, max: 16_777_216 },
             Is("16384"),
-            "Packet buffers, 2.5 kB each, shared by all ports.",
+            "Packet buffers shared by all ports: 2.5 kB each, 4 kB without hugepages. An AF_XDP queue holds 2048 of them.",
         ),
         own(
             "sa-slots",

@@ -108,7 +108,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "{name: gw}",
             "{name: gw, buffers: ^200000}",
-            "system.buffers: 200000 buffers take 489 MB, more than `memory`; write `memory: 612M`, or fewer buffers",
+            "system.buffers: 200000 buffers and the rest may take 798 MB, more than `memory`; write `memory: 798M`, or fewer buffers",
         ),
         (
             "{name: gw}",

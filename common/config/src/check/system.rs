@@ -6,8 +6,11 @@ use sa::{Encryption, Suite};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What one packet buffer takes, with its header.
+/// What one packet buffer takes with its header; without hugepages none may cross a page of 4 KiB.
 const BUFFER_BYTES: u64 = 2560;
+const BUFFER_PAGE: u64 = 4096;
+/// What ports, rings and tables take beside the buffers.
+const BESIDE: u64 = 16 << 20;
 
 pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
     let name: &str = row.get("name")?;
@@ -29,15 +32,12 @@ pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
         row.error(sink, "memory", "memory is given in whole megabytes", "write it like 256M");
         good = false;
     }
-    if buffers * BUFFER_BYTES > memory {
-        let need = (buffers * BUFFER_BYTES).div_ceil(1 << 20);
-        let said = format!("{buffers} buffers take {need} MB, more than `memory`");
-        row.error(
-            sink,
-            "buffers",
-            said,
-            format!("write `memory: {}M`, or fewer buffers", need + need / 4 + 1),
-        );
+    let each = if row.word("hugepages")? == "yes" { BUFFER_BYTES } else { BUFFER_PAGE };
+    let need = buffers * each + BESIDE;
+    if need > memory {
+        let need = need.div_ceil(1 << 20);
+        let said = format!("{buffers} buffers and the rest may take {need} MB, more than `memory`");
+        row.error(sink, "buffers", said, format!("write `memory: {need}M`, or fewer buffers"));
         good = false;
     }
     if !sa_slots.is_power_of_two() {
