@@ -198,9 +198,12 @@ impl Lab {
     pub fn set_loss(&self, percent: u32) -> Result<()> {
         let mut rules = "table inet loss {}\ndelete table inet loss\n".to_owned();
         if percent > 0 {
+            // A comparison that is always true is not taken.
+            let which =
+                if percent < 100 { format!("numgen random mod 100 < {percent} ") } else { String::new() };
             rules += &format!(
                 "table inet loss {{\nchain forward {{\ntype filter hook forward priority 10;\n\
-                 numgen random mod 100 < {percent} drop\n}}\n}}\n"
+                 {which}drop\n}}\n}}\n"
             );
         }
         self.wan.nft(&rules)
