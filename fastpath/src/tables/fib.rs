@@ -12,6 +12,10 @@ pub struct NextHop {
     /// `None`: the destination itself, on the link.
     pub gateway: Option<IpAddr>,
 }
+impl NextHop {
+    /// A route that says there is no way: it hides shorter ones.
+    pub const BLACKHOLE: Self = Self { interface: u16::MAX, gateway: None };
+}
 
 #[derive(Debug, Default)]
 pub struct Fib {
@@ -68,7 +72,7 @@ impl Fib {
         }
     }
     pub fn route(&self, dst: IpAddr) -> Option<NextHop> {
-        match dst {
+        let via = match dst {
             IpAddr::V4(a) => {
                 let a = u32::from(a);
                 self.v4.get(|len| a & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0))
@@ -77,7 +81,8 @@ impl Fib {
                 let a = u128::from(a);
                 self.v6.get(|len| a & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0))
             }
-        }
+        };
+        via.filter(|via| *via != NextHop::BLACKHOLE)
     }
     pub fn set_neighbour(&mut self, interface: u16, address: IpAddr, mac: Option<Mac>) {
         match mac {
@@ -102,6 +107,16 @@ mod tests {
         let v6 = (any::<u128>(), 0u8..=128)
             .prop_map(|(a, len)| Prefix::new(IpAddr::V6((a & (7 << 125 | 3)).into()), len));
         prop_oneof![v4, v6].prop_map(|p| p.expect("a length of its family"))
+    }
+    #[test]
+    fn a_black_hole_hides_the_default_route() {
+        let mut fib = Fib::default();
+        let prefix = |text: &str| text.parse::<Prefix>().expect("a prefix");
+        let default = NextHop { interface: 1, gateway: None };
+        fib.set_route(prefix("::/0"), default);
+        fib.set_route(prefix("2001:db8::/32"), NextHop::BLACKHOLE);
+        assert_eq!(fib.route(prefix("2001:db8::1").addr()), None);
+        assert_eq!(fib.route(prefix("2001:db9::1").addr()), Some(default));
     }
     proptest! {
         #[test]
