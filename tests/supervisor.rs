@@ -254,6 +254,10 @@ fn nothing_is_started_with_a_bad_configuration_or_with_keys_in_it() {
         "5a".repeat(20)
     );
     let said = refused(&manual);
-    assert!(said.contains("write `lab: yes` under `system`"), "{said}");
+    assert!(said.contains("would send the same (key, IV) pairs again"), "{said}");
     assert!(!said.contains("5a5a"), "{said}");
+    std::fs::write(bench.path("gw.yaml"), CONFIG).unwrap();
+    let out = bench.run().arg("--key-log").arg(bench.path("keys")).output().unwrap();
+    assert!(!out.status.success());
+    assert!(String::from_utf8_lossy(&out.stderr).contains("write `lab: yes` under `system`"));
 }

@@ -36,7 +36,8 @@ pub struct Args {
     /// How much this and both processes log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: tracing::Level,
-    /// Write all keys to this file and FILE.esp, in Wireshark's formats. Whoever reads them reads the traffic.
+    /// Write all keys to this file and FILE.esp, in Wireshark's formats. Needs `system.lab: yes`: whoever reads
+    /// them reads the traffic.
     #[arg(long, value_name = "FILE")]
     key_log: Option<PathBuf>,
 }
@@ -52,10 +53,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .with_target(false)
         .init();
     let config = crate::check::load(&args.config)?;
-    if !config.ipsec.manual_sas.is_empty() && !config.system.lab {
+    //= rfc4106#3.1/unique-iv: a restart would begin to count again under the same key.
+    if !config.ipsec.manual_sas.is_empty() {
         bail!(
-            "`ip.ipsec.manual-sa` puts keys into a file; remove it, or write `lab: yes` under `system` if this is a lab"
+            "SAs of `ip.ipsec.manual-sa` would send the same (key, IV) pairs again after a restart (RFC 4106 3.1); \
+             they are for `espway packet`, here name a `peer` in the policies"
         );
+    }
+    if args.key_log.is_some() && !config.system.lab {
+        bail!("--key-log writes down every key; if this is a lab, write `lab: yes` under `system`");
     }
     let file = std::path::absolute(&args.config)?;
     let run_dir =

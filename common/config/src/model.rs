@@ -112,7 +112,7 @@ pub struct Ipsec {
     /// In rank order: first match wins.
     pub policies: Vec<Policy>,
     pub settings: Settings,
-    /// SAs with keys from the file. Whoever runs a gateway refuses them unless `system.lab`.
+    /// SAs with keys from the file, for offline runs. Whoever runs a gateway refuses them.
     pub manual_sas: Vec<SaSpec>,
 }
 

@@ -314,12 +314,7 @@ const SYSTEM: Menu = Menu {
             Unset,
             "Folder of sockets. Left out: /run/espway/ and the gateway's name.",
         ),
-        own(
-            "lab",
-            Kind::YesNo,
-            Is("no"),
-            "Permits what has no place in production: SAs with keys in this file (`ip.ipsec.manual-sa`).",
-        ),
+        own("lab", Kind::YesNo, Is("no"), "Permits what has no place in production: `espway run --key-log`."),
     ],
 };
 const CRYPTO: &[Property] = &[own(
@@ -754,7 +749,7 @@ const POLICY: Menu = Menu {
 const MANUAL_SA: Menu = Menu {
     name: "manual-sa",
     shape: Shape::List,
-    help: "SAs with keys from this file, for labs and `espway packet`; `espway run` takes them only with `system.lab: yes`.",
+    help: "SAs with keys from this file, for `espway packet`. `espway run` refuses them: a restart would use a key and IV twice.",
     later: None,
     menus: &[],
     properties: &[

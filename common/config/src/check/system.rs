@@ -83,14 +83,6 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
             format!("the policies need {needed} slots while they are rekeyed, there are {}", system.sa_slots);
         row.error(sink, "sa-slots", said, format!("write {}", needed.next_power_of_two()));
     }
-    if !ipsec.manual_sas.is_empty() && !system.lab {
-        row.warning(
-            sink,
-            "lab",
-            "`ip.ipsec.manual-sa` holds keys; `espway run` refuses that",
-            "write `lab: yes` if this is a lab",
-        );
-    }
     let suites = ipsec
         .policies
         .iter()
