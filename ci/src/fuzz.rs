@@ -75,7 +75,7 @@ fn build() -> Result<PathBuf> {
     let target_dir = cargo::target_dir().join("fuzz");
     let manifest = folder().join("Cargo.toml");
     let mut command =
-        cargo::command(&["build", "--release", "--target", TRIPLE, "--bins", "--manifest-path"]);
+        cargo::command(&["build", "--release", "--locked", "--target", TRIPLE, "--bins", "--manifest-path"]);
     command.arg(manifest).arg("--target-dir").arg(&target_dir);
     // Sanitizers are compiler flags of a nightly; the same compiler accepts them when told to.
     command.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", FLAGS.join(" "));

@@ -28,6 +28,7 @@ const fn package(name: &'static str, need: Need, without: &'static str) -> Packa
 
 pub const PACKAGES: &[Package] = &[
     package("gcc", Need::Build, "nothing links"),
+    package("g++", Need::Build, "no fuzz targets"),
     package("libc6-dev", Need::Build, "nothing links"),
     package("pkg-config", Need::Build, "DPDK is not found"),
     package("libdpdk-dev", Need::Build, "the fast path does not build; its drivers are missing"),
