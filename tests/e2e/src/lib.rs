@@ -7,6 +7,7 @@ use harness::traffic::NumberedFlow;
 use harness::{Espway, Lab, Side, Swan, wait_until};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub const SECRET: &str = "an end-to-end secret";
@@ -171,7 +172,13 @@ impl Gateway {
         let name = format!("site-{}", self.side.letter());
         let file = lab.file(&format!("{name}.yaml"));
         std::fs::write(&file, self.to_yaml())?;
-        Espway::start(lab, &Binaries::find()?, lab.site(self.side), &name, &file)
+        let keys = self.key_log(lab).display().to_string();
+        let ns = lab.site(self.side);
+        Espway::start_with(lab, &Binaries::find()?, ns, &name, &file, &["--key-log", &keys])
+    }
+    /// Where a started gateway writes its keys.
+    pub fn key_log(&self, lab: &Lab) -> PathBuf {
+        lab.file(&format!("site-{}.keys", self.side.letter()))
     }
 
     /// strongSwan's side of the same tunnel; it calls us when `calls`.
@@ -265,9 +272,4 @@ pub fn rekey_child(gateway: &Espway) -> Result<()> {
     let inbound = seen.sas("in");
     let slot = inbound.first().context("no inbound SA")?["slot"].clone();
     gateway.request(&json!({"rekey-child": {"slot": slot}})).map(drop)
-}
-/// With the keys of the SAs in it.
-pub fn status_with_keys(gateway: &Espway) -> Result<Value> {
-    let answer = gateway.request(&json!({"status": {"show-sensitive": true}}))?;
-    answer.get("status").cloned().context("no status in the answer")
 }

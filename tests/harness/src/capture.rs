@@ -42,35 +42,27 @@ impl Capture {
     }
 }
 
-/// Keys and settings for tshark.
+/// Keys for tshark.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     options: Vec<String>,
 }
 impl Keys {
-    /// A row of Wireshark's `ikev2_decryption_table`: SPIi, SPIr, SK_ei, SK_er, cipher, SK_ai, SK_ar, integrity.
-    pub fn ike(mut self, row: [&str; 8]) -> Self {
-        self.options.push(format!("uat:ikev2_decryption_table:{}", quoted_ike(row)));
-        self
-    }
-    /// A row of Wireshark's `esp_sa`: protocol, source, destination, SPI, cipher, key, authentication, key.
-    pub fn esp(mut self, row: [&str; 8]) -> Self {
-        if !self.options.iter().any(|option| option.starts_with("esp.")) {
-            self.options.push("esp.enable_encryption_decode:TRUE".to_owned());
-            self.options.push("esp.enable_authentication_check:TRUE".to_owned());
+    /// What `espway run --key-log FILE` has written: rows of Wireshark's `ikev2_decryption_table`, and of `esp_sa` in
+    /// `FILE.esp`.
+    pub fn from_log(log: &Path) -> Result<Self> {
+        let esp_log = PathBuf::from(format!("{}.esp", log.display()));
+        let mut options = vec![
+            "esp.enable_encryption_decode:TRUE".to_owned(),
+            "esp.enable_authentication_check:TRUE".to_owned(),
+        ];
+        for (table, file) in [("ikev2_decryption_table", log), ("esp_sa", &esp_log)] {
+            let rows = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            ensure!(!rows.trim().is_empty(), "{} is empty", file.display());
+            options.extend(rows.lines().map(|row| format!("uat:{table}:{row}")));
         }
-        let quoted: Vec<_> = row.iter().map(|field| format!("\"{field}\"")).collect();
-        self.options.push(format!("uat:esp_sa:{}", quoted.join(",")));
-        self
+        Ok(Self { options })
     }
-}
-/// Byte fields stand bare in this table, names in quotes.
-fn quoted_ike(row: [&str; 8]) -> String {
-    let quoted = row.iter().enumerate().map(|(at, field)| match at {
-        4 | 7 => format!("\"{field}\""),
-        _ => (*field).to_owned(),
-    });
-    quoted.collect::<Vec<_>>().join(",")
 }
 
 /// The packets that match `filter`, one row each with the values of `fields` (several values joined by commas).

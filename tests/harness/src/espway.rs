@@ -57,10 +57,21 @@ pub struct Espway {
 impl Espway {
     /// Starts `espway run` and waits until its status can be asked.
     pub fn start(lab: &Lab, binaries: &Binaries, ns: &Netns, name: &str, config: &Path) -> Result<Self> {
+        Self::start_with(lab, binaries, ns, name, config, &[])
+    }
+    /// The same with more words for `espway run`.
+    pub fn start_with(
+        lab: &Lab,
+        binaries: &Binaries,
+        ns: &Netns,
+        name: &str,
+        config: &Path,
+        words: &[&str],
+    ) -> Result<Self> {
         let run_dir = lab.file(&format!("run-{name}"));
         std::fs::create_dir_all(&run_dir)?;
         let mut command = ns.command(binaries.dir.join("espway"));
-        command.arg("run").arg("--config").arg(config).arg("--run-dir").arg(&run_dir);
+        command.arg("run").arg("--config").arg(config).arg("--run-dir").arg(&run_dir).args(words);
         let supervisor = Process::start(name, &mut command, &lab.file(&format!("{name}.log")))?;
         let mut this = Self { supervisor, ns: ns.clone(), binaries: binaries.clone(), run_dir };
         this.supervisor.grace = Duration::from_secs(10);

@@ -1,0 +1,87 @@
+"""scapy's own ESP beside espway's: makes plain packets, seals them, opens sealed ones, compares.
+
+usage: esp.py '{"do": "make" | "seal" | "open" | "compare", ...}'
+Captures hold Ethernet frames. An inner packet that a gateway forwarded has lost one hop; the comparison allows that
+and nothing else.
+"""
+import json
+import sys
+
+from scapy.all import ESP, ICMP, IP, TCP, UDP, Ether, IPv6, Raw, SecurityAssociation, rdpcap, wrpcap
+from scapy.layers.inet6 import ICMPv6EchoRequest
+
+MACS = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+
+
+def make(job):
+    """Lengths around every block and padding boundary, several protocols."""
+    layer = IPv6 if ":" in job["src"] else IP
+    head = layer(src=job["src"], dst=job["dst"])
+    echo = ICMPv6EchoRequest(id=7, seq=1) if layer is IPv6 else ICMP(id=7, seq=1)
+    packets = [head / echo / Raw(b"espway")]
+    packets += [head / UDP(sport=4000, dport=5000) / Raw(bytes(range(n))) for n in range(0, 70)]
+    packets += [head / TCP(sport=4000, dport=80, flags="S", seq=n) / Raw(b"x" * n) for n in (0, 511, 1300)]
+    wrpcap(job["out"], [Ether(**MACS) / packet for packet in packets])
+    return {"packets": len(packets)}
+
+
+def association(sa):
+    outer = IPv6 if ":" in sa["src"] else IP
+    nat = UDP(sport=4500, dport=4500) if sa.get("nat_t") else None
+    return SecurityAssociation(
+        ESP,
+        spi=sa["spi"],
+        seq_num=1,
+        crypt_algo=sa["cipher"],
+        crypt_key=bytes.fromhex(sa["key"]),
+        auth_algo=sa.get("auth"),
+        auth_key=bytes.fromhex(sa.get("auth_key", "")) or None,
+        tunnel_header=outer(src=sa["src"], dst=sa["dst"]),
+        nat_t_header=nat,
+    )
+
+
+def inner(frame):
+    return frame[IPv6] if frame[Ether].type == 0x86DD else frame[IP]
+
+
+def seal(job):
+    sa = association(job["sa"])
+    sealed = [Ether(**MACS) / sa.encrypt(inner(frame)) for frame in rdpcap(job["in"])]
+    wrpcap(job["out"], sealed)
+    return {"packets": len(sealed)}
+
+
+def open_(job):
+    sa = association(job["sa"])
+    opened, numbers = [], []
+    for frame in rdpcap(job["in"]):
+        packet = inner(frame)
+        numbers.append(packet[ESP].seq)
+        opened.append(Ether(**MACS) / sa.decrypt(packet))  # raises when the ICV is wrong
+    wrpcap(job["out"], opened)
+    return {"packets": len(opened), "numbers": numbers}
+
+
+def one_hop_less(packet):
+    packet = packet.copy()
+    if isinstance(packet, IPv6):
+        packet.hlim -= 1
+    else:
+        packet.ttl -= 1
+        del packet.chksum
+    return packet
+
+
+def compare(job):
+    before = [bytes(one_hop_less(inner(frame))) for frame in rdpcap(job["before"])]
+    after = [bytes(inner(frame)) for frame in rdpcap(job["after"])]
+    different = [n for n, (b, a) in enumerate(zip(before, after)) if b != a]
+    for n in different[:3]:
+        print(f"{n}: {before[n].hex()} became {after[n].hex()}", file=sys.stderr)
+    return {"before": len(before), "after": len(after), "different": different}
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    print(json.dumps({"make": make, "seal": seal, "open": open_, "compare": compare}[task["do"]](task)))
