@@ -1,6 +1,6 @@
 """scapy's own ESP beside espway's: makes plain packets, seals them, opens sealed ones, compares.
 
-usage: esp.py '{"do": "make" | "seal" | "open" | "compare", ...}'
+usage: esp.py '[{"do": "make" | "seal" | "open" | "compare", ...}, ...]'; prints an answer to each
 Captures hold Ethernet frames. An inner packet that a gateway forwarded has lost one hop; the comparison allows that
 and nothing else.
 """
@@ -45,9 +45,20 @@ def inner(frame):
     return frame[IPv6] if frame[Ether].type == 0x86DD else frame[IP]
 
 
+def encrypt(sa, packet):
+    sealed = sa.encrypt(packet)
+    if sa.nat_t_header is not None:
+        # scapy 2.5 leaves the length of an empty datagram in the UDP header.
+        header = len(sealed) - len(sealed[UDP])
+        raw = bytearray(bytes(sealed))
+        raw[header + 4 : header + 6] = (len(raw) - header).to_bytes(2, "big")
+        sealed = IP(bytes(raw))
+    return sealed
+
+
 def seal(job):
     sa = association(job["sa"])
-    sealed = [Ether(**MACS) / sa.encrypt(inner(frame)) for frame in rdpcap(job["in"])]
+    sealed = [Ether(**MACS) / encrypt(sa, inner(frame)) for frame in rdpcap(job["in"])]
     wrpcap(job["out"], sealed)
     return {"packets": len(sealed)}
 
@@ -83,5 +94,5 @@ def compare(job):
 
 
 if __name__ == "__main__":
-    task = json.loads(sys.argv[1])
-    print(json.dumps({"make": make, "seal": seal, "open": open_, "compare": compare}[task["do"]](task)))
+    verbs = {"make": make, "seal": seal, "open": open_, "compare": compare}
+    print(json.dumps([verbs[task["do"]](task) for task in json.loads(sys.argv[1])]))
