@@ -124,7 +124,7 @@ impl Gateway {
         // Small, so that several gateways and their peers fit beside each other.
         let mut system = json!({
             "name": format!("{}-{}", us.letter(), std::process::id()),
-            "workers": 1, "memory": "64M", "buffers": 16384, "sa-slots": 256,
+            "workers": 1, "memory": "64M", "buffers": 8192, "sa-slots": 256,
             "hugepages": "no",
         });
         if let Some(engines) = self.engines {

@@ -2,14 +2,13 @@
 use crate::lab::Lab;
 use crate::netns::Netns;
 use crate::process::{self, Process};
-use crate::wait_until;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The folder with `espway`, `espway-fastpath` and `espway-slowpath`.
 #[derive(Clone, Debug)]
@@ -75,11 +74,18 @@ impl Espway {
         let supervisor = Process::start(name, &mut command, &lab.file(&format!("{name}.log")))?;
         let mut this = Self { supervisor, ns: ns.clone(), binaries: binaries.clone(), run_dir };
         this.supervisor.grace = Duration::from_secs(10);
-        wait_until(&format!("{name}'s status"), Duration::from_secs(40), || {
+        let end = Instant::now() + Duration::from_secs(40);
+        loop {
+            // A refused configuration is told at once.
             this.supervisor.check()?;
-            this.status().map(drop)
-        })?;
-        Ok(this)
+            match this.status() {
+                Ok(_) => return Ok(this),
+                Err(why) if Instant::now() >= end => {
+                    return Err(why.context(format!("{name} does not get ready")));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
     pub fn run_dir(&self) -> &Path {
         &self.run_dir
