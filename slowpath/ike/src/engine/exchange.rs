@@ -10,7 +10,7 @@ use crate::message::{
     ExchangeType, Header, Message, Notify, NotifyType, OpenError, ParseError, Payload, Protocol, open,
     parse_header, seal,
 };
-use ring::digest;
+use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,9 +23,7 @@ pub(super) const LAST_ID: u32 = u32::MAX;
 pub(super) const RENEW_AT_ID: u32 = u32::MAX - 1024;
 
 pub(super) fn digest_of(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    out
+    Sha256::digest(bytes).into()
 }
 pub(super) fn notify(kind: NotifyType) -> Payload {
     Payload::Notify(Notify::new(kind, Vec::new()))
@@ -248,18 +246,21 @@ impl Engine {
         cx: &mut Cx,
     ) {
         let id = sa.window.next_send;
+        let (spi_i, spi_r) = (sa.spi_i(), sa.spi_r());
+        let header =
+            Header { spi_i, spi_r, exchange, initiator: sa.initiator, response: false, message_id: id };
+        sa.window.in_flight = Some(InFlight { id, bytes: Vec::new(), what, retry: Retry::begin(cx.now) });
+        sa.dirty = true;
         if id == LAST_ID {
             self.lose(sa, cx);
             return;
         }
-        let (spi_i, spi_r) = (sa.spi_i(), sa.spi_r());
-        let header =
-            Header { spi_i, spi_r, exchange, initiator: sa.initiator, response: false, message_id: id };
         let Some(bytes) = self.seal(sa, header, payloads, cx) else { return };
         sa.window.next_send = id + 1;
-        sa.dirty = true;
-        self.transmit(sa, bytes.clone(), cx);
-        sa.window.in_flight = Some(InFlight { id, bytes, what, retry: Retry::begin(cx.now) });
+        if let Some(in_flight) = &mut sa.window.in_flight {
+            in_flight.bytes.clone_from(&bytes);
+        }
+        self.transmit(sa, bytes, cx);
     }
     pub(super) fn transmit(&self, sa: &mut IkeSa, payload: Vec<u8>, cx: &mut Cx) {
         sa.last_sent = cx.now;

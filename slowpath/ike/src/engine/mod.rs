@@ -61,6 +61,7 @@ pub struct Engine {
     counters: Counters,
     key_log: Option<Vec<KeyLog>>,
     talk: report::Bucket,
+    heard: report::Heard,
     unknown_answers: report::Bucket,
 }
 
@@ -91,6 +92,7 @@ impl Engine {
             counters: Counters::default(),
             key_log: None,
             talk: report::Bucket::new(10),
+            heard: report::Heard::default(),
             unknown_answers: report::Bucket::new(20),
         }
     }

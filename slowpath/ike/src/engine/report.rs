@@ -3,6 +3,8 @@ use super::counters::Failure;
 use super::ike_sa::IkeSa;
 use super::{Cx, Engine};
 use crate::api::{Action, Now, Report, ReportLevel};
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,6 +33,31 @@ impl Bucket {
     }
 }
 
+/// What strangers made us say lately: a retransmission is not news.
+#[derive(Default)]
+pub(super) struct Heard {
+    lately: VecDeque<(Now, u64)>,
+}
+impl Heard {
+    const REMEMBERED: usize = 64;
+    const NEWS_AGAIN: Duration = Duration::from_secs(60);
+
+    fn again(&mut self, remote: SocketAddr, text: &str, now: Now) -> bool {
+        let mut hash = DefaultHasher::new();
+        (remote, text).hash(&mut hash);
+        let this = hash.finish();
+        self.lately.retain(|(at, _)| now.saturating_sub(*at) < Self::NEWS_AGAIN);
+        let known = self.lately.iter().any(|(_, h)| *h == this);
+        if !known {
+            if self.lately.len() == Self::REMEMBERED {
+                self.lately.pop_front();
+            }
+            self.lately.push_back((now, this));
+        }
+        known
+    }
+}
+
 impl Engine {
     /// About a peer we know and have authenticated, or that we called.
     pub(super) fn say(&self, sa: &IkeSa, level: ReportLevel, cx: &mut Cx, text: String) {
@@ -54,6 +81,9 @@ impl Engine {
         cx: &mut Cx,
         text: String,
     ) {
+        if self.heard.again(remote, &text, cx.now) {
+            return;
+        }
         let before = self.talk.suppressed;
         if self.talk.take(cx.now) {
             self.talk.suppressed = 0;

@@ -1,7 +1,7 @@
 //! What time alone sets off.
 use super::child::ChildState;
 use super::counters::Failure;
-use super::ike_sa::{IkeSa, State, Task};
+use super::ike_sa::{IkeSa, Task};
 use super::{Cx, Engine};
 use crate::api::Action;
 use std::time::Duration;
@@ -149,6 +149,6 @@ impl IkeSa {
         self.established.filter(|_| !lifetime.is_zero()).map(|t| t + lifetime)
     }
     pub(super) fn is_worth_storing(&self) -> bool {
-        !matches!(self.state, State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_))
+        self.established.is_some()
     }
 }

@@ -282,7 +282,7 @@ impl Pair {
         let node = &mut self.nodes[n];
         assert!(spec.slot.0 < 256 && !spec.selectors.is_empty());
         if spec.direction == Direction::Inbound {
-            assert_eq!(spec.spi.get() & 255, spec.slot.0, "our SPI carries its slot");
+            assert_eq!(spec.spi.get() & (node.config.sa_slots - 1), spec.slot.0, "our SPI carries its slot");
         } else {
             node.order.push(spec.slot);
         }
