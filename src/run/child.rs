@@ -148,18 +148,13 @@ impl Child {
         }
     }
 
-    /// SIGTERM, and SIGKILL if that is not enough.
-    pub fn stop(&mut self, grace: Duration) {
+    /// Ends by what it was told, else by SIGTERM, else by SIGKILL.
+    pub fn stop(&mut self, told: bool, grace: Duration) {
         if let Life::Running(child) = &mut self.life {
-            let pid = Pid::from_child(child);
-            let _ = kill_process(pid, Signal::TERM); // it may just have ended
-            let deadline = Instant::now() + grace;
-            let mut end = None;
-            while end.is_none() && Instant::now() < deadline {
-                end = child.try_wait().ok().flatten();
-                if end.is_none() {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
+            let mut end = if told { wait(child, grace) } else { None };
+            if end.is_none() {
+                let _ = kill_process(Pid::from_child(child), Signal::TERM); // it may just have ended
+                end = wait(child, grace);
             }
             if end.is_none() {
                 tracing::warn!("{} does not end and is killed", self.program.name);
@@ -174,6 +169,16 @@ impl Child {
     fn enter(&mut self, life: Life) {
         self.life = life;
         self.since = Stamp::now();
+    }
+}
+
+fn wait(child: &mut std::process::Child, grace: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + grace;
+    loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            end => return end.ok().flatten(),
+        }
     }
 }
 

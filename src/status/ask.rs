@@ -18,6 +18,14 @@ pub fn status(socket: &Path) -> anyhow::Result<Status> {
     }
 }
 
+/// Every SA is deleted at its peer, then the slow path ends.
+pub fn shut_down(socket: &Path) -> anyhow::Result<()> {
+    match request(socket, &Request::Shutdown)? {
+        Response::Error(error) => bail!("{error}"),
+        Response::Done | Response::Status(_) => Ok(()),
+    }
+}
+
 fn request(socket: &Path, request: &Request) -> anyhow::Result<Response> {
     let mut stream = UnixStream::connect(socket).with_context(|| socket.display().to_string())?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -2,6 +2,8 @@
 mod ask;
 mod table;
 
+pub use ask::shut_down;
+
 use crate::rundir::{RunDir, State};
 use ipc::status::Status;
 use serde_json::{Value, json};
