@@ -102,3 +102,26 @@ drop_reasons! {
     NoHeadroom          "no-headroom"           OutErrors "no room in the buffer for the ESP headers",
     EngineError         "out-engine-error"      OutStateProtocolErrors "crypto engine could not process the packet",
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_in_the_manual_under_its_statistic() {
+        let manual = include_str!("../../../docs/drops.md");
+        for reason in DropReason::ALL {
+            let stat = reason.stat().map_or(String::new(), |s| format!("`{}`", s.name()));
+            let row = format!("| `{}` | {stat} | {} |", reason.name(), reason.text());
+            assert!(manual.contains(&row), "docs/drops.md has no row that begins with {row}");
+        }
+    }
+    #[test]
+    fn names_are_unique_and_numbers_are_places() {
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, at);
+            assert_eq!(DropReason::ALL.iter().filter(|r| r.name() == reason.name()).count(), 1);
+        }
+        assert_eq!(Stat::ALL.len(), 25);
+    }
+}
