@@ -147,9 +147,8 @@ fn interfaces(plan: &plan::Plan, opened: &[Opened], control: &mut Control<engine
         own.push(fastpath::host::Interface { mac, vlan: i.vlan, mtu: i.mtu, addresses });
     }
     for route in &plan.routes {
-        if let Some((interface, gateway)) = route.via {
-            control.set_route(route.dst, NextHop { interface, gateway });
-        }
+        let via = route.via.map_or(NextHop::BLACKHOLE, |(interface, gateway)| NextHop { interface, gateway });
+        control.set_route(route.dst, via);
     }
     Host::new(own)
 }

@@ -117,10 +117,7 @@ fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan
         at.map(|at| at as u16).with_context(|| format!("a route names interface {name}, which is not there"))
     };
     let mut routes = Vec::new();
-    for address in &config.addresses {
-        routes.push(RoutePlan { dst: address.network(), via: Some((index(&address.interface)?, None)) });
-    }
-    // The lowest distance of equal destinations wins: it is set last.
+    // The lowest distance of equal destinations wins: it is set last. A connected network has none at all.
     let mut configured: Vec<_> = config.routes.iter().collect();
     configured.sort_by_key(|r| std::cmp::Reverse(r.distance));
     for route in configured {
@@ -130,6 +127,9 @@ fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan
             Gateway::Blackhole => None,
         };
         routes.push(RoutePlan { dst: route.dst, via });
+    }
+    for address in &config.addresses {
+        routes.push(RoutePlan { dst: address.network(), via: Some((index(&address.interface)?, None)) });
     }
     Ok(routes)
 }

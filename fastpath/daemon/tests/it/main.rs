@@ -1,0 +1,6 @@
+//! The real process on real (virtual) cables; the test is its slow path.
+mod control;
+mod esp;
+mod plain;
+mod support;
+mod takeover;
