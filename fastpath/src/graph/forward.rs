@@ -142,10 +142,11 @@ pub(crate) fn fit<B: PacketBuf>(
 }
 
 fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Stage<B>, out: &mut Out<B>) {
-    let Some(via) = tables.fib.route(item.packet.dst) else {
+    let via = tables.fib.route(item.packet.dst);
+    let Some((via, link)) = via.and_then(|via| Some((via, tables.ports.get(via.interface)?))) else {
         return report(item, DropReason::NoRoute, 0, out);
     };
-    let mtu = tables.ports.get(via.interface).map_or(0, |i| i.mtu);
+    let mtu = link.mtu;
     if item.packet.total_len > mtu {
         let next_hop = next_hop(via, item.packet.dst);
         let mut pieces = fit(item, mtu.into(), stage, out);
