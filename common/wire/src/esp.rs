@@ -55,7 +55,7 @@ pub fn write_trailer(out: &mut [u8], next_header: u8) -> Option<()> {
     let pad = out.len().checked_sub(TRAILER)?;
     let pad_len = u8::try_from(pad).ok()?;
     let (padding, trailer) = out.split_at_mut(pad);
-    for (byte, n) in padding.iter_mut().zip(1u8..) {
+    for (byte, n) in padding.iter_mut().zip(1..=u8::MAX) {
         *byte = n;
     }
     trailer.copy_from_slice(&[pad_len, next_header]);
@@ -74,7 +74,7 @@ pub fn parse_trailer(plain: &[u8]) -> Result<Trailer, Malformed> {
     let [rest @ .., pad_len, next_header] = plain else { return Err(Malformed("ESP trailer")) };
     let payload_len = rest.len().checked_sub(usize::from(*pad_len)).ok_or(Malformed("ESP pad length"))?;
     // Looks at every byte whatever comes first: the time tells nothing about where they differ.
-    let wrong = rest[payload_len..].iter().zip(1u8..).fold(0, |acc, (byte, n)| acc | (byte ^ n));
+    let wrong = rest[payload_len..].iter().zip(1..=u8::MAX).fold(0, |acc, (byte, n)| acc | (byte ^ n));
     if wrong != 0 {
         return Err(Malformed("ESP padding"));
     }
@@ -100,6 +100,16 @@ mod tests {
         ] {
             assert_eq!(nat_t(payload), expected, "{payload:02x?}");
         }
+    }
+    /// Found by the fuzz target `wire_flow`: counting one past the last padding byte.
+    #[test]
+    fn the_longest_padding_is_255_bytes() {
+        let mut plain = [7; 3 + 255 + TRAILER];
+        write_trailer(&mut plain[3..], 4).unwrap();
+        assert_eq!(plain[257..], [255, 255, 4]);
+        assert_eq!(parse_trailer(&plain), Ok(Trailer { next_header: 4, payload_len: 3 }));
+        assert!(parse_trailer(&plain[4..]).is_err(), "a byte less than the padding needs");
+        assert_eq!(write_trailer(&mut [0; 256 + TRAILER], 4), None);
     }
     proptest! {
         //= test rfc4303#2.4/default-padding
