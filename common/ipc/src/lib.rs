@@ -12,7 +12,7 @@
 //!   .raise(&Event) -> bool                                            false: full or nobody attached; say it again later
 //!   .frame_to_slow(&FrameMeta, &[u8]) -> bool                         false: drop it as FrameQueueFull
 //!   .next_frame() -> Option<(FrameMeta, &[u8])>                       IKE to be sent on the wire
-//!   .wake_fd() -> BorrowedFd                                          optional: readable when commands or frames wait
+//!   .before_sleep() -> bool, .wake_fd(), .poll_fds(), .awake()        optional: sleep until commands or frames wait
 //!   .worker_stats(worker) -> Option<WorkerStats>                      each once; Send, moves into the worker
 //!   .publish_sa(SaSlot, &SaIdentity), .set_sa_state(SaSlot, SaState), .clear_sa(SaSlot)
 //!   .set_port(index, &PortCounters), .set_clock(seconds), .set_policy_generation(u64)
@@ -21,11 +21,16 @@
 //! SlowSide::attach(&Path, &[u32], timeout) -> Result<SlowSide, IpcError>
 //!   .send(&Command) -> Result<u64, SendError>, .next_ack() -> Option<Ack>, .next_event() -> Option<Event>
 //!   .next_frame() -> Option<(FrameMeta, &[u8])>, .send_frame(&FrameMeta, &[u8]) -> Result<(), SendError>
-//!   .statistics() -> &StatsReader, .open_vault(&VaultKey) -> Vault, .before_sleep() -> bool, .fast_gone() -> bool
+//!   .statistics() -> &StatsReader, .open_vault(&VaultKey) -> Vault, .fast_gone() -> bool
+//!   .before_sleep() -> bool, .wake_fd(), .socket_fd(), .awake()
 //! fast.attach_here() -> Result<SlowSide, IpcError>                    both ends in one process, for tests
 //! ```
+//! An index of the other side that makes no sense ends the attachment; the next one starts with fresh rings.
 //! After `PeerEvent::Attached` the fast path says again whatever still holds: acquires of policies without
 //! an SA. Expiries are read by the slow path from the statistics table's `SaState`.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p ipc --lib loom` lets the model checker try the ring, the sequence lock
+//! and the wake-up in every order of events.
 
 #[cfg(not(loom))]
 pub mod contract;

@@ -192,9 +192,8 @@ mod tests {
     }
 }
 
-/// `RUSTFLAGS="--cfg loom" cargo test -p ipc --lib --release model`
 #[cfg(all(test, loom))]
-mod model {
+mod loom_model {
     use super::*;
 
     #[test]

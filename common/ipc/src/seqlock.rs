@@ -66,7 +66,7 @@ mod tests {
     }
 }
 #[cfg(all(test, loom))]
-mod model {
+mod loom_model {
     use super::*;
     use crate::memory::Part;
 

@@ -56,7 +56,7 @@ mod bell {
 }
 
 #[cfg(all(test, loom))]
-mod model {
+mod loom_model {
     use super::*;
     use crate::memory::Part;
     use crate::ring::{Consumer, Producer, RingShape};

@@ -50,9 +50,11 @@ struct Process<'a> {
     ending: Option<Now>,
 }
 
-/// Runs until a signal (tunnels stay up) or a `shutdown` request (tunnels are deleted).
+/// Runs until SIGTERM or SIGINT (tunnels stay up) or a `shutdown` request (tunnels are deleted). SIGHUP reads the
+/// configuration again.
 pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>) -> Result<()> {
-    let signals = Signals::listen(&[Signals::TERM, Signals::INT]).context("cannot listen for signals")?;
+    let signals =
+        Signals::listen(&[Signals::TERM, Signals::INT, Signals::HUP]).context("cannot listen for signals")?;
     if let Err(error) = ipc::process::harden().context("cannot forbid core dumps")? {
         tracing::warn!(%error, "memory is not locked, keys might be swapped out: raise the memlock limit");
     }
@@ -98,9 +100,13 @@ impl Process<'_> {
             let more = self.driver.turn(now);
             self.serve(now);
             self.log_keys();
-            if let Some(signal) = signals.next() {
-                tracing::info!(signal, "stopping; tunnels stay up");
-                return Ok(());
+            match signals.next() {
+                Some(Signals::HUP) => self.reload(now),
+                Some(signal) => {
+                    tracing::info!(signal, "stopping; tunnels stay up");
+                    return Ok(());
+                }
+                None => {}
             }
             if self.ended(now) {
                 tracing::info!("all SAs are deleted; stopping");
@@ -117,10 +123,7 @@ impl Process<'_> {
             Ok(slow) => {
                 self.last_refusal.clear();
                 // Slots are the running fast path's; the engine must know them before it takes records over.
-                let Translated { ike, policies, policy_peers } =
-                    translate(&self.config, slow.geometry().sa_slots);
-                self.policy_peers = policy_peers;
-                self.driver.configure(ike, policies, now);
+                self.configure(slow.geometry().sa_slots, now);
                 self.driver.attach(slow, now);
             }
             Err(error) => {
@@ -133,6 +136,28 @@ impl Process<'_> {
                     self.last_refusal = said;
                 }
             }
+        }
+    }
+    fn configure(&mut self, sa_slots: u32, now: Now) {
+        let Translated { ike, policies, policy_peers } = translate(&self.config, sa_slots);
+        self.policy_peers = policy_peers;
+        self.driver.configure(ike, policies, now);
+    }
+    /// Peers and policies of the file as it is now; ports, addresses and routes are the fast path's. A file with
+    /// faults changes nothing, and neither does one that says the same as before.
+    fn reload(&mut self, now: Now) {
+        match config::load(&self.options.config) {
+            Ok(checked) if checked.config == self.config => {
+                tracing::info!("the configuration has not changed")
+            }
+            Ok(checked) => {
+                self.config = checked.config;
+                if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
+                    self.configure(sa_slots, now);
+                }
+                tracing::info!("the configuration is in force");
+            }
+            Err(error) => tracing::error!("the old configuration stays in force: {error}"),
         }
     }
     fn sleep(&mut self, signals: &Signals) {

@@ -106,7 +106,16 @@ fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
     fast.policies.clear();
     until(&mut fast, &mut running, |f| f.policies.len() == 1);
     let pid = rustix::process::Pid::from_child(&running.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    // A new policy comes with SIGHUP; a broken file changes nothing.
+    let row = "      - {src-address: 10.1.0.0/16, dst-address: 10.3.0.0/16, action: discard}\n";
+    std::fs::write(dir.join("config.yaml"), CONFIG.to_owned() + row).unwrap();
+    signal(rustix::process::Signal::HUP);
+    until(&mut fast, &mut running, |f| f.policies.len() == 2);
+    std::fs::write(dir.join("config.yaml"), "system: [").unwrap();
+    signal(rustix::process::Signal::HUP);
+    until(&mut fast, &mut running, |_| status(dir).is_some_and(|s| s.policies.len() == 2));
+    signal(rustix::process::Signal::TERM);
     assert!(running.0.wait().unwrap().success());
     assert!(!dir.join("slow").exists());
 
