@@ -80,10 +80,8 @@ mod loom_model {
                 write(&shared, [2, 2]);
                 write(&shared, [3, 3]);
             });
-            for _ in 0..2 {
-                if let Some([a, b]) = read::<2>(&words) {
-                    assert_eq!(a, b);
-                }
+            if let Some([a, b]) = read::<2>(&words) {
+                assert_eq!(a, b);
             }
             writer.join().unwrap();
         });
