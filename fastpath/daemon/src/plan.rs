@@ -6,6 +6,8 @@ use sa::{Device, Prefix};
 use std::net::IpAddr;
 
 pub struct Plan {
+    /// The gateway's.
+    pub name: String,
     pub eal: EalConfig,
     /// Physical ports in order; their index is the port number of the graph.
     pub ports: Vec<PortPlan>,
@@ -56,6 +58,7 @@ pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan>
     eal.log_level = level;
     eal.pci = config.interfaces.iter().filter_map(|i| pci_allow(i.device()?)).collect();
     Ok(Plan {
+        name: config.system.name.clone(),
         eal,
         ports,
         interfaces,

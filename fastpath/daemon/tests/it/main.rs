@@ -1,5 +1,6 @@
 //! The real process on real (virtual) cables; the test is its slow path.
 mod control;
+mod devices;
 mod esp;
 mod plain;
 mod support;
