@@ -48,6 +48,9 @@ pub struct Main {
 pub struct State {
     /// Sequence number and slot of removals that wait for the workers.
     removals: HashMap<u64, (u64, SaSlot)>,
+    /// Number of the change and of the command: answered when every worker acts on it. Peers send under a
+    /// new SA as soon as they hear of it.
+    unseen: VecDeque<(u64, u64)>,
     events: VecDeque<Event>,
     completions: Vec<Completion>,
     due: Vec<Event>,
@@ -125,7 +128,7 @@ impl Main {
                 if let Some(generation) = generation {
                     self.region.set_policy_generation(generation);
                 }
-                self.region.acknowledge(seq, Ok(()));
+                self.state.unseen.push_back((self.control.submitted(), seq));
             }
             Err(refusal) => {
                 warn!(seq, name, %refusal, "command refused");
@@ -266,6 +269,10 @@ impl Main {
     fn time(&mut self, now: Duration) {
         self.control.poll(now, &mut self.state.due, &mut self.state.completions);
         self.state.events.extend(self.state.due.drain(..));
+        let settled = self.control.settled();
+        while let Some((_, seq)) = self.state.unseen.pop_front_if(|(number, _)| *number <= settled) {
+            self.region.acknowledge(seq, Ok(()));
+        }
         for Completion(number) in self.state.completions.drain(..) {
             if let Some((seq, slot)) = self.state.removals.remove(&number) {
                 self.mirror.removed(&mut self.region, slot);

@@ -110,6 +110,14 @@ impl<M: KeyMaker> Control<M> {
             state: i.shared.state(),
         })
     }
+    /// How many changes there were.
+    pub fn submitted(&self) -> u64 {
+        self.tables.submitted()
+    }
+    /// So many of them are seen by every worker.
+    pub fn settled(&self) -> u64 {
+        self.tables.settled()
+    }
     /// Forgets which policies have asked for an SA: their next packets ask again. For a slow path that
     /// has just come.
     pub fn acquire_again(&self) {

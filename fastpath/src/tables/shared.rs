@@ -67,6 +67,10 @@ impl<T, O> Publisher<T, O> {
         self.submitted += 1;
         self.submitted
     }
+    /// The number of the last change taken in.
+    pub fn submitted(&self) -> u64 {
+        self.submitted
+    }
     /// Every change up to this number is in both instances, and no reader sees the state before it.
     pub fn settled(&self) -> u64 {
         self.settled
