@@ -1,6 +1,5 @@
 //! The manual of the configuration, written from the table of properties.
-use crate::schema::{Choice, Default, Kind, Menu, Property, ROOT, Shape, Support};
-use crate::walk::describe;
+use crate::schema::{Choice, Default, Kind, Menu, Property, ROOT, Shape, Support, describe};
 use std::fmt::Write;
 
 const OPENING: &str = "\
@@ -12,7 +11,7 @@ is marked *extension*. `espway check FILE` tells everything that is wrong with a
 Lists are written as YAML lists or as RouterOS does, separated by commas. Durations are RouterOS's: `1d2h3m4s`, `30m`,
 `00:30:00`; numbers may be hexadecimal (`0x1001`). Rows are counted from 0. Anchors, aliases and tags of YAML are refused.
 
-This page is made from the same table that the file is read by (`common/config/src/schema.rs`).
+This page is made from the same table that the file is read by (`common/config/src/schema/`).
 ";
 
 /// `docs/configuration.md`.

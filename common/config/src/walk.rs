@@ -3,7 +3,7 @@
 use crate::Secret;
 use crate::complaint::Sink;
 use crate::nearest;
-use crate::schema::{Choice, Default, Kind, Menu, Property, ROOT, Shape, Support};
+use crate::schema::{Choice, Default, Kind, Menu, Property, ROOT, Shape, Support, describe, example};
 use crate::value;
 use crate::yaml::{Body, Node, Spot};
 use std::collections::HashMap;
@@ -11,24 +11,35 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Rows of all menus together; 100 000 tunnels have 300 000.
+const MAX_ROWS: usize = 1_000_000;
+
 /// The rows of every menu, under the menu's path.
 pub type Rows = HashMap<Arc<str>, Vec<Row>>;
 
-/// A row of a list, or a group of settings, every property present.
+/// A row of a list, or a group of settings.
 #[derive(Debug)]
 pub struct Row {
     menu: Arc<str>,
     index: Option<usize>,
     pub spot: Spot,
-    properties: &'static [Property],
+    defaults: Arc<Defaults>,
+    /// What is written, and what was meant to be.
     cells: Vec<Cell>,
 }
 #[derive(Debug)]
-pub struct Cell {
-    pub spot: Spot,
-    /// Not the default.
-    pub written: bool,
-    pub value: Value,
+struct Cell {
+    property: &'static Property,
+    spot: Spot,
+    value: Value,
+}
+/// What all rows of a menu have in common: a file of many short rows must not cost a value for each property.
+#[derive(Debug)]
+struct Defaults {
+    properties: &'static [Property],
+    values: Vec<Value>,
+    /// What is wrong with leaving a property out, for each that must not be.
+    faults: Vec<(&'static str, Wrong)>,
 }
 #[derive(Debug)]
 pub enum Value {
@@ -89,40 +100,48 @@ from_value! {
 }
 
 impl Row {
-    pub fn cell(&self, name: &str) -> &Cell {
-        static UNSET: Cell =
-            Cell { spot: Spot { start: 0, end: 0, line: 0, column: 0 }, written: false, value: Value::Unset };
-        let at = self.properties.iter().position(|p| p.name == name);
+    pub fn value(&self, name: &str) -> &Value {
+        if let Some(cell) = self.cell(name) {
+            return &cell.value;
+        }
+        let at = self.defaults.properties.iter().position(|p| p.name == name);
         debug_assert!(at.is_some(), "{}.{name} is not in the table", self.menu);
-        at.and_then(|at| self.cells.get(at)).unwrap_or(&UNSET)
+        at.and_then(|at| self.defaults.values.get(at)).unwrap_or(&Value::Unset)
+    }
+    fn cell(&self, name: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.property.name == name)
+    }
+    pub fn written(&self, name: &str) -> bool {
+        self.cell(name).is_some()
     }
     /// A value that is there because it is needed or has a default.
     pub fn get<'a, T: FromValue<'a>>(&'a self, name: &str) -> Result<T, Bad> {
-        T::from_value(&self.cell(name).value).ok_or(Bad)
+        T::from_value(self.value(name)).ok_or(Bad)
     }
     /// A value that may be left out.
     pub fn opt<'a, T: FromValue<'a>>(&'a self, name: &str) -> Result<Option<T>, Bad> {
-        match &self.cell(name).value {
+        match self.value(name) {
             Value::Unset => Ok(None),
             value => T::from_value(value).map(Some).ok_or(Bad),
         }
     }
     pub fn word(&self, name: &str) -> Result<&'static str, Bad> {
-        match self.cell(name).value {
+        match self.value(name) {
             Value::Word(word) => Ok(word),
             _ => Err(Bad),
         }
     }
     /// What others refer to it by.
     pub fn name(&self) -> Option<&str> {
-        let (_, cell) = self.cells().find(|(property, _)| matches!(property.kind, Kind::Name))?;
+        let cell = self.cells.iter().find(|cell| matches!(cell.property.kind, Kind::Name))?;
         FromValue::from_value(&cell.value)
     }
     pub fn enabled(&self) -> bool {
-        !self.cells().any(|(p, cell)| p.name == "disabled" && matches!(cell.value, Value::YesNo(true)))
+        !matches!(self.cell("disabled"), Some(Cell { value: Value::YesNo(true), .. }))
     }
-    pub fn cells(&self) -> impl Iterator<Item = (&'static Property, &Cell)> {
-        self.properties.iter().zip(&self.cells)
+    /// What is written.
+    pub fn cells(&self) -> impl Iterator<Item = (&'static Property, &Value)> {
+        self.cells.iter().map(|cell| (cell.property, &cell.value))
     }
     pub fn path(&self) -> String {
         match self.index {
@@ -144,23 +163,19 @@ impl Row {
         if name.is_empty() {
             return (self.spot, self.path());
         }
-        (self.cell(name).spot, join(&self.path(), name))
+        (self.cell(name).map_or(self.spot, |cell| cell.spot), join(&self.path(), name))
     }
 }
 
 impl Row {
-    /// A row in which nothing is written; what is needed is left for `set`.
-    pub fn of_defaults(properties: &'static [Property], menu: &str, spot: Spot) -> Self {
-        // A default is good by itself or refused as a choice; a needed value is set by the caller. Neither is a
-        // fault of the file, so what is said about them goes nowhere.
+    /// A row in which only this name is written. For menus whose other properties may be left out.
+    pub fn built_in(properties: &'static [Property], menu: &str, name: &str) -> Self {
         let mut nowhere = Sink::default();
-        Walker { sink: &mut nowhere, rows: HashMap::new() }.row(None, spot, properties, &menu.into(), None)
-    }
-    pub fn set(&mut self, name: &str, value: Value) {
-        let at = self.properties.iter().position(|p| p.name == name);
-        if let Some(cell) = at.and_then(|at| self.cells.get_mut(at)) {
-            cell.value = value;
+        let mut row = Walker::new(&mut nowhere).row(None, Spot::default(), properties, &menu.into(), None);
+        if let Some(property) = properties.iter().find(|p| matches!(p.kind, Kind::Name)) {
+            row.cells.push(Cell { property, spot: row.spot, value: Value::Text(name.into()) });
         }
+        row
     }
 }
 
@@ -170,7 +185,7 @@ fn join(path: &str, name: &str) -> String {
 
 /// The whole file. Every menu has an entry, empty or not; settings have exactly one row.
 pub fn walk(root: Option<&Node>, sink: &mut Sink) -> Rows {
-    let mut walker = Walker { sink, rows: HashMap::new() };
+    let mut walker = Walker::new(sink);
     walker.folder(root, &ROOT, "");
     walker.rows
 }
@@ -178,11 +193,19 @@ pub fn walk(root: Option<&Node>, sink: &mut Sink) -> Rows {
 struct Walker<'s> {
     sink: &'s mut Sink,
     rows: Rows,
+    /// How many more rows the file may have.
+    room: usize,
+    /// By the address of the properties, which are static.
+    defaults: HashMap<*const Property, Arc<Defaults>>,
 }
 
-impl Walker<'_> {
+impl<'s> Walker<'s> {
+    fn new(sink: &'s mut Sink) -> Self {
+        Self { sink, rows: HashMap::new(), room: MAX_ROWS, defaults: HashMap::new() }
+    }
+
     fn folder(&mut self, node: Option<&Node>, menu: &'static Menu, path: &str) {
-        let (pairs, _) = self.pairs(node, path, menu.menus.iter().map(|m| m.name));
+        let (pairs, _) = self.pairs(node, || path.to_owned(), menu.menus.iter().map(|m| m.name));
         for sub in menu.menus {
             let path = join(path, sub.name);
             let found = pairs.iter().find(|(key, _)| *key == sub.name).map(|(_, node)| *node);
@@ -209,7 +232,12 @@ impl Walker<'_> {
         let mut rows = Vec::new();
         match node.map(|node| (&node.body, node.spot)) {
             None | Some((Body::Nothing, _)) => {}
+            Some((Body::List(nodes), spot)) if nodes.len() > self.room => {
+                let said = format!("the file has more than {MAX_ROWS} rows");
+                self.sink.error(spot, path.to_string(), said, "write a shorter list");
+            }
             Some((Body::List(nodes), _)) => {
+                self.room -= nodes.len();
                 for (index, node) in nodes.iter().enumerate() {
                     rows.push(self.row(Some(node), node.spot, menu.properties, &path, Some(index)));
                 }
@@ -231,36 +259,70 @@ impl Walker<'_> {
         menu: &Arc<str>,
         index: Option<usize>,
     ) -> Row {
-        let mut row = Row { menu: menu.clone(), index, spot, properties, cells: Vec::new() };
-        let path = row.path();
-        let (pairs, misspelt) = self.pairs(node, &path, properties.iter().map(|p| p.name));
+        let defaults = self.defaults(properties, menu);
         // A row is pointed at where it begins, not as a block of many lines.
-        if let Some(node) = node {
-            row.spot = Spot { end: node.spot.start, ..node.spot };
+        let spot = node.map_or(spot, |node| Spot { end: node.spot.start, ..node.spot });
+        let mut row = Row { menu: menu.clone(), index, spot, defaults: defaults.clone(), cells: Vec::new() };
+        let (pairs, misspelt) = self.pairs(node, || row.path(), properties.iter().map(|p| p.name));
+        for (name, node) in pairs {
+            let Some(property) = properties.iter().find(|p| p.name == name) else { continue };
+            let value = self.written(property, node, &row);
+            row.cells.push(Cell { property, spot: node.spot, value });
         }
-        for property in properties {
-            let at = join(&path, property.name);
-            let cell = match pairs.iter().find(|(key, _)| *key == property.name) {
-                Some((_, node)) => {
-                    let value = self.written(property, node, at);
-                    Cell { spot: node.spot, written: true, value }
-                }
-                // Said already under its wrong name; that it is missing is the same fault.
-                None if misspelt.contains(&property.name) => {
-                    Cell { spot: row.spot, written: true, value: Value::Bad }
-                }
-                None => Cell { spot: row.spot, written: false, value: self.left_out(property, row.spot, at) },
-            };
-            row.cells.push(cell);
+        // Said already under its wrong name; that it is missing is the same fault.
+        let meant = properties.iter().filter(|p| misspelt.contains(&p.name));
+        let meant: Vec<_> = meant.filter(|p| !row.written(p.name)).collect();
+        row.cells.extend(meant.into_iter().map(|property| Cell { property, spot, value: Value::Bad }));
+        for (name, Wrong { said, fix }) in &defaults.faults {
+            if !row.written(name) {
+                row.error(self.sink, name, said, fix);
+            }
         }
         row
+    }
+
+    fn defaults(&mut self, properties: &'static [Property], menu: &Arc<str>) -> Arc<Defaults> {
+        if let Some(defaults) = self.defaults.get(&properties.as_ptr()) {
+            return defaults.clone();
+        }
+        let (mut values, mut faults) = (Vec::new(), Vec::new());
+        for property in properties {
+            values.push(self.left_out(property, menu).unwrap_or_else(|wrong| {
+                faults.push((property.name, wrong));
+                Value::Bad
+            }));
+        }
+        let defaults = Arc::new(Defaults { properties, values, faults });
+        self.defaults.insert(properties.as_ptr(), defaults.clone());
+        defaults
+    }
+
+    fn left_out(&mut self, property: &'static Property, menu: &Arc<str>) -> Result<Value, Wrong> {
+        let name = property.name;
+        match (property.default, property.kind) {
+            (Default::Unset, _) => Ok(Value::Unset),
+            (Default::Needed, kind) => {
+                let fix = format!("write `{name}: {}`", example(kind));
+                Err(Wrong { said: format!("`{name}` is missing"), fix })
+            }
+            (Default::Is(_), Kind::Group(inner)) => {
+                let path = join(menu, name).into();
+                Ok(Value::Group(Box::new(self.row(None, Spot::default(), inner, &path, None))))
+            }
+            (Default::Is(text), kind) => {
+                scalar(kind, text, Spot::default()).map_err(|Wrong { said, fix }| Wrong {
+                    said: format!("left out, this is `{text}` as in RouterOS, and {said}"),
+                    fix: fix.replacen("write ", &format!("write {name}: "), 1),
+                })
+            }
+        }
     }
 
     /// The pairs of a map with keys that are known, each once; and those that were probably meant by others.
     fn pairs<'n, 'a>(
         &mut self,
         node: Option<&'n Node<'a>>,
-        path: &str,
+        path: impl Fn() -> String,
         known: impl Iterator<Item = &'static str> + Clone,
     ) -> (Vec<(&'static str, &'n Node<'a>)>, Vec<&'static str>) {
         let mut found: Vec<(&'static str, &Node)> = Vec::new();
@@ -272,7 +334,7 @@ impl Walker<'_> {
             body => {
                 self.sink.secret(node.spot);
                 let said = format!("here belongs a group of properties, this is {}", body.what());
-                self.sink.error(node.spot, path, said, "write lines of the form `property: value`");
+                self.sink.error(node.spot, path(), said, "write lines of the form `property: value`");
                 return (found, misspelt);
             }
         };
@@ -290,14 +352,14 @@ impl Walker<'_> {
                     }
                     None => format!("known here: {}", known.clone().collect::<Vec<_>>().join(", ")),
                 };
-                self.sink.error(key.spot, join(path, name), format!("there is no `{name}` here"), fix);
+                self.sink.error(key.spot, join(&path(), name), format!("there is no `{name}` here"), fix);
                 continue;
             };
             if let Some((_, first)) = found.iter().find(|(k, _)| *k == name) {
                 self.sink.secret(node.spot);
                 let said =
                     format!("`{name}` is written a second time; the first is in line {}", first.spot.line);
-                self.sink.error(key.spot, join(path, name), said, "keep one of them");
+                self.sink.error(key.spot, join(&path(), name), said, "keep one of them");
                 continue;
             }
             found.push((name, node));
@@ -305,43 +367,15 @@ impl Walker<'_> {
         (found, misspelt)
     }
 
-    fn left_out(&mut self, property: &Property, spot: Spot, path: String) -> Value {
-        match property.default {
-            Default::Unset => Value::Unset,
-            Default::Needed => {
-                let said = format!("`{}` is missing", property.name);
-                self.sink.error(
-                    spot,
-                    path,
-                    said,
-                    format!("write `{}: {}`", property.name, example(property.kind)),
-                );
-                Value::Bad
-            }
-            Default::Is(text) => {
-                let group = matches!(property.kind, Kind::Group(_));
-                let node = Node { spot, body: if group { Body::Nothing } else { Body::Scalar(text.into()) } };
-                match self.read(property, &node, &path) {
-                    Ok(value) => value,
-                    Err(Wrong { said, fix }) => {
-                        let said = format!("left out, this is `{text}` as in RouterOS, and {said}");
-                        let fix = fix.replacen("write ", &format!("write {}: ", property.name), 1);
-                        self.sink.error(spot, path, said, fix);
-                        Value::Bad
-                    }
-                }
-            }
-        }
-    }
-
-    fn written(&mut self, property: &'static Property, node: &Node, path: String) -> Value {
+    fn written(&mut self, property: &'static Property, node: &Node, row: &Row) -> Value {
+        let path = || join(&row.path(), property.name);
         if matches!(property.kind, Kind::Secret | Kind::Key) {
             self.sink.secret(node.spot);
         }
         let value = match self.read(property, node, &path) {
             Ok(value) => value,
             Err(Wrong { said, fix }) => {
-                self.sink.error(node.spot, path, said, fix);
+                self.sink.error(node.spot, path(), said, fix);
                 return Value::Bad;
             }
         };
@@ -350,19 +384,19 @@ impl Walker<'_> {
         match property.support {
             Support::Later(what) if !is_default => {
                 let said = format!("this version does not have {what} yet");
-                self.sink.error(node.spot, path, said, format!("leave `{}` out", property.name));
+                self.sink.error(node.spot, path(), said, format!("leave `{}` out", property.name));
                 Value::Bad
             }
             Support::NoEffect(why) if !is_default => {
                 let said = format!("this has no effect: {why}");
-                self.sink.warning(node.spot, path, said, format!("leave `{}` out", property.name));
+                self.sink.warning(node.spot, path(), said, format!("leave `{}` out", property.name));
                 value
             }
             _ => value,
         }
     }
 
-    fn read(&mut self, property: &Property, node: &Node, path: &str) -> Result<Value, Wrong> {
+    fn read(&mut self, property: &Property, node: &Node, path: &dyn Fn() -> String) -> Result<Value, Wrong> {
         let kind = property.kind;
         match (&node.body, kind) {
             (_, Kind::Group(properties)) => {
@@ -370,7 +404,7 @@ impl Walker<'_> {
                     Some(node),
                     node.spot,
                     properties,
-                    &path.into(),
+                    &path().into(),
                     None,
                 ))));
             }
@@ -384,7 +418,7 @@ impl Walker<'_> {
                     match word {
                         Ok(word) => words.push((word, node.spot)),
                         Err(Wrong { said, fix }) => {
-                            self.sink.error(node.spot, format!("{path}[{index}]"), said, fix)
+                            self.sink.error(node.spot, format!("{}[{index}]", path()), said, fix)
                         }
                     }
                 }
@@ -409,6 +443,7 @@ impl Walker<'_> {
     }
 }
 
+#[derive(Debug)]
 struct Wrong {
     said: String,
     fix: String,
@@ -552,73 +587,5 @@ fn secret(text: &str) -> Result<Secret, Wrong> {
         }),
         1..=1024 => Ok(Secret::new(bytes)),
         _ => Err(Wrong { said: "the secret is longer than 1024 bytes".into(), fix: String::new() }),
-    }
-}
-
-/// What a value is, in words for the manual and for complaints.
-pub fn describe(kind: Kind) -> String {
-    match kind {
-        Kind::YesNo => "yes or no".into(),
-        Kind::Text => "text".into(),
-        Kind::Name => "a name".into(),
-        Kind::Integer { min, max } => format!("a number from {min} to {max}"),
-        Kind::Size { min, max } => {
-            format!("a size from {} to {}", value::show_size(min), value::show_size(max))
-        }
-        Kind::Time { min, max } => format!("a duration from {} to {}", micros(min), micros(max)),
-        Kind::TimeOr { word, min, max } => {
-            format!("a duration from {} to {}, or {word}", micros(min), micros(max))
-        }
-        Kind::One(choices) => format!("one of: {}", names(choices)),
-        Kind::Some(choices) => format!("a list of: {}", names(choices)),
-        Kind::Address => "an address".into(),
-        Kind::InterfaceAddress => "an address with its network's length".into(),
-        Kind::Prefix => "an address or network".into(),
-        Kind::Gateway => "an address, address%interface, or interface".into(),
-        Kind::Ports => "`any`, a port, or a range of ports".into(),
-        Kind::Protocol => "`all`, or an IP protocol".into(),
-        Kind::Mac => "a MAC address".into(),
-        Kind::Reference(menu) => format!("a name from `{menu}`"),
-        Kind::Device => "a device".into(),
-        Kind::Workers => "a number of CPUs, or a list of them".into(),
-        Kind::Path => "an absolute path".into(),
-        Kind::Tap => "`auto`, `none`, or the name of a TAP interface".into(),
-        Kind::MyId => "an identity".into(),
-        Kind::RemoteId => "an identity or `ignore`".into(),
-        Kind::Secret => "a secret".into(),
-        Kind::Key => "hexadecimal digits".into(),
-        Kind::Group(_) => "a group of properties".into(),
-    }
-}
-fn micros(micros: u64) -> String {
-    value::show_duration(Duration::from_micros(micros))
-}
-fn names(choices: &[Choice]) -> String {
-    choices.iter().filter(|c| c.later.is_none()).map(|c| c.name).collect::<Vec<_>>().join(", ")
-}
-fn example(kind: Kind) -> String {
-    match kind {
-        Kind::YesNo => "yes".into(),
-        Kind::Text | Kind::Name | Kind::Reference(_) => "NAME".into(),
-        Kind::Integer { min, .. } => min.to_string(),
-        Kind::Size { .. } => "256M".into(),
-        Kind::Time { .. } | Kind::TimeOr { .. } => "30m".into(),
-        Kind::One(choices) | Kind::Some(choices) => {
-            choices.first().map(|c| c.name.to_owned()).unwrap_or_default()
-        }
-        Kind::Address | Kind::Gateway => "192.0.2.1".into(),
-        Kind::InterfaceAddress => "192.0.2.1/24".into(),
-        Kind::Prefix => "192.0.2.0/24".into(),
-        Kind::Ports => "any".into(),
-        Kind::Protocol => "tcp".into(),
-        Kind::Mac => "02:00:00:00:00:01".into(),
-        Kind::Device => "af-packet:eth1".into(),
-        Kind::Workers => "[1, 2]".into(),
-        Kind::Path => "/run/espway".into(),
-        Kind::Tap => "auto".into(),
-        Kind::MyId | Kind::RemoteId => "fqdn:gw.example".into(),
-        Kind::Secret => "\"...\"".into(),
-        Kind::Key => "0x00112233...".into(),
-        Kind::Group(_) => "{property: value}".into(),
     }
 }

@@ -472,6 +472,12 @@ mod hostile {
         assert!(said.to_string().ends_with(" more\n"));
     }
     #[test]
+    fn g1_rows_without_end_are_refused_before_they_are_read() {
+        let text = format!("{GOOD}{}", "      - {}\n".repeat(1_000_001));
+        let said = refused(&text).to_string();
+        assert!(said.contains("ip.ipsec.policy: the file has more than 1000000 rows"), "{said}");
+    }
+    #[test]
     fn g1_a_byte_order_mark_moves_nothing() {
         let text = format!("\u{feff}{}", GOOD.replace("name: gw", "name: g w"));
         assert!(refused(&text).to_string().starts_with("1:16: system.name:"));

@@ -74,10 +74,8 @@ fn find(path: &str) -> Option<&'static Menu> {
 }
 /// The row as if only its name had been written.
 fn built_in(menu: &'static Menu, path: &str) -> Row {
-    let mut row = Row::of_defaults(menu.properties, path, Spot::default());
-    row.set("name", Value::Text("default".into()));
     debug_assert!(menu.properties.iter().all(|p| p.name == "name" || p.default != Default::Needed));
-    row
+    Row::built_in(menu.properties, path, "default")
 }
 
 fn words<T>(row: &Row, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, Bad> {
@@ -91,7 +89,7 @@ fn profile(row: &Row, sink: &mut Sink) -> Result<Profile, Bad> {
         "auto" => hash,
         name => Hash::from_name(name).ok_or(Bad)?,
     };
-    if row.cell("dh-group").written {
+    if row.written("dh-group") {
         weak_group(row, "dh-group", sink);
     }
     Ok(Profile {
@@ -108,7 +106,7 @@ fn profile(row: &Row, sink: &mut Sink) -> Result<Profile, Bad> {
 
 /// RFC 8247 2.4: 1024 bits are within reach of those who can spend on it.
 fn weak_group(row: &Row, name: &str, sink: &mut Sink) {
-    let weak = match &row.cell(name).value {
+    let weak = match row.value(name) {
         Value::Word(word) => *word == "modp1024",
         Value::Words(words) => words.iter().any(|(word, _)| *word == "modp1024"),
         _ => false,
@@ -126,7 +124,7 @@ fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
         "none" => None,
         name => Some(DhGroup::from_name(name).ok_or(Bad)?),
     };
-    if row.cell("pfs-group").written {
+    if row.written("pfs-group") {
         weak_group(row, "pfs-group", sink);
     }
     let replay_window = replay_window(row, sink)?;
@@ -187,8 +185,7 @@ fn suites(
         }
         if let (true, Some(refusal)) = (suites.len() == before, refusal) {
             let (said, fix) = refusal.split_once(": ").unwrap_or((&refusal, ""));
-            let which =
-                if row.cell("auth-algorithms").written { "auth-algorithms" } else { "enc-algorithms" };
+            let which = if row.written("auth-algorithms") { "auth-algorithms" } else { "enc-algorithms" };
             result = Err(row.error(sink, which, said, fix));
         }
     }

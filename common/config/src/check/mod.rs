@@ -84,8 +84,8 @@ fn references(rows: &Rows, sink: &mut Sink) {
     }
 }
 fn check_references(row: &Row, known: &HashMap<&str, HashMap<&str, ()>>, sink: &mut Sink) {
-    for (property, cell) in row.cells() {
-        match (&cell.value, property.kind) {
+    for (property, value) in row.cells() {
+        match (value, property.kind) {
             (Value::Group(group), _) => check_references(group, known, sink),
             (Value::Text(name), Kind::Reference(menu)) => {
                 let Some(names) = known.get(menu) else { continue };

@@ -162,7 +162,7 @@ fn vlan(
         let said = format!("{mtu} is more than the mtu of `{parent}`");
         return Err(row.error(sink, "mtu", said, "raise it there or lower it here"));
     }
-    if row.cell("mac-address").written {
+    if row.written("mac-address") {
         return Err(row.error(sink, "mac-address", "a VLAN has the MAC address of its port", "leave it out"));
     }
     if row.enabled()
@@ -347,7 +347,7 @@ fn gateway(
     if address.is_ipv4() != dst.is_ipv4() {
         let (said, fix) =
             (format!("{address} cannot be the next hop to {dst}"), "take both from the same IP version");
-        let fix = if row.cell("dst-address").written { fix } else { "write `dst-address: ::/0`" };
+        let fix = if row.written("dst-address") { fix } else { "write `dst-address: ::/0`" };
         return Err(row.error(sink, "gateway", said, fix));
     }
     if network.owns(address) {

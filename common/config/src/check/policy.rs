@@ -150,7 +150,7 @@ pub fn without_peer(tables: &Tables, policies: &Numbered, sink: &mut Sink) {
     for (number, policy) in policies {
         let Some(row) = tables.list("ip.ipsec.policy").get(*number) else { continue };
         let encrypts = matches!(policy.spec.action, Action::Encrypt { .. });
-        if encrypts && !row.cell("peer").written && !manual.contains(&(*number as u64)) {
+        if encrypts && !row.written("peer") && !manual.contains(&(*number as u64)) {
             row.error(
                 sink,
                 "peer",

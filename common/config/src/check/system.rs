@@ -14,7 +14,7 @@ const BESIDE: u64 = 16 << 20;
 
 pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
     let name: &str = row.get("name")?;
-    let workers = match &row.cell("workers").value {
+    let workers = match row.value("workers") {
         Value::Count(count) => Workers::Count(*count),
         Value::Cpus(cpus) => Workers::Cpus(cpus.clone()),
         _ => return Err(Bad),

@@ -1,156 +1,6 @@
-//! Every object and property of the configuration: the one table that reading, checking and the manual use.
-//!
-//! What RouterOS knows and this version does not do is listed too ([`Support::Later`], [`Choice::later`]), so
-//! that it is refused by name instead of being taken for a spelling mistake or ignored.
-
-/// One level of the file: a group of settings, a list of rows, or a folder of further menus.
-#[derive(Debug)]
-pub struct Menu {
-    pub name: &'static str,
-    pub shape: Shape,
-    pub help: &'static str,
-    pub properties: &'static [Property],
-    pub menus: &'static [Menu],
-    /// What is missing for this menu to work; it is refused then.
-    pub later: Option<&'static str>,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    Folder,
-    Settings,
-    List,
-}
-
-#[derive(Debug)]
-pub struct Property {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub default: Default,
-    pub support: Support,
-    /// One or two sentences for the manual.
-    pub help: &'static str,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Default {
-    /// Must be written.
-    Needed,
-    /// May be left out and then says nothing.
-    Unset,
-    /// As if this had been written.
-    Is(&'static str),
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    Full,
-    /// Any value but the default is refused; the text names what is missing.
-    Later(&'static str),
-    /// Any value but the default is warned about; the text says why it does nothing.
-    NoEffect(&'static str),
-    /// Not RouterOS's own.
-    Extension,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    YesNo,
-    /// Free text.
-    Text,
-    /// What others refer to; unique in its menu.
-    Name,
-    Integer {
-        min: u64,
-        max: u64,
-    },
-    /// Bytes, with K, M or G.
-    Size {
-        min: u64,
-        max: u64,
-    },
-    /// A duration between two, in microseconds.
-    Time {
-        min: u64,
-        max: u64,
-    },
-    /// The same, or a word that means "none".
-    TimeOr {
-        word: &'static str,
-        min: u64,
-        max: u64,
-    },
-    One(&'static [Choice]),
-    /// Some of these, in order of preference.
-    Some(&'static [Choice]),
-    Address,
-    /// Address with the length of its network.
-    InterfaceAddress,
-    Prefix,
-    /// Address, address%interface, or interface.
-    Gateway,
-    Ports,
-    Protocol,
-    Mac,
-    /// The name of a row of another menu.
-    Reference(&'static str),
-    Device,
-    /// Which CPUs: a number of them, or a list.
-    Workers,
-    Path,
-    /// A port's exception TAP.
-    Tap,
-    MyId,
-    RemoteId,
-    /// Text that is never shown.
-    Secret,
-    /// Hexadecimal digits that are never shown.
-    Key,
-    Group(&'static [Property]),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    pub name: &'static str,
-    pub later: Option<&'static str>,
-}
-const fn ok(name: &'static str) -> Choice {
-    Choice { name, later: None }
-}
-const fn later(name: &'static str, what: &'static str) -> Choice {
-    Choice { name, later: Some(what) }
-}
-
-use self::Default::{Is, Needed, Unset};
-const fn full(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Property {
-    Property { name, kind, default, support: Support::Full, help }
-}
-const fn own(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Property {
-    Property { name, kind, default, support: Support::Extension, help }
-}
-const fn refused(
-    name: &'static str,
-    kind: Kind,
-    default: Default,
-    what: &'static str,
-    help: &'static str,
-) -> Property {
-    Property { name, kind, default, support: Support::Later(what), help }
-}
-const fn idle(
-    name: &'static str,
-    kind: Kind,
-    default: Default,
-    why: &'static str,
-    help: &'static str,
-) -> Property {
-    Property { name, kind, default, support: Support::NoEffect(why), help }
-}
-
-const MICROS: u64 = 1_000_000;
-const YEAR: u64 = 365 * 86_400 * MICROS;
-
-const DISABLED: Property =
-    full("disabled", Kind::YesNo, Is("no"), "The row is checked, but takes no part in anything.");
-const COMMENT: Property = full("comment", Kind::Text, Is(""), "A note for people.");
-const NAME: Property = full("name", Kind::Name, Needed, "What other rows and tables call it.");
+//! `ip.ipsec`. Names, defaults and order of the rows are RouterOS's.
+use super::Default::{Is, Needed, Unset};
+use super::*;
 
 const OBSOLETE_DH: &str = "support for obsolete Diffie-Hellman groups";
 const OLD_CIPHER: &str = "support for obsolete ciphers";
@@ -239,174 +89,7 @@ const ESP_INTEGRITY: &[Choice] = &[
     later("md5", "support for obsolete hashes"),
 ];
 
-const SYSTEM: Menu = Menu {
-    name: "system",
-    shape: Shape::Settings,
-    help: "The gateway as a program: CPUs, memory, crypto engines.",
-    later: None,
-    menus: &[],
-    properties: &[
-        own(
-            "name",
-            Kind::Name,
-            Is("espway"),
-            "Name of this gateway. Two on one machine need different names.",
-        ),
-        own(
-            "workers",
-            Kind::Workers,
-            Is("1"),
-            "CPUs that forward packets: a number of them, chosen at start, or a list like [1, 2, 3].",
-        ),
-        own(
-            "main-core",
-            Kind::Integer { min: 0, max: 1023 },
-            Unset,
-            "CPU of control, ARP, ICMP and timers. Left out: one that no worker uses, if there is one.",
-        ),
-        own(
-            "memory",
-            Kind::Size { min: 16 << 20, max: 1 << 40 },
-            Is("256M"),
-            "Memory of the fast path for packet buffers and tables, in whole megabytes.",
-        ),
-        own(
-            "hugepages",
-            Kind::One(&[ok("auto"), ok("yes"), ok("no")]),
-            Is("auto"),
-            "`yes` refuses to start without them, `auto` takes them if there are enough. Without, expect a third less speed.",
-        ),
-        own(
-            "buffers",
-            Kind::Integer { min: 1024, max: 16_777_216 },
-            Is("16384"),
-            "Packet buffers shared by all ports: 2.5 kB each, 4 kB without hugepages. An AF_XDP queue holds 2048 of them.",
-        ),
-        own(
-            "sa-slots",
-            Kind::Integer { min: 64, max: 1 << 20 },
-            Is("4096"),
-            "Slots of the SA table; a power of two. A tunnel takes two, and two more while it is rekeyed.",
-        ),
-        own(
-            "idle",
-            Kind::One(&[ok("adaptive"), ok("poll")]),
-            Is("adaptive"),
-            "What a worker does when nothing arrives: sleep a little longer each time, or poll on for the lowest latency.",
-        ),
-        own(
-            "idle-max-sleep",
-            Kind::Time { min: 1, max: 100_000 },
-            Is("200us"),
-            "The longest of those sleeps; it is the latency a packet may meet after silence.",
-        ),
-        own("crypto", Kind::Group(CRYPTO), Is(""), "Who encrypts."),
-        own(
-            "exception-path",
-            Kind::Text,
-            Is("x-{interface}"),
-            "Name of the TAP interfaces through which the host gets traffic for the gateway itself, with `{interface}` \
-             for the port's name; `none` for no TAPs.",
-        ),
-        own(
-            "run-dir",
-            Kind::Path,
-            Unset,
-            "Folder of sockets. Left out: /run/espway/ and the gateway's name.",
-        ),
-        own("lab", Kind::YesNo, Is("no"), "Permits what has no place in production: `espway run --key-log`."),
-    ],
-};
-const CRYPTO: &[Property] = &[own(
-    "engines",
-    Kind::Some(&[ok("ipsec-mb"), ok("cryptodev"), ok("ring"), ok("rustcrypto")]),
-    Is("ipsec-mb,cryptodev,ring,rustcrypto"),
-    "Crypto engines in order of preference; each SA runs on the first that is present and knows its algorithms.",
-)];
-
-const INTERFACE: Menu = Menu {
-    name: "interface",
-    shape: Shape::List,
-    help: "Ports, and VLANs on them. A row has either `device` or `vlan`.",
-    later: None,
-    menus: &[],
-    properties: &[
-        NAME,
-        own(
-            "device",
-            Kind::Device,
-            Unset,
-            "What the port is made of: pci:0000:01:00.0, virtio:/path, vhost-user:/path, memif:/path, af-xdp:eth1, \
-             af-packet:eth1, tap:tap0, pcap:in.pcap,out.pcap, null, ring:name; arguments follow as `,key=value`.",
-        ),
-        full("vlan", Kind::Group(VLAN), Unset, "This row is a VLAN on another interface."),
-        full(
-            "mtu",
-            Kind::Integer { min: 576, max: 9600 },
-            Is("1500"),
-            "Largest IP packet, without Ethernet header and tags. IPv6 needs 1280.",
-        ),
-        full("mac-address", Kind::Mac, Unset, "Left out: the device's own (a VLAN has its port's)."),
-        own(
-            "exception-path",
-            Kind::Tap,
-            Is("auto"),
-            "TAP of this port: `auto` by the pattern of `system`, `none`, or a name. VLANs have none unless named.",
-        ),
-        DISABLED,
-        COMMENT,
-    ],
-};
-const VLAN: &[Property] = &[
-    full("interface", Kind::Reference("interface"), Needed, "The port that carries the tagged frames."),
-    full("vlan-id", Kind::Integer { min: 1, max: 4094 }, Needed, "The tag."),
-];
-
-const ADDRESS: Menu = Menu {
-    name: "address",
-    shape: Shape::List,
-    help: "IPv4 and IPv6 addresses of the gateway.",
-    later: None,
-    menus: &[],
-    properties: &[
-        full(
-            "address",
-            Kind::InterfaceAddress,
-            Needed,
-            "Address with the length of its network: 198.51.100.2/24.",
-        ),
-        full("interface", Kind::Reference("interface"), Needed, "Where that network is."),
-        DISABLED,
-        COMMENT,
-    ],
-};
-const ROUTE: Menu = Menu {
-    name: "route",
-    shape: Shape::List,
-    help: "Static routes, IPv4 and IPv6. The networks of `ip.address` need none.",
-    later: None,
-    menus: &[],
-    properties: &[
-        full("dst-address", Kind::Prefix, Is("0.0.0.0/0"), "Destination; `::/0` is everything in IPv6."),
-        full(
-            "gateway",
-            Kind::Gateway,
-            Unset,
-            "Next hop, interface, or both as fe80::1%wan. A next hop must be in a network of `ip.address`.",
-        ),
-        full("blackhole", Kind::YesNo, Is("no"), "Drop what is routed here; then without `gateway`."),
-        full(
-            "distance",
-            Kind::Integer { min: 1, max: 255 },
-            Is("1"),
-            "Of several routes to one destination the smallest is used.",
-        ),
-        DISABLED,
-        COMMENT,
-    ],
-};
-
-const SETTINGS: Menu = Menu {
+pub(super) const SETTINGS: Menu = Menu {
     name: "settings",
     shape: Shape::Settings,
     help: "What concerns IKE as a whole.",
@@ -430,7 +113,7 @@ const SETTINGS: Menu = Menu {
         refused("xauth-use-radius", Kind::YesNo, Is("no"), RADIUS, "XAuth users through RADIUS."),
     ],
 };
-const PROFILE: Menu = Menu {
+pub(super) const PROFILE: Menu = Menu {
     name: "profile",
     shape: Shape::List,
     help: "Parameters of the IKE SA. `default` exists without being written; a row of that name changes it.",
@@ -505,7 +188,7 @@ const PROFILE: Menu = Menu {
         ),
     ],
 };
-const PEER: Menu = Menu {
+pub(super) const PEER: Menu = Menu {
     name: "peer",
     shape: Shape::List,
     help: "Who to speak IKE with. A peer needs an identity.",
@@ -541,7 +224,7 @@ const PEER: Menu = Menu {
         COMMENT,
     ],
 };
-const IDENTITY: Menu = Menu {
+pub(super) const IDENTITY: Menu = Menu {
     name: "identity",
     shape: Shape::List,
     help: "How we and a peer prove who we are.",
@@ -622,7 +305,7 @@ const IDENTITY: Menu = Menu {
         COMMENT,
     ],
 };
-const PROPOSAL: Menu = Menu {
+pub(super) const PROPOSAL: Menu = Menu {
     name: "proposal",
     shape: Shape::List,
     help: "What is offered for the SAs of a policy. `default` exists without being written; a row of that name changes it.",
@@ -671,7 +354,7 @@ const PROPOSAL: Menu = Menu {
         COMMENT,
     ],
 };
-const GROUP: Menu = Menu {
+pub(super) const GROUP: Menu = Menu {
     name: "policy-group",
     shape: Shape::List,
     help: "Groups of policy templates. Only `default` has a use before templates are available.",
@@ -679,7 +362,7 @@ const GROUP: Menu = Menu {
     menus: &[],
     properties: &[NAME, COMMENT],
 };
-const POLICY: Menu = Menu {
+pub(super) const POLICY: Menu = Menu {
     name: "policy",
     shape: Shape::List,
     help: "What to protect. Rows are tried from the top, the first match wins; inbound traffic is matched with both sides swapped.",
@@ -746,7 +429,7 @@ const POLICY: Menu = Menu {
         COMMENT,
     ],
 };
-const MANUAL_SA: Menu = Menu {
+pub(super) const MANUAL_SA: Menu = Menu {
     name: "manual-sa",
     shape: Shape::List,
     help: "SAs with keys from this file, for `espway packet`. `espway run` refuses them: a restart would use a key and IV twice.",
@@ -794,57 +477,5 @@ const MANUAL_SA: Menu = Menu {
         ),
         DISABLED,
         COMMENT,
-    ],
-};
-const fn unavailable(name: &'static str, what: &'static str) -> Menu {
-    Menu {
-        name,
-        shape: Shape::List,
-        help: "Not available yet.",
-        properties: &[],
-        menus: &[],
-        later: Some(what),
-    }
-}
-
-pub const ROOT: Menu = Menu {
-    name: "",
-    shape: Shape::Folder,
-    help: "The file.",
-    properties: &[],
-    later: None,
-    menus: &[
-        SYSTEM,
-        INTERFACE,
-        Menu {
-            name: "ip",
-            shape: Shape::Folder,
-            help: "Addresses, routes, IPsec.",
-            properties: &[],
-            later: None,
-            menus: &[
-                ADDRESS,
-                ROUTE,
-                Menu {
-                    name: "ipsec",
-                    shape: Shape::Folder,
-                    help: "IPsec, as RouterOS has it.",
-                    properties: &[],
-                    later: None,
-                    menus: &[
-                        SETTINGS,
-                        PROFILE,
-                        PEER,
-                        IDENTITY,
-                        PROPOSAL,
-                        GROUP,
-                        POLICY,
-                        MANUAL_SA,
-                        unavailable("mode-config", "configuration payloads (mode-config)"),
-                        unavailable("key", "authentication with raw keys"),
-                    ],
-                },
-            ],
-        },
     ],
 };
