@@ -69,7 +69,7 @@ fn esp_line(spec: &SaSpec) -> String {
     let cipher = match spec.suite.encryption() {
         Encryption::Null => "NULL",
         Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "AES-CBC [RFC3602]",
-        _ => "AES-GCM [RFC4106]",
+        _ => "AES-GCM with 16 octet ICV [RFC4106]",
     };
     let integrity = match spec.suite.integrity() {
         Integrity::None => "NULL",
