@@ -125,7 +125,7 @@ impl Gateway {
         let mut system = json!({
             "name": format!("{}-{}", us.letter(), std::process::id()),
             "workers": 1, "memory": "64M", "buffers": 8192, "sa-slots": 256,
-            "hugepages": "no",
+            "hugepages": "no", "lab": "yes",
         });
         if let Some(engines) = self.engines {
             system["crypto"] = json!({"engines": engines});

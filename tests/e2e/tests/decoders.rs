@@ -131,7 +131,6 @@ fn both_ways(case: &Case<'_>) -> Result<()> {
     };
     let mut gateway = Gateway::new(a, Suite::AesGcm);
     gateway.inner_v6 = true;
-    gateway.system = json!({"lab": "yes"});
     let mut config: Value = serde_json::from_str(&gateway.to_yaml())?;
     let ipsec = &mut config["ip"]["ipsec"];
     for table in ["peer", "identity"] {

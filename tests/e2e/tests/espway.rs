@@ -15,8 +15,10 @@ fn pair(suite: Suite) -> (Gateway, Gateway) {
 fn with_pair(body: impl FnOnce(&Lab, &mut Espway, &mut Espway) -> Result<()>) -> Result<()> {
     Lab::run(&Plan::new(Site::Dpdk, Site::Dpdk), |lab| {
         let (a, b) = pair(Suite::AesGcm);
-        let (mut a, mut b) = (a.start(lab)?, b.start(lab)?);
+        // One calls: two who call at the same time have two tunnels until they have settled on one.
+        let (mut a, mut b) = (a.start(lab)?, b.responder().start(lab)?);
         ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
+        until(&a, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
         body(lab, &mut a, &mut b)
     })
 }

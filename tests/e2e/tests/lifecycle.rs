@@ -134,21 +134,23 @@ fn a_killed_peer_is_noticed_and_called_again() -> Result<()> {
 /// A peer that restarts and calls (with INITIAL_CONTACT) replaces what it had.
 #[test]
 fn a_restarted_peer_replaces_its_tunnel() -> Result<()> {
-    with_tunnel(
-        |_| {},
-        |lab, espway, mut swan, gateway| {
-            let before = until(espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
-            swan.kill()?;
-            let again = StrongSwan::start(lab, lab.site(Side::B), &gateway.swan(true))?;
-            again.initiate()?;
-            let after = until(espway, "the new tunnel alone", SOON, |seen| {
-                seen.expect_one_tunnel().is_ok() && seen.ike_spis() != before.ike_spis()
-            })?;
-            ensure!(after.spis("in") != before.spis("in"));
-            expect_pings(lab.host(Side::A), Side::B.host4(), 10)?;
-            expect_pings(lab.host(Side::B), Side::A.host4(), 10)
-        },
-    )
+    Lab::run(&Plan::new(Site::Dpdk, Site::Kernel), |lab| {
+        let gateway = Gateway::new(Side::A, Suite::AesGcm).responder();
+        let espway = gateway.start(lab)?;
+        let mut swan = StrongSwan::start(lab, lab.site(Side::B), &gateway.swan(true))?;
+        swan.initiate()?;
+        ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
+        let before = until(&espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+        swan.kill()?;
+        let again = StrongSwan::start(lab, lab.site(Side::B), &gateway.swan(true))?;
+        again.initiate()?;
+        let after = until(&espway, "the new tunnel alone", SOON, |seen| {
+            seen.expect_one_tunnel().is_ok() && seen.ike_spis() != before.ike_spis()
+        })?;
+        ensure!(after.spis("in") != before.spis("in"));
+        expect_pings(lab.host(Side::A), Side::B.host4(), 10)?;
+        expect_pings(lab.host(Side::B), Side::A.host4(), 10)
+    })
 }
 /// The whole gateway stops (its peer is told) and starts again.
 #[test]
