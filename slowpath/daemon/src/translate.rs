@@ -89,6 +89,7 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
         lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),
         lifetime_bytes: proposal.lifebytes,
         replay_window: proposal.replay_window.get(),
+        esn: proposal.esn,
     })
 }
 

@@ -266,6 +266,8 @@ pub struct Child {
     pub lifetime: Duration,
     pub lifetime_bytes: u64,
     pub replay_window: u32,
+    /// Offer 64-bit sequence numbers first; 32-bit ones are accepted either way.
+    pub esn: bool,
 }
 
 /// One row of `/ip ipsec active-peers`.

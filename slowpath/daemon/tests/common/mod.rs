@@ -218,6 +218,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             lifetime: Duration::from_secs(1800),
             lifetime_bytes: 0,
             replay_window: 128,
+            esn: true,
         }],
     };
     let config = Config { peers: vec![peer], ddos_cookie_threshold: 100, sa_slots: 16, sources: Vec::new() };

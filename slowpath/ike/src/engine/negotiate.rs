@@ -41,7 +41,7 @@ pub(super) struct InitNonces<'a> {
 
 fn wishes(child: &Child, in_auth: bool) -> EspWishes<'_> {
     //= rfc4303#2.2.1/esn: extended numbers need the replay window to infer the high half.
-    EspWishes { suites: &child.suites, pfs: child.pfs, in_auth, esn: child.replay_window > 0 }
+    EspWishes { suites: &child.suites, pfs: child.pfs, in_auth, esn: child.esn && child.replay_window > 0 }
 }
 fn mode_of(child: &Child) -> Mode {
     if child.tunnel { Mode::Tunnel } else { Mode::Transport }

@@ -75,6 +75,7 @@ pub fn child(node: usize, policy: u32) -> Child {
         lifetime: secs(1800),
         lifetime_bytes: 0,
         replay_window: 128,
+        esn: true,
     }
 }
 pub fn config(node: usize, psk: &str) -> Config {
