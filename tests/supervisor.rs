@@ -3,7 +3,8 @@ use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 const CONFIG: &str = "\
@@ -31,6 +32,28 @@ echo $$ >> "$dir/$name.pids"
 while :; do sleep 0.05; done
 "#;
 
+/// A program cannot be started while a process that another test has just forked still holds it open for writing:
+/// starting takes the reading side, writing a program the other.
+static PROGRAMS: RwLock<()> = RwLock::new(());
+fn starting() -> RwLockReadGuard<'static, ()> {
+    PROGRAMS.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+fn write_program(path: &Path, script: &str) {
+    let _alone = PROGRAMS.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+    std::fs::write(path, script).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let _no_writer = starting();
+    command.spawn().unwrap()
+}
+fn output(command: &mut Command) -> Output {
+    spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .wait_with_output()
+        .unwrap()
+}
+
 /// A folder with the command, its stand-ins and a configuration.
 struct Bench {
     dir: tempfile::TempDir,
@@ -40,11 +63,12 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(cargo_bin("espway"), dir.path().join("espway")).unwrap();
+        {
+            let _alone = PROGRAMS.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+            std::fs::copy(cargo_bin("espway"), dir.path().join("espway")).unwrap();
+        }
         for name in ["espway-fastpath", "espway-slowpath"] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, SCRIPT).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            write_program(&dir.path().join(name), SCRIPT);
         }
         std::fs::write(dir.path().join("gw.yaml"), CONFIG).unwrap();
         Self { dir, supervisor: None }
@@ -62,7 +86,7 @@ impl Bench {
     }
     fn start(&mut self) {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        self.supervisor = Some(self.run().stdin(Stdio::null()).stderr(log).spawn().unwrap());
+        self.supervisor = Some(spawn(self.run().stdin(Stdio::null()).stderr(log)));
         self.until("both run", || {
             self.pids("espway-slowpath").len() + self.pids("espway-fastpath").len() == 2
         });
@@ -81,11 +105,10 @@ impl Bench {
         }
     }
     fn signal(&self, pid: &str, signal: &str) {
-        assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+        assert!(spawn(Command::new("kill").args([signal, pid])).wait().unwrap().success());
     }
     fn status(&self) -> Value {
-        let out =
-            self.espway().args(["status", "--json", "--run-dir"]).arg(self.path("run")).output().unwrap();
+        let out = output(self.espway().args(["status", "--json", "--run-dir"]).arg(self.path("run")));
         serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"))
     }
     fn stop(&mut self) {
@@ -193,16 +216,16 @@ fn h4_either_is_started_again_alone_and_the_key_is_the_same() {
 #[test]
 fn h12_what_ends_again_and_again_becomes_a_standing_error_that_status_shows_and_sighup_clears() {
     let mut bench = Bench::new();
-    std::fs::write(bench.path("espway-slowpath"), "#!/bin/sh\nexit 3\n").unwrap();
+    write_program(&bench.path("espway-slowpath"), "#!/bin/sh\nexit 3\n");
     let log = std::fs::File::create(bench.path("log")).unwrap();
-    bench.supervisor = Some(bench.run().stderr(log).spawn().unwrap());
+    bench.supervisor = Some(spawn(bench.run().stderr(log)));
     bench.until("given up", || bench.status()["processes"][1]["state"] == "error");
     let status = bench.status();
     assert_eq!(status["processes"][1]["restarts"], 9);
     assert_eq!(status["processes"][1]["last-end"], "ended with exit code 3");
     assert_eq!(status["processes"][0]["state"], "running", "the fast path forwards on");
 
-    std::fs::write(bench.path("espway-slowpath"), SCRIPT).unwrap();
+    write_program(&bench.path("espway-slowpath"), SCRIPT);
     bench.signal(&bench.supervisor.as_ref().unwrap().id().to_string(), "-HUP");
     bench.until("tried again", || bench.status()["processes"][1]["state"] == "running");
     bench.stop();
@@ -228,7 +251,7 @@ fn sighup_says_what_a_restart_would_change() {
 fn a_folder_has_one_supervisor() {
     let mut bench = Bench::new();
     bench.start();
-    let second = bench.run().output().unwrap();
+    let second = output(&mut bench.run());
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("another espway runs in"));
     bench.stop();
@@ -239,7 +262,7 @@ fn nothing_is_started_with_a_bad_configuration_or_with_keys_in_it() {
     let bench = Bench::new();
     let refused = |text: &str| {
         std::fs::write(bench.path("gw.yaml"), text).unwrap();
-        let out = bench.run().output().unwrap();
+        let out = output(&mut bench.run());
         assert!(!out.status.success());
         assert!(!bench.path("espway-fastpath.pids").exists());
         String::from_utf8_lossy(&out.stderr).into_owned()
@@ -257,7 +280,7 @@ fn nothing_is_started_with_a_bad_configuration_or_with_keys_in_it() {
     assert!(said.contains("would send the same (key, IV) pairs again"), "{said}");
     assert!(!said.contains("5a5a"), "{said}");
     std::fs::write(bench.path("gw.yaml"), CONFIG).unwrap();
-    let out = bench.run().arg("--key-log").arg(bench.path("keys")).output().unwrap();
+    let out = output(bench.run().arg("--key-log").arg(bench.path("keys")));
     assert!(!out.status.success());
     assert!(String::from_utf8_lossy(&out.stderr).contains("write `lab: yes` under `system`"));
 }

@@ -223,3 +223,23 @@ fn is_ours(pid: u32, noted: &ProcessState) -> bool {
         && program.trim_end_matches(" (deleted)") == noted.name
         && started.is_some_and(|s| s.abs_diff(noted.since.0) <= 2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pid_that_was_given_to_another_process_is_not_ours() {
+        let own = std::process::id();
+        let name = std::env::current_exe().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        let ticks = |field: &str| field.parse::<u64>().unwrap() / rustix::param::clock_ticks_per_second();
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let since = Stamp(ticks(stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap()));
+        let noted =
+            ProcessState { name, state: Phase::Running, pid: Some(own), since, restarts: 0, last_end: None };
+        assert!(is_ours(own, &noted));
+        assert!(!is_ours(own, &ProcessState { name: "espway-fastpath".into(), ..noted.clone() }));
+        assert!(!is_ours(own, &ProcessState { since: Stamp(since.0 + 60), ..noted.clone() }));
+        assert!(!is_ours(u32::MAX, &noted));
+    }
+}
