@@ -7,24 +7,29 @@ use crate::mirror::Mirror;
 use crate::ports::Tap;
 use dpdk::{Burst, Mbuf, Mempool, Port};
 use fastpath::graph::ErrorReport;
-use fastpath::host::{Act, Host, IcmpError};
+use fastpath::host::frame::{addresses, ethernet};
+use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
 use fastpath::tables::control::Applied;
 use fastpath::tables::{Completion, Control};
 use ipc::{Command, Event, FastSide, FrameKind, PeerEvent};
-use sa::{DropReason, SaSlot};
+use sa::{Action, DropReason, Level, SaSlot};
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
-use wire::{Mac, PacketBuf};
+use wire::{Flow, Mac, PacketBuf};
 
 /// Items of one kind handled before the others get their turn.
 const TURN: usize = 64;
 /// Events kept for a slow path whose ring is full; beyond it the oldest go.
 const EVENTS_KEPT: usize = 4096;
 const MIRROR_EVERY: Duration = Duration::from_millis(50);
+/// Slots looked at in one turn: with a hundred thousand SAs IKE must not wait for all of them.
+const MIRROR_TURN: u32 = 2048;
+/// Where frames of errors for the host's own programs seem to come from.
+const FAR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 1];
 const HOST_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Main {
@@ -55,6 +60,8 @@ pub struct State {
     completions: Vec<Completion>,
     due: Vec<Event>,
     acts: Vec<Act>,
+    /// Sent for the slow path; names the fragments of one.
+    datagrams: u32,
     mirrored: Duration,
     hosted: Duration,
 }
@@ -175,8 +182,44 @@ impl Main {
             DropReason::NoRoute => IcmpError::NoRoute,
             _ => return,
         };
-        if let Some(interface) = report.interface {
-            self.host.on_error(interface, report.packet.data(), error, now_ms, acts);
+        let packet = report.packet.data();
+        match report.interface {
+            Some(_) if report.protected => {
+                if let Some(source) = self.protected_source(packet, error) {
+                    self.host.on_error_from(source, packet, error, now_ms, acts);
+                }
+            }
+            Some(interface) => self.host.on_error(interface, packet, error, now_ms, acts),
+            None => self.tell_system(packet, error),
+        }
+    }
+    /// The address of ours from which an error about a decrypted packet would be encrypted again. Its
+    /// quotation must not leave in clear; without such an address nothing is said.
+    fn protected_source(&self, packet: &[u8], error: IcmpError) -> Option<IpAddr> {
+        let tables = self.control.tables();
+        let own = self.host.interfaces().iter().flat_map(|i| &i.addresses).map(|(address, _)| *address);
+        own.into_iter().find(|source| {
+            let protects = || {
+                let said = icmp::error(packet, *source, error)?;
+                let flow = Flow::of(&wire::ip::Packet::parse(&said).ok()?, &said);
+                let action = tables.spd.find(&flow)?.placed.spec.action;
+                Some(matches!(action, Action::Encrypt { level: Level::Require | Level::Unique, .. }))
+            };
+            protects().unwrap_or(false)
+        })
+    }
+    /// A packet of the host's own programs did not fit or has no way: they hear it from where it was
+    /// going, since the stack takes no packets from its own addresses.
+    fn tell_system(&mut self, packet: &[u8], error: IcmpError) {
+        let said = addresses(packet).and_then(|(from, to)| {
+            let owns = |i: &&fastpath::host::Interface| i.addresses.iter().any(|(a, _)| *a == from);
+            let at = self.host.interfaces().iter().position(|i| owns(&i))?;
+            let mac = self.host.interfaces()[at].mac;
+            let frame = ethernet(FAR_MAC, mac, &icmp::error(packet, to, error)?)?;
+            Some((at as u16, frame))
+        });
+        if let Some((interface, frame)) = said {
+            self.give_system(interface, &frame);
         }
     }
 
@@ -220,9 +263,17 @@ impl Main {
         for turn in 0..TURN {
             let Some((meta, payload)) = self.region.next_frame() else { return turn > 0 };
             let marked = meta.kind == FrameKind::Ike && meta.local.port() == 4500;
-            match datagram(meta.local, meta.remote, marked, payload) {
-                Some(packet) => self.inject(&packet, ToWorker::Exempt),
-                None => self.mirror.drop(DropReason::MalformedIp, 1),
+            let datagram = datagram(meta.local, meta.remote, marked, payload);
+            let Some(packet) = datagram else {
+                self.mirror.drop(DropReason::MalformedIp, 1);
+                continue;
+            };
+            let tables = self.control.tables();
+            let via = tables.fib.route(meta.remote.ip()).and_then(|via| tables.ports.get(via.interface));
+            let mtu = via.map_or(u16::MAX, |link| link.mtu);
+            self.state.datagrams = self.state.datagrams.wrapping_add(1);
+            for piece in fragment::split(packet, mtu, self.state.datagrams) {
+                self.inject(&piece, ToWorker::Exempt);
             }
         }
         true
@@ -286,10 +337,11 @@ impl Main {
             self.perform(&mut acts);
             self.state.acts = acts;
         }
-        if now - self.state.mirrored >= MIRROR_EVERY {
+        if now - self.state.mirrored >= MIRROR_EVERY && self.mirror.is_through() {
             self.state.mirrored = now;
-            self.mirror.update::<Key>(&mut self.region, &self.control, &self.lanes, &self.ports, now);
+            self.mirror.begin(&mut self.region, &self.lanes, &self.ports, now);
         }
+        self.mirror.go_on::<Key>(&mut self.region, &self.control, MIRROR_TURN, now);
     }
 
     /// Events in order; those that find the ring full are said again.

@@ -24,7 +24,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tracing::{info, warn};
-use wire::Mac;
+use wire::{Mac, PacketBuf};
 
 #[derive(Parser)]
 #[command(version, about = "The data path of espway: DPDK ports, ESP, policies. Started by `espway run`.")]
@@ -95,7 +95,7 @@ fn run(args: &Args) -> Result<()> {
     let port_names = opened.iter().map(|p| p.name.clone()).collect();
     let mut region = FastSide::create(&RegionOptions { geometry, port_names })?;
     let start = Instant::now();
-    let (loops, counts, lanes) = build_workers(&plan, &mut opened, &control, engines, start, &stop)?;
+    let (loops, counts, lanes) = build_workers(&plan, &mut opened, pool, &control, engines, start, &stop)?;
     let pens = (0..=u32::from(workers)).filter_map(|n| region.worker_stats(n)).collect();
     // The socket appears when everything is ready for commands.
     region.listen(&args.socket, &[rustix::process::getuid().as_raw()])?;
@@ -120,7 +120,7 @@ fn run(args: &Args) -> Result<()> {
         interface_ports: plan.interfaces.iter().map(|i| i.port).collect(),
         ports,
         pool,
-        mirror: mirror::Mirror::new(counts, pens),
+        mirror: mirror::Mirror::new(counts, pens, plan.sa_slots),
         start,
         idle: idle::Backoff::new(plan.idle),
         stop,
@@ -159,6 +159,7 @@ type Workers = (Vec<worker::Loop>, Vec<Arc<fastpath::graph::SaCounts>>, Vec<Arc<
 fn build_workers(
     plan: &plan::Plan,
     opened: &mut [Opened],
+    pool: dpdk::Mempool,
     control: &Control<engine::Maker>,
     engines: Vec<engine::WorkerEngine>,
     start: Instant,
@@ -182,7 +183,14 @@ fn build_workers(
     }
     let (mut loops, mut counts, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
     for ((rx, rx_ports, tx), engine) in queues.into_iter().zip(engines) {
-        let graph = Worker::new(control.reader(), engine)?;
+        let mut graph = Worker::new(control.reader(), engine)?;
+        graph.fragment_into(Box::new(move |header, payload| {
+            let mut buffer = pool.alloc().ok()?;
+            let (front, back) = buffer.append(header.len() + payload.len())?.split_at_mut(header.len());
+            front.copy_from_slice(header);
+            back.copy_from_slice(payload);
+            Some(buffer)
+        }));
         let lane = exchange::Lane::new(Arc::clone(stop));
         counts.push(graph.counts());
         lanes.push(Arc::clone(&lane));

@@ -5,13 +5,13 @@
 use crate::engine::Maker;
 use crate::exchange::Lane;
 use dpdk::Port;
-use fastpath::crypto::{KeyMaker, SaRef};
+use fastpath::crypto::KeyMaker;
 use fastpath::graph::SaCounts;
 use fastpath::tables::Control;
+use fastpath::tables::control::InstalledSa;
 use fastpath::tables::sad::State;
 use ipc::{Command, FastSide, PortCounters, SaCounters, SaIdentity, SaState, WorkerStats};
 use sa::{DropReason, SaSlot};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,7 +23,10 @@ pub struct Mirror {
     /// What was carried over already, by worker.
     drops: Vec<[u64; DropReason::COUNT]>,
     own: [u64; DropReason::COUNT],
-    sas: HashMap<SaSlot, Carried>,
+    /// By slot.
+    sas: Vec<Option<Carried>>,
+    /// The slot that is next in this round; past the end when it is through.
+    next: u32,
 }
 
 struct Carried {
@@ -33,9 +36,10 @@ struct Carried {
 
 impl Mirror {
     /// `pens`: as many as there are workers, and one more.
-    pub fn new(counts: Vec<Arc<SaCounts>>, pens: Vec<WorkerStats>) -> Self {
+    pub fn new(counts: Vec<Arc<SaCounts>>, pens: Vec<WorkerStats>, sa_slots: u32) -> Self {
         let drops = vec![[0; DropReason::COUNT]; counts.len()];
-        Self { counts, pens, drops, own: [0; DropReason::COUNT], sas: HashMap::new() }
+        let sas = (0..sa_slots).map(|_| None).collect();
+        Self { counts, pens, drops, own: [0; DropReason::COUNT], sas, next: sa_slots }
     }
     /// A drop on the main lcore.
     pub fn drop(&mut self, reason: DropReason, packets: u64) {
@@ -58,28 +62,26 @@ impl Mirror {
     pub fn installed(&mut self, region: &mut FastSide, slot: SaSlot, identity: &SaIdentity) {
         region.publish_sa(slot, identity);
         let by_worker = vec![SaCounters::default(); self.counts.len()];
-        self.sas.insert(slot, Carried { state: SaState::Mature, by_worker });
+        if let Some(place) = self.sas.get_mut(slot.0 as usize) {
+            *place = Some(Carried { state: SaState::Mature, by_worker });
+        }
     }
     pub fn removed(&mut self, region: &mut FastSide, slot: SaSlot) {
         region.clear_sa(slot);
-        self.sas.remove(&slot);
+        if let Some(place) = self.sas.get_mut(slot.0 as usize) {
+            *place = None;
+        }
     }
 
-    pub fn update<K>(
-        &mut self,
-        region: &mut FastSide,
-        control: &Control<Maker>,
-        lanes: &[Arc<Lane>],
-        ports: &[Port],
-        now: Duration,
-    ) where
-        Maker: KeyMaker<Key = K>,
-    {
+    /// Every SA has been looked at since [`Mirror::begin`].
+    pub fn is_through(&self) -> bool {
+        self.next as usize >= self.sas.len()
+    }
+    /// A new round: what there is little of at once, the SAs with [`Mirror::go_on`].
+    pub fn begin(&mut self, region: &mut FastSide, lanes: &[Arc<Lane>], ports: &[Port], now: Duration) {
+        self.next = 0;
         region.set_clock(now.as_secs());
         self.drop_counts(lanes);
-        for installed in control.installed_sas() {
-            self.sa(region, installed.slot, installed.reference, installed.state, now);
-        }
         for (index, port) in ports.iter().enumerate() {
             let Ok(stats) = port.stats() else { continue };
             let counters = PortCounters {
@@ -93,6 +95,21 @@ impl Mirror {
             };
             region.set_port(index as u32, &counters);
         }
+    }
+    /// The next `slots` of the round.
+    pub fn go_on<K>(&mut self, region: &mut FastSide, control: &Control<Maker>, slots: u32, now: Duration)
+    where
+        Maker: KeyMaker<Key = K>,
+    {
+        let end = self.next.saturating_add(slots).min(self.sas.len() as u32);
+        for slot in self.next..end {
+            if let Some(Some(carried)) = self.sas.get_mut(slot as usize)
+                && let Some(sa) = control.installed_sa(SaSlot(slot))
+            {
+                carry(carried, &sa, &self.counts, &mut self.pens, region, now);
+            }
+        }
+        self.next = end;
     }
 
     fn drop_counts(&mut self, lanes: &[Arc<Lane>]) {
@@ -113,30 +130,38 @@ impl Mirror {
             }
         }
     }
+}
 
-    fn sa(&mut self, region: &mut FastSide, slot: SaSlot, reference: SaRef, state: State, now: Duration) {
-        let Some(carried) = self.sas.get_mut(&slot) else { return };
-        let state = match state {
-            State::Mature => SaState::Mature,
-            State::Dying => SaState::Dying,
-            State::Dead => SaState::Dead,
-        };
-        if state != carried.state {
-            carried.state = state;
-            region.set_sa_state(slot, state);
+/// What an SA has done since the last time.
+fn carry(
+    carried: &mut Carried,
+    sa: &InstalledSa,
+    counts: &[Arc<SaCounts>],
+    pens: &mut [WorkerStats],
+    region: &mut FastSide,
+    now: Duration,
+) {
+    let (slot, state) = (sa.slot, sa.state);
+    let state = match state {
+        State::Mature => SaState::Mature,
+        State::Dying => SaState::Dying,
+        State::Dead => SaState::Dead,
+    };
+    if state != carried.state {
+        carried.state = state;
+        region.set_sa_state(slot, state);
+    }
+    for ((counts, before), pen) in counts.iter().zip(&mut carried.by_worker).zip(pens) {
+        let mut sum = SaCounters { idle_seconds: u64::MAX, ..SaCounters::default() };
+        counts.add_to(sa.reference, now, &mut sum);
+        let packets = sum.packets.saturating_sub(before.packets);
+        if packets > 0 {
+            let used = now.as_secs().saturating_sub(sum.idle_seconds);
+            pen.sa_passed(slot, packets, sum.bytes.saturating_sub(before.bytes), sum.last_seq, used);
         }
-        for ((counts, before), pen) in self.counts.iter().zip(&mut carried.by_worker).zip(&mut self.pens) {
-            let mut sum = SaCounters { idle_seconds: u64::MAX, ..SaCounters::default() };
-            counts.add_to(reference, now, &mut sum);
-            let packets = sum.packets.saturating_sub(before.packets);
-            if packets > 0 {
-                let used = now.as_secs().saturating_sub(sum.idle_seconds);
-                pen.sa_passed(slot, packets, sum.bytes.saturating_sub(before.bytes), sum.last_seq, used);
-            }
-            if sum.dropped > before.dropped {
-                pen.sa_dropped(slot, sum.dropped - before.dropped);
-            }
-            *before = sum;
+        if sum.dropped > before.dropped {
+            pen.sa_dropped(slot, sum.dropped - before.dropped);
         }
+        *before = sum;
     }
 }

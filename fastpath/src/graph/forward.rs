@@ -107,7 +107,8 @@ fn expired<B>(item: Forward<B>, out: &mut Out<B>) {
 /// Drops a packet whose sender should hear why.
 pub(crate) fn report<B>(item: Forward<B>, reason: DropReason, mtu: u16, out: &mut Out<B>) {
     out.drop(reason);
-    out.errors.push(ErrorReport { interface: item.interface, reason, mtu, packet: item.buf });
+    let protected = item.origin == Origin::Protected;
+    out.errors.push(ErrorReport { interface: item.interface, protected, reason, mtu, packet: item.buf });
 }
 
 fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, flow: &Flow, out: &mut Out<B>) {

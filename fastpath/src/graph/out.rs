@@ -27,6 +27,8 @@ pub struct IkeFrame<B> {
 pub struct ErrorReport<B> {
     /// Where it came in; `None` for packets of our own.
     pub interface: Option<u16>,
+    /// It came out of a tunnel: what is said about it quotes it, so that must go back through one.
+    pub protected: bool,
     pub reason: DropReason,
     /// With [`DropReason::TooBig`]: the largest packet that would pass.
     pub mtu: u16,

@@ -3,6 +3,7 @@
 //!
 //! In: frames that the graph did not forward, packets that wait for a next hop, the time.
 //! Out: [`Act`]s. Everything bounded: neighbours, packets waiting for one, ICMP errors a second.
+pub mod fragment;
 pub mod frame;
 pub mod icmp;
 pub mod neighbour;
@@ -223,7 +224,19 @@ impl Host {
     ) {
         let Some(own) = self.interfaces.get(usize::from(interface)) else { return };
         let Some(peer) = icmp::sender(packet) else { return };
-        let Some(source) = own.source_for(peer) else { return };
+        if let Some(source) = own.source_for(peer) {
+            self.on_error_from(source, packet, error, now_ms, out);
+        }
+    }
+    /// The same, speaking from a certain address of ours.
+    pub fn on_error_from(
+        &mut self,
+        source: IpAddr,
+        packet: &[u8],
+        error: IcmpError,
+        now_ms: u64,
+        out: &mut Vec<Act>,
+    ) {
         if self.errors.spend(now_ms) {
             out.extend(icmp::error(packet, source, error).map(|packet| Act::Route { packet }));
         }

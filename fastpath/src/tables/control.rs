@@ -102,13 +102,11 @@ impl<M: KeyMaker> Control<M> {
     pub fn reader(&self) -> Reader<Tables<M::Key>> {
         self.tables.reader()
     }
-    /// Every SA that is installed and not being removed.
-    pub fn installed_sas(&self) -> impl Iterator<Item = InstalledSa> + '_ {
-        self.slots.iter().filter(|(_, i)| !i.removing).map(|(slot, i)| InstalledSa {
-            slot: SaSlot(*slot),
-            reference: SaRef { slot: *slot, install: i.install },
-            state: i.shared.state(),
-        })
+    /// The SA in a slot, unless it is being removed.
+    pub fn installed_sa(&self, slot: SaSlot) -> Option<InstalledSa> {
+        let installed = self.slots.get(&slot.0).filter(|i| !i.removing)?;
+        let reference = SaRef { slot: slot.0, install: installed.install };
+        Some(InstalledSa { slot, reference, state: installed.shared.state() })
     }
     /// How many changes there were.
     pub fn submitted(&self) -> u64 {

@@ -2,6 +2,7 @@
 mod control;
 mod devices;
 mod esp;
+mod frames;
 mod plain;
 mod support;
 mod takeover;

@@ -3,12 +3,13 @@ use crate::support::{Gateway, PATIENCE, REQUIRE, Tunnel, mirrored, policy, site}
 use anyhow::{Context, Result, ensure};
 use harness::lab::{Plan, Site};
 use harness::traffic::ping_until_up;
-use harness::{Lab, NumberedFlow, Side};
+use harness::{Lab, NumberedFlow, Side, wait_until};
 use ipc::{Command, SlowSide};
 use sa::{DropReason, PolicyId, PolicySpec, SaSlot, Spi};
 use std::collections::HashMap;
 use std::net::UdpSocket;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 fn policies(side: Side) -> [PolicySpec; 2] {
@@ -171,13 +172,20 @@ fn in_order(lab: &Lab) -> Result<()> {
     let senders = (0..FLOWS)
         .map(|_| lab.host(Side::A).enter(socket(Side::A)).join().expect("no panic"))
         .collect::<Result<Vec<_>>>()?;
+    let received = Arc::new(AtomicU64::new(0));
+    let so_far = received.clone();
     let sending = std::thread::spawn(move || -> Result<()> {
+        // The kernel keeps the order of what comes from one CPU.
+        core_affinity::set_for_current(core_affinity::get_core_ids().context("no CPU")?[0]);
         for number in 0..EACH {
             for sender in &senders {
                 sender.send_to(&number.to_be_bytes(), to)?;
             }
-            // The veth's queues are short.
-            std::thread::sleep(Duration::from_millis(2));
+            // Never more under way than the sockets and queues in between can hold.
+            wait_until("datagrams to arrive", PATIENCE, || {
+                ensure!((number + 1) * FLOWS < so_far.load(Relaxed) + 5 * FLOWS, "stuck at {number}");
+                Ok(())
+            })?;
         }
         Ok(())
     });
@@ -186,6 +194,7 @@ fn in_order(lab: &Lab) -> Result<()> {
         let mut number = [0; 8];
         let got = listener.recv_from(&mut number);
         let (_, from) = got.with_context(|| format!("after {n} datagrams of {}", FLOWS * EACH))?;
+        received.store(n + 1, Relaxed);
         arrived.entry(from.port()).or_default().push(u64::from_be_bytes(number));
     }
     for (port, numbers) in arrived {
