@@ -29,7 +29,7 @@ fn v4(head: &[u8], part: &[u8], offset: u16, more: bool, id: u16) -> Vec<u8> {
     let len = packet.len() as u16;
     packet[2..4].copy_from_slice(&len.to_be_bytes());
     packet[4..6].copy_from_slice(&id.to_be_bytes());
-    let flags = offset / 8 | if more { MORE } else { 0 };
+    let flags = (offset / 8) | if more { MORE } else { 0 };
     packet[6..8].copy_from_slice(&flags.to_be_bytes());
     packet[10..12].fill(0);
     let sum = wire::checksum(&packet[..IPV4_HEADER]);
