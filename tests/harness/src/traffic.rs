@@ -2,12 +2,12 @@
 use crate::netns::Netns;
 use crate::process::{self, Process};
 use crate::{Lab, sys, wait_until};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -228,19 +228,29 @@ pub fn ping(from: &Netns, to: IpAddr, count: u32, gap_ms: u32) -> Result<Ping> {
     ping_sized(from, to, count, gap_ms, 56)
 }
 pub fn ping_sized(from: &Netns, to: IpAddr, count: u32, gap_ms: u32, size: u32) -> Result<Ping> {
-    let gap = f64::from(gap_ms) / 1000.0;
-    let line = format!("-n -q -W 2 -c {count} -i {gap:.3} -s {size} {to}");
-    let out = from.command("ping").args(line.split_whitespace()).output().context("ping (iputils-ping)")?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let number_before = |what: &str| {
-        let (before, _) = text.split_once(what)?;
-        before.split_whitespace().next_back()?.parse().ok()
-    };
-    let counts = number_before(" packets transmitted").zip(number_before(" received"));
-    let (sent, received) = counts.with_context(|| {
-        format!("ping {to}: no statistics in:\n{text}{}", String::from_utf8_lossy(&out.stderr))
-    })?;
-    Ok(Ping { sent, received })
+    // One program for each request: a ping that has seen answers waits for the last ones no longer than
+    // twice the slowest round trip, and on a busy machine leaves before they are there.
+    let line = format!("-n -q -W 2 -c 1 -s {size} {to}");
+    let mut pings = Vec::new();
+    for number in 0..count {
+        if number > 0 {
+            std::thread::sleep(Duration::from_millis(gap_ms.into()));
+        }
+        let mut ping = from.command("ping");
+        ping.args(line.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        pings.push(ping.spawn().context("ping (iputils-ping)")?);
+    }
+    let mut received = 0;
+    for ping in pings {
+        let out = ping.wait_with_output().context("ping")?;
+        // 0: answered; 1: not answered, also where the way itself said no.
+        match out.status.code() {
+            Some(0) => received += 1,
+            Some(1) => {}
+            _ => bail!("ping {to}: {}", String::from_utf8_lossy(&out.stderr)),
+        }
+    }
+    Ok(Ping { sent: count, received })
 }
 
 /// Pings until one comes back: the tunnel is up and so are both hosts' neighbours.
