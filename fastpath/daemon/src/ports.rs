@@ -62,8 +62,8 @@ fn queues_of(device: &Device) -> Option<u16> {
 fn held_by(device: &Device) -> u32 {
     let descriptors = 2 * u32::from(PortConfig::default().rx_descriptors);
     match device {
-        // The kernel's fill ring and what it sends, 2048 each.
-        Device::AfXdp { .. } => 4096,
+        // The kernel's fill ring of 2048; what was sent comes back when half of such a ring has.
+        Device::AfXdp { .. } => 3072,
         Device::Pci { .. } | Device::Virtio { .. } | Device::VhostUser { .. } => descriptors,
         Device::Memif { .. } | Device::Ring { .. } => descriptors,
         // These copy.

@@ -63,7 +63,7 @@ fn too_few_buffers_for_the_ports_are_told_with_the_number_that_is_enough() {
         let status = gateway.process.wait(PATIENCE)?;
         ensure!(status.code() == Some(1), "{status}");
         let log = gateway.process.log();
-        ensure!(log.contains("system.buffers is 8191") && log.contains("10240"), "{log}");
+        ensure!(log.contains("system.buffers is 8191") && log.contains("can hold 8192"), "{log}");
         Ok(())
     });
 }
