@@ -230,7 +230,7 @@ fn a_key_of_the_other_direction_or_of_an_absent_engine_is_refused() {
 
 #[test]
 fn each_suite_runs_on_the_first_engine_of_the_list_that_has_it() {
-    use CpuEngineKind::{IpsecMb, Ring, RustCrypto};
+    use CpuEngineKind::{IpsecMb, Native, Ring, RustCrypto};
     let list = CpuCrypto::with_order(&[Ring, RustCrypto, IpsecMb]).unwrap();
     for suite in suites() {
         let on_ring = matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm);
@@ -240,6 +240,11 @@ fn each_suite_runs_on_the_first_engine_of_the_list_that_has_it() {
     let gcm192 = Suite::new(Encryption::Aes192Gcm, Integrity::None).unwrap();
     assert!(engine(Ring).new_key(gcm192, Direction::Inbound, &[0; 24], &[0; 4], &[]).is_err());
     assert!(!engine(Ring).supports(gcm192) && list.supports(gcm192));
+    let list = CpuCrypto::with_order(&[Native, IpsecMb]).unwrap();
+    for suite in suites() {
+        let expected = if suite.encryption().is_aead() { Native } else { IpsecMb };
+        assert_eq!(key(&list, suite, Direction::Inbound, 1).engine(), expected, "{suite}");
+    }
     assert!(CpuCrypto::with_order(&[]).is_err());
 }
 

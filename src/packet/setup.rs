@@ -1,7 +1,7 @@
 //! The configuration as the offline gateway wants it.
 use anyhow::{Context, bail};
 use config::model::{Config, Engine, Gateway, Interface, InterfaceKind};
-use fastpath::crypto::CpuEngineKind;
+use fastpath::crypto::{CpuCrypto, CpuEngineKind};
 use fastpath::offline::{InterfaceSpec, RouteSpec, Setup};
 
 use std::collections::BTreeMap;
@@ -11,16 +11,18 @@ pub fn port_names(config: &Config) -> Vec<String> {
     config.interfaces.iter().filter(|i| i.device().is_some()).map(|i| i.name.clone()).collect()
 }
 
-/// The engines of the configuration that work without DPDK; all of them if there is none.
+/// The engines of the configuration that work without DPDK and are present; all present ones if there is none.
 pub fn engines(config: &Config) -> Vec<CpuEngineKind> {
     let here = config.system.engines.iter().filter_map(|engine| match engine {
+        Engine::Native => Some(CpuEngineKind::Native),
         Engine::IpsecMb => Some(CpuEngineKind::IpsecMb),
         Engine::Ring => Some(CpuEngineKind::Ring),
         Engine::RustCrypto => Some(CpuEngineKind::RustCrypto),
         Engine::Cryptodev => None,
     });
-    let here: Vec<_> = here.collect();
-    if here.is_empty() { CpuEngineKind::ALL.to_vec() } else { here }
+    let present = |kind: &CpuEngineKind| CpuCrypto::new(*kind).is_ok();
+    let here: Vec<_> = here.filter(present).collect();
+    if here.is_empty() { CpuEngineKind::ALL.into_iter().filter(present).collect() } else { here }
 }
 
 /// Locally administered, and different from every other that is made up here.

@@ -274,6 +274,8 @@ named! {
         Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
     }
     Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
-    Engine { Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto" }
+    Engine {
+        Native = "native", Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto",
+    }
     Hugepages { Auto = "auto", Yes = "yes", No = "no" }
 }

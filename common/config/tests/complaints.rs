@@ -138,7 +138,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "{name: gw}",
             "{name: gw, crypto: {engines: [ring, ^openssl]}}",
-            "system.crypto.engines[1]: `openssl` is not one of: ipsec-mb, cryptodev, ring, rustcrypto",
+            "system.crypto.engines[1]: `openssl` is not one of: native, ipsec-mb, cryptodev, ring, rustcrypto",
         ),
         (
             "device: \"af-packet:lan0\"",

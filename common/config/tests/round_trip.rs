@@ -266,7 +266,7 @@ prop_compose! {
         let main_core = main.filter(|core| !matches!(&workers, Workers::Cpus(cpus) if cpus.contains(core)));
         // An engine that knows everything is always among them.
         let mut engines = engines;
-        if engines == [Engine::Ring] {
+        if !engines.iter().any(|e| !matches!(e, Engine::Native | Engine::Ring)) {
             engines.push(Engine::RustCrypto);
         }
         System { run_dir: format!("/run/x/{name}").into(), name, workers, main_core, memory: mb << 20, hugepages, buffers,

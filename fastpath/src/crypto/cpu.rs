@@ -6,7 +6,7 @@
 //!
 //! A burst is worked off in two stages: nonces and additional data of all packets first, so that the cipher does
 //! not load wide what was stored narrow a moment ago, then the packets, with the keys of those ahead prefetched.
-use super::{Unsupported, mb, ring, rustcrypto};
+use super::{Unsupported, mb, native, ring, rustcrypto};
 use sa::{Direction, Encryption, Suite};
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,9 @@ const AHEAD: usize = 4;
 /// The libraries, by the names that `system.crypto.engines` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CpuEngineKind {
-    /// libipsec-mb, opened at run time: every suite, the fastest.
+    /// Our own AES-GCM, for CPUs with instructions for it: the fastest.
+    Native,
+    /// libipsec-mb, opened at run time: every suite, the fastest but for AES-GCM.
     IpsecMb,
     /// AES-128-GCM and AES-256-GCM, no library needed.
     Ring,
@@ -31,9 +33,10 @@ pub enum CpuEngineKind {
 }
 impl CpuEngineKind {
     /// Best first.
-    pub const ALL: [Self; 3] = [Self::IpsecMb, Self::Ring, Self::RustCrypto];
+    pub const ALL: [Self; 4] = [Self::Native, Self::IpsecMb, Self::Ring, Self::RustCrypto];
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Native => "native",
             Self::IpsecMb => "ipsec-mb",
             Self::Ring => "ring",
             Self::RustCrypto => "rustcrypto",
@@ -42,6 +45,10 @@ impl CpuEngineKind {
     pub const fn supports(self, suite: Suite) -> bool {
         match self {
             Self::IpsecMb | Self::RustCrypto => true,
+            Self::Native => {
+                use Encryption::{Aes128Gcm, Aes192Gcm, Aes256Gcm};
+                matches!(suite.encryption(), Aes128Gcm | Aes192Gcm | Aes256Gcm)
+            }
             Self::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
         }
     }
@@ -59,15 +66,17 @@ impl FromStr for CpuEngineKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a CPU crypto engine: use ipsec-mb, ring or rustcrypto")]
+#[error("`{0}` is not a CPU crypto engine: use native, ipsec-mb, ring or rustcrypto")]
 pub struct UnknownEngine(pub String);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     #[error("crypto engine ipsec-mb: {0}")]
     IpsecMb(ipsec_mb::LoadError),
-    #[error("no crypto engine named: list at least one of ipsec-mb, ring, rustcrypto")]
+    #[error("no crypto engine named: list at least one of native, ipsec-mb, ring, rustcrypto")]
     NoneNamed,
+    #[error("crypto engine native: this CPU lacks AES-NI, PCLMULQDQ or AVX; use ring")]
+    NativeCpu,
 }
 
 /// Expanded keys of one direction of one SA on the engine that was chosen for it. Wiped on drop.
@@ -78,6 +87,7 @@ pub struct KeyRecord {
     keys: Keys,
 }
 pub(super) enum Keys {
+    Native(native::Keys),
     Mb(mb::Keys),
     Ring(ring::Keys),
     RustCrypto(rustcrypto::Keys),
@@ -91,6 +101,7 @@ impl KeyRecord {
     }
     pub fn engine(&self) -> CpuEngineKind {
         match self.keys {
+            Keys::Native(_) => CpuEngineKind::Native,
             Keys::Mb(_) => CpuEngineKind::IpsecMb,
             Keys::Ring(_) => CpuEngineKind::Ring,
             Keys::RustCrypto(_) => CpuEngineKind::RustCrypto,
@@ -101,8 +112,10 @@ impl KeyRecord {
     }
     #[inline]
     fn prefetch(&self, packet: usize) {
-        if let Keys::Mb(keys) = &self.keys {
-            keys.prefetch(packet);
+        match &self.keys {
+            Keys::Native(keys) => keys.prefetch(packet),
+            Keys::Mb(keys) => keys.prefetch(packet),
+            Keys::Ring(_) | Keys::RustCrypto(_) => (),
         }
     }
 }
@@ -141,6 +154,7 @@ struct Prepared {
 /// One worker's engines. Moves to the worker's thread and stays there.
 pub struct CpuCrypto {
     order: Vec<CpuEngineKind>,
+    native: Option<native::Path>,
     mb: Option<Box<mb::Engine>>,
     prepared: Box<[Prepared; STAGE]>,
 }
@@ -151,7 +165,7 @@ impl CpuCrypto {
         Self::with_order(&[kind])
     }
     /// Each suite runs on the first engine of `order` that has it. Keys of the engines that need no library
-    /// (ring, rustcrypto) run on every `CpuCrypto`, those of ipsec-mb where `order` has it.
+    /// (native, ring, rustcrypto) run on every `CpuCrypto`, those of ipsec-mb where `order` has it.
     pub fn with_order(order: &[CpuEngineKind]) -> Result<Self, EngineError> {
         if order.is_empty() {
             return Err(EngineError::NoneNamed);
@@ -160,16 +174,26 @@ impl CpuCrypto {
             true => Some(Box::new(mb::Engine::new().map_err(EngineError::IpsecMb)?)),
             false => None,
         };
+        let native = native::Path::best();
+        if order.contains(&CpuEngineKind::Native) && native.is_none() {
+            return Err(EngineError::NativeCpu);
+        }
         let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0 };
-        Ok(Self { order: order.to_vec(), mb, prepared: Box::new([empty; STAGE]) })
+        Ok(Self { order: order.to_vec(), native, mb, prepared: Box::new([empty; STAGE]) })
+    }
+    /// The native engine on a path other than the CPU's best. `None` if the CPU lacks it.
+    pub fn native(path: native::Path) -> Option<Self> {
+        let crypto = Self::new(CpuEngineKind::Native).ok().filter(|_| path.is_here())?;
+        Some(Self { native: Some(path), ..crypto })
     }
     pub fn supports(&self, suite: Suite) -> bool {
         self.order.iter().any(|kind| kind.supports(suite))
     }
     /// What the engines say about themselves, for status pages and benchmarks.
     pub fn describe(&self) -> String {
-        let one = |kind: &CpuEngineKind| match (kind, &self.mb) {
-            (CpuEngineKind::IpsecMb, Some(mb)) => mb.describe(),
+        let one = |kind: &CpuEngineKind| match (kind, &self.mb, self.native) {
+            (CpuEngineKind::IpsecMb, Some(mb), _) => mb.describe(),
+            (CpuEngineKind::Native, _, Some(path)) => format!("native ({})", path.name()),
             _ => kind.name().into(),
         };
         self.order.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -197,6 +221,9 @@ impl CpuCrypto {
         let kind = self.order.iter().find(|kind| kind.supports(suite));
         let kind = kind.ok_or(refuse("no engine that was chosen has this suite"))?;
         let keys = match kind {
+            CpuEngineKind::Native => {
+                self.native.and_then(|path| native::Keys::new(path, suite, enc_key)).map(Keys::Native)
+            }
             CpuEngineKind::IpsecMb => {
                 self.mb.as_ref().and_then(|mb| mb.keys(suite, enc_key, integ_key)).map(Keys::Mb)
             }
@@ -323,6 +350,8 @@ fn aead(
 ) -> bool {
     let seals = direction == Direction::Outbound;
     match (keys, mb) {
+        (Keys::Native(keys), _) if seals => keys.seal(nonce, aad, text, icv),
+        (Keys::Native(keys), _) => keys.open(nonce, aad, text, icv),
         (Keys::Mb(keys), Some(mb)) if seals => mb.gcm_seal(keys, nonce, aad, text, icv),
         (Keys::Mb(keys), Some(mb)) => mb.gcm_open(keys, nonce, aad, text, icv),
         (Keys::Mb(_), None) => false,

@@ -9,6 +9,7 @@
 //! under alive until the job has come back, so a key outlives every operation that uses it.
 pub mod cpu;
 mod mb;
+pub mod native;
 mod ring;
 mod rustcrypto;
 pub mod sync;

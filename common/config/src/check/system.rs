@@ -99,10 +99,11 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
     }
 }
 
-/// What an engine knows. `ring` has AES-GCM with 128 and 256 bits alone.
+/// What an engine knows: `native` AES-GCM alone, and `ring` that without 192 bits.
 fn runs(engine: Engine, suite: Suite) -> bool {
     match engine {
         Engine::Cryptodev | Engine::IpsecMb | Engine::RustCrypto => true,
+        Engine::Native => suite.encryption().is_aead(),
         Engine::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
     }
 }

@@ -82,8 +82,8 @@ pub(super) const SYSTEM: Menu = Menu {
 };
 pub(super) const CRYPTO: &[Property] = &[own(
     "engines",
-    Kind::Some(&[ok("ipsec-mb"), ok("cryptodev"), ok("ring"), ok("rustcrypto")]),
-    Is("ipsec-mb,cryptodev,ring,rustcrypto"),
+    Kind::Some(&[ok("native"), ok("ipsec-mb"), ok("cryptodev"), ok("ring"), ok("rustcrypto")]),
+    Is("native,ipsec-mb,cryptodev,ring,rustcrypto"),
     "Crypto engines in order of preference; each SA runs on the first that is present and knows its algorithms.",
 )];
 

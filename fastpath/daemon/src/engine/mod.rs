@@ -64,6 +64,7 @@ pub fn open(
 fn cpu_kind(engine: Named) -> Option<CpuEngineKind> {
     match engine {
         Named::Cryptodev => None,
+        Named::Native => Some(CpuEngineKind::Native),
         Named::IpsecMb => Some(CpuEngineKind::IpsecMb),
         Named::Ring => Some(CpuEngineKind::Ring),
         Named::RustCrypto => Some(CpuEngineKind::RustCrypto),

@@ -1,0 +1,130 @@
+//! The functions that have the instructions switched on, and the choice among them.
+use super::Path;
+use super::kernel;
+use super::key::{Parts, Record};
+use super::lanes::{AesNi, Block, Bytes, Pair, Vaes};
+use sa::{Encryption, Suite};
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+/// The longest text GCM permits (SP 800-38D 5.2.1.1).
+const LONGEST: u64 = (1 << 36) - 32;
+
+/// Expanded keys of one direction of one SA. Wiped on drop.
+pub struct Keys {
+    cpu: Cpu,
+    sized: Sized,
+}
+#[derive(Clone, Copy)]
+enum Cpu {
+    AesNi(AesNi),
+    Vaes(Vaes),
+}
+enum Sized {
+    Aes128(Box<Record<0>>),
+    Aes192(Box<Record<2>>),
+    Aes256(Box<Record<4>>),
+}
+
+/// The same expression for each key size.
+macro_rules! each {
+    ($sized:expr, $record:ident => $do:expr) => {
+        match $sized {
+            Sized::Aes128($record) => $do,
+            Sized::Aes192($record) => $do,
+            Sized::Aes256($record) => $do,
+        }
+    };
+}
+
+impl Keys {
+    /// `None` when the CPU lacks what `path` needs, the suite is another one, or the key has another length.
+    pub fn new(path: Path, suite: Suite, enc_key: &[u8]) -> Option<Self> {
+        let cpu = match path {
+            Path::Vaes256 => Cpu::Vaes(Vaes::here()?),
+            Path::AesNi => Cpu::AesNi(AesNi::here()?),
+        };
+        if enc_key.len() != suite.encryption().key_len() {
+            return None;
+        }
+        let sized = match suite.encryption() {
+            Encryption::Aes128Gcm => Sized::Aes128(filled(enc_key)?),
+            Encryption::Aes192Gcm => Sized::Aes192(filled(enc_key)?),
+            Encryption::Aes256Gcm => Sized::Aes256(filled(enc_key)?),
+            _ => return None,
+        };
+        Some(Self { cpu, sized })
+    }
+    /// `packet` is its length.
+    #[inline]
+    pub fn prefetch(&self, packet: usize) {
+        each!(&self.sized, record => for line in record.lines(packet) {
+            // SAFETY: prefetching changes no state that a program can see, and SSE is part of x86-64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line) }
+        });
+    }
+    #[inline]
+    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &mut Bytes) -> bool {
+        if text.len() as u64 > LONGEST {
+            return false;
+        }
+        let key = &self.parts();
+        match self.cpu {
+            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+            Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
+            // SAFETY: the same.
+            Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
+        }
+    }
+    /// Wipes `text` when the ICV does not match.
+    #[inline]
+    pub fn open(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &mut Bytes) -> bool {
+        if text.len() as u64 > LONGEST {
+            return false;
+        }
+        let key = &self.parts();
+        match self.cpu {
+            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+            Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
+            // SAFETY: the same.
+            Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
+        }
+    }
+    #[inline(always)]
+    fn parts(&self) -> Parts<'_> {
+        each!(&self.sized, record => record.parts())
+    }
+}
+
+fn filled<const MORE: usize>(key: &[u8]) -> Option<Box<Record<MORE>>> {
+    let cpu = AesNi::here()?;
+    let mut record = Record::empty();
+    // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+    unsafe { fill(cpu, &mut record, key) };
+    Some(record)
+}
+
+#[target_feature(enable = "aes,pclmulqdq,avx")]
+fn fill<const MORE: usize>(cpu: AesNi, record: &mut Record<MORE>, key: &[u8]) {
+    record.fill(cpu, key);
+}
+
+/// One code path, one direction.
+macro_rules! path {
+    ($name:ident, $features:literal, $cpu:ty, $vector:ty, $seal:literal) => {
+        #[target_feature(enable = $features)]
+        fn $name(
+            cpu: $cpu,
+            key: &Parts<'_>,
+            nonce: &[u8; 12],
+            aad: &[u8],
+            text: &mut [u8],
+            icv: &mut Bytes,
+        ) -> bool {
+            kernel::run::<$vector, $seal>(cpu, key, nonce, aad, text, icv)
+        }
+    };
+}
+path!(seal_pairs, "aes,pclmulqdq,avx2,vaes,vpclmulqdq", Vaes, Pair, true);
+path!(open_pairs, "aes,pclmulqdq,avx2,vaes,vpclmulqdq", Vaes, Pair, false);
+path!(seal_blocks, "aes,pclmulqdq,avx", AesNi, Block, true);
+path!(open_blocks, "aes,pclmulqdq,avx", AesNi, Block, false);
