@@ -4,8 +4,8 @@ use fastpath::crypto::CpuEngineKind;
 use fastpath::offline::{Gateway, InterfaceSpec, NeighbourSpec, Outcome, RouteSpec, Setup};
 use libfuzzer_sys::fuzz_target;
 use sa::{
-    Action, Direction, Encap, Encryption, Integrity, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange,
-    SaSlot, SaSpec, Selector, Spi, Suite, TunnelEnds,
+    Action, Direction, Encap, Encryption, Integrity, Key, Level, Lifetime, Mode, PolicyId, PolicySpec,
+    PortRange, SaSlot, SaSpec, Selector, Spi, Suite, TunnelEnds,
 };
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -6,7 +6,8 @@ use wire::{Flow, arp, esp, eth, icmp, ip, nd, udp};
 fuzz_target!(|bytes: &[u8]| {
     let payload = eth::Frame::parse(bytes).map_or(bytes, |frame| &bytes[frame.payload_at..]);
     let _ = (arp::Arp::parse(payload), icmp::Header::parse(payload), nd::Neighbour::parse(payload));
-    let _ = (esp::Header::parse(payload), esp::parse_trailer(payload), esp::nat_t(payload), udp::parse(payload));
+    let _ =
+        (esp::Header::parse(payload), esp::parse_trailer(payload), esp::nat_t(payload), udp::parse(payload));
     if let Ok(packet) = ip::Packet::parse(payload) {
         assert!(usize::from(packet.total_len) <= payload.len() && packet.upper_at <= packet.total_len);
         let flow = Flow::of(&packet, payload);
