@@ -130,16 +130,18 @@ pub fn open_tap(eal: &Eal, plan: &Plan, interface: u16, mac: [u8; 6], pool: &Mem
     let args = vec![DeviceArg { key: "mac".into(), value: Mac(mac).to_string() }];
     let device = Device::Tap { interface: name.parse().with_context(about)?, args };
     let mut port = Port::open(eal, name, &device).with_context(about)?;
-    let config = PortConfig { mtu: own.mtu, rx_queues: 1, tx_queues: 1, ..PortConfig::default() };
+    // The driver has a limit; the host then sends, and asks for, smaller packets than the port could carry.
+    let mtu = own.mtu.min(port.info().max_mtu);
+    let config = PortConfig { mtu, rx_queues: 1, tx_queues: 1, ..PortConfig::default() };
     let (mut rx, mut tx) = port.start(&config, std::slice::from_ref(pool)).with_context(about)?;
     let (Some(rx), Some(tx)) = (rx.pop(), tx.pop()) else { anyhow::bail!("{}: no queue", about()) };
-    configure_system(plan, interface, own, name);
+    configure_system(plan, interface, own, name, mtu);
     Ok(Some(Tap { interface, rx, tx, _port: port }))
 }
 
 /// Addresses and routes of the TAP in the operating system. What fails is said; forwarding goes on.
-fn configure_system(plan: &Plan, index: u16, own: &InterfacePlan, tap: &str) {
-    let mut lines = vec![format!("link set dev {tap} mtu {} up", own.mtu)];
+fn configure_system(plan: &Plan, index: u16, own: &InterfacePlan, tap: &str, mtu: u16) {
+    let mut lines = vec![format!("link set dev {tap} mtu {mtu} up")];
     for (address, len) in &own.addresses {
         let nodad = if address.is_ipv6() { " nodad" } else { "" };
         lines.push(format!("addr replace {address}/{len} dev {tap}{nodad}"));

@@ -5,7 +5,7 @@ use crate::idle::Backoff;
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
 use fastpath::graph::{Out, Worker};
 use sa::DropReason;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -42,8 +42,17 @@ pub struct Loop {
     pub idle: Backoff,
 }
 
+/// A data path of which a part is gone must not go on: whatever ends a worker stops all.
+struct StopsAll(Arc<AtomicBool>);
+impl Drop for StopsAll {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 impl Loop {
     pub fn run(mut self) {
+        let _stops_all = StopsAll(Arc::clone(&self.lane.stop));
         let mut out = Out::default();
         out.tx.resize_with(self.tx.len(), || Vec::with_capacity(TX_BACKLOG));
         let mut burst = Burst::new();

@@ -68,10 +68,12 @@ fn too_few_buffers_for_the_ports_are_told_with_the_number_that_is_enough() {
     });
 }
 
+/// Both workers have a queue of each, and the driver spreads the flows.
 #[test]
-fn taps_as_ports() {
+fn taps_as_ports_of_two_workers() {
     lab(Site::Taps, Site::Kernel, |lab| {
-        let config = config(Side::A, "tap:tw0", "tap:tl0");
+        let config =
+            config(Side::A, "tap:tw0", "tap:tl0").replace("hugepages", "workers: [0, 1]\n  hugepages");
         let site = lab.site(Side::A);
         let mut gateway = Gateway::start(lab, site, "fastpath", &config)?;
         lab.attach_taps(Side::A, "tw0", "tl0")?;
@@ -80,6 +82,60 @@ fn taps_as_ports() {
         let left = lab.wan.run("ip -br link")?;
         ensure!(!left.contains(Lab::wan_link(Side::A)), "a TAP is left: {left}");
         Ok(())
+    });
+}
+
+/// Whatever socket the kernel puts a flow on, it is read.
+#[test]
+fn several_sockets_on_one_interface() {
+    lab(Site::Dpdk, Site::Kernel, |lab| {
+        let config = config(Side::A, "af-packet:wan0,qpairs=3", "af-packet:lan0,qpairs=2");
+        let mut gateway = Gateway::start(lab, lab.site(Side::A), "fastpath", &config)?;
+        forwards(lab, &mut gateway)?;
+        // Each `ping` and each flow is another one.
+        for _ in 0..20 {
+            expect_pings(lab.host(Side::A), Side::A.router4(), 2)?;
+        }
+        gateway.stop().map(drop)
+    });
+}
+
+/// AF_XDP carries what fits a page of the kernel's.
+#[test]
+fn frames_larger_than_ethernets() {
+    let plan = Plan { wan_mtu: 3400, lan_mtu: 3400, ..Plan::new(Site::Dpdk, Site::Kernel) };
+    let result = Lab::run(&plan, |lab| {
+        let config = config(Side::A, "af-xdp:wan0", "af-xdp:lan0").replace("0\"}", "0\", mtu: 3400}");
+        lab.site(Side::A).ip("link set wan0 mtu 3400\nlink set lan0 mtu 3400\n")?;
+        let mut gateway = Gateway::start(lab, lab.site(Side::A), "fastpath", &config)?;
+        forwards(lab, &mut gateway)?;
+        for router in [Side::A.router4(), Side::A.router6()] {
+            lab.host(Side::A).run(&format!("ping -c 3 -i 0.1 -M do -s 3300 -W 5 {router}"))?;
+        }
+        gateway.stop().map(drop)
+    });
+    result.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// A killed process leaves a socket and XDP programs behind; the next one takes their place.
+#[test]
+fn killed_and_started_again() {
+    lab(Site::Dpdk, Site::Kernel, |lab| {
+        let site = lab.site(Side::A);
+        let config = config(Side::A, "af-xdp:wan0", "af-packet:lan0");
+        let mut first = Gateway::start(lab, site, "fastpath", &config)?;
+        forwards(lab, &mut first)?;
+        first.process.kill()?;
+        let links = site.run("ip -br link")?;
+        ensure!(!links.contains("x-"), "a TAP outlives its process: {links}");
+        let mut second = Gateway::start(lab, site, "fastpath", &config)?;
+        second.commit(&[])?;
+        for router in [Side::A.router4(), Side::A.router6()] {
+            ping_until_up(lab.host(Side::A), router, PATIENCE)?;
+            expect_pings(lab.host(Side::A), router, 20)?;
+        }
+        drop(first);
+        second.stop().map(drop)
     });
 }
 
