@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const TX_BACKLOG: usize = 512;
 /// With so many waiting nothing new is received from the ports: the NIC's own queue holds it back.
 const TX_PRESSURE: usize = 128;
+/// A port that takes nothing for so long has nobody at its other end: it no longer holds the others up.
+const STUCK_AFTER: Duration = Duration::from_millis(10);
 /// How long drop counters may lag.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
@@ -26,6 +28,26 @@ impl Transmit {
         match self {
             Self::Own(queue) => queue.send(burst),
             Self::Shared(queue) => queue.lock().unwrap_or_else(PoisonError::into_inner).send(burst),
+        }
+    }
+}
+
+/// Whether a port takes what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    Well,
+    /// Nothing, since then.
+    NothingSince(Duration),
+    /// Nothing for too long: what it does not take is dropped at once.
+    Stuck,
+}
+impl Taking {
+    fn next(self, took: bool, waiting: bool, now: Duration) -> Self {
+        match self {
+            _ if took || !waiting && self != Self::Stuck => Self::Well,
+            Self::Well => Self::NothingSince(now),
+            Self::NothingSince(since) if now.saturating_sub(since) >= STUCK_AFTER => Self::Stuck,
+            as_before => as_before,
         }
     }
 }
@@ -58,6 +80,7 @@ impl Loop {
         let mut burst = Burst::new();
         let mut packets = Vec::with_capacity(Burst::CAPACITY);
         let mut published = Duration::ZERO;
+        let mut taking = vec![Taking::Well; self.tx.len()];
         while !self.lane.stop.load(Relaxed) {
             let now = self.start.elapsed();
             let mut worked = self.injected(&mut packets, now, &mut out);
@@ -67,7 +90,7 @@ impl Loop {
             if !worked {
                 self.graph.idle(now, &mut out);
             }
-            worked |= self.transmit(&mut burst, &mut out);
+            worked |= self.transmit(&mut burst, &mut out, &mut taking, now);
             self.report(&mut out);
             if !worked || now - published >= PUBLISH_EVERY {
                 published = now;
@@ -120,26 +143,38 @@ impl Loop {
         worked
     }
 
-    /// Sends what the drivers take; the rest waits its turn.
-    fn transmit(&mut self, burst: &mut Burst, out: &mut Out<Mbuf>) -> bool {
+    /// Sends what the drivers take; the rest waits its turn, up to a bound in number and time.
+    fn transmit(
+        &mut self,
+        burst: &mut Burst,
+        out: &mut Out<Mbuf>,
+        taking: &mut [Taking],
+        now: Duration,
+    ) -> bool {
         let mut worked = false;
-        for (queue, transmit) in out.tx.iter_mut().zip(&mut self.tx) {
+        for ((queue, transmit), taking) in out.tx.iter_mut().zip(&mut self.tx).zip(taking) {
+            if queue.is_empty() {
+                continue;
+            }
+            let mut took = false;
             while !queue.is_empty() {
                 let n = queue.len().min(Burst::CAPACITY);
                 for packet in queue.drain(..n) {
                     // The burst was empty and has room for all of them.
                     let _ = burst.push(packet);
                 }
-                let sent = transmit.send(burst);
-                worked |= sent > 0;
+                took |= transmit.send(burst) > 0;
                 if !burst.is_empty() {
                     queue.splice(0..0, burst.drain());
                     break;
                 }
             }
-            if queue.len() > TX_BACKLOG {
-                out.drops[DropReason::TxFull as usize] += (queue.len() - TX_BACKLOG) as u64;
-                queue.truncate(TX_BACKLOG);
+            worked |= took;
+            *taking = taking.next(took, !queue.is_empty(), now);
+            let keep = if *taking == Taking::Stuck { 0 } else { TX_BACKLOG };
+            if queue.len() > keep {
+                out.drops[DropReason::TxFull as usize] += (queue.len() - keep) as u64;
+                queue.truncate(keep);
             }
         }
         worked
@@ -161,5 +196,23 @@ impl Loop {
         // An event that finds no room is said again at the next burst.
         let said = out.events.iter().take_while(|e| lane.to_main.push(ToMain::Event(**e)).is_ok()).count();
         out.events.drain(..said);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_stuck_after_a_while_and_until_it_takes_something() {
+        let at = Duration::from_millis;
+        let waiting = Taking::Well.next(false, true, at(5));
+        assert_eq!(waiting, Taking::NothingSince(at(5)));
+        assert_eq!(waiting.next(false, true, at(14)), waiting);
+        assert_eq!(waiting.next(true, true, at(14)), Taking::Well);
+        let stuck = waiting.next(false, true, at(15));
+        assert_eq!(stuck, Taking::Stuck);
+        assert_eq!(stuck.next(false, false, at(20)), Taking::Stuck);
+        assert_eq!(stuck.next(true, false, at(20)), Taking::Well);
     }
 }

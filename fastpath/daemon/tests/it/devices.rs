@@ -1,5 +1,5 @@
 //! Every kind of port this machine can have, under the real process.
-use crate::support::{Gateway, PATIENCE, addresses, mac_of, site, system, unhex};
+use crate::support::{Gateway, PATIENCE, Wire, addresses, frame, mac_of, site, system, udp, unhex};
 use crate::takeover::connect;
 use anyhow::{Context, Result, ensure};
 use harness::lab::{Plan, Site};
@@ -7,6 +7,7 @@ use harness::traffic::{expect_pings, ping_until_up};
 use harness::{Lab, NumberedFlow, Side, wait_until};
 use ipc::PortCounters;
 use sa::DropReason;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 fn lab(site_a: Site, site_b: Site, body: impl FnOnce(&Lab) -> Result<()>) {
@@ -115,6 +116,34 @@ fn frames_larger_than_ethernets() {
         gateway.stop().map(drop)
     });
     result.unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// The other end of a shared-memory port is not there: what is for it is dropped, the rest goes on.
+#[test]
+fn a_port_that_takes_nothing_holds_nobody_up() {
+    lab(Site::Dpdk, Site::Kernel, |lab| {
+        let nobody = format!("\"vhost-user:{}\"", lab.file("nobody").display());
+        let config = site(Side::A, "").replace(
+            "ip:\n  address:\n",
+            &format!(
+                "  - {{name: guest, device: {nobody}}}\n\
+                 ip:\n  address:\n    - {{address: 192.0.2.1/22, interface: guest}}\n"
+            ),
+        );
+        let mut gateway = Gateway::start(lab, lab.site(Side::A), "fastpath", &config)?;
+        gateway.commit(&[])?;
+        let mut lan = Wire::tap(lab.host(Side::A), "lan0")?;
+        let to = mac_of(lab.site(Side::A), "lan0")?;
+        // Each of them is asked for by ARP.
+        let packets: Vec<_> = (2..802u32)
+            .map(|n| udp(Side::A.host4(), IpAddr::from(Ipv4Addr::from(0xc000_0000 + 0x200 + n)), 9, 64, b"?"))
+            .map(|packet| frame(&to, &lan.mac, &packet))
+            .collect();
+        lan.send(&packets)?;
+        forwards(lab, &mut gateway)?;
+        ensure!(gateway.drops(DropReason::TxFull) > 0, "{:?}", gateway.all_drops());
+        gateway.stop().map(drop)
+    });
 }
 
 /// A killed process leaves a socket and XDP programs behind; the next one takes their place.
