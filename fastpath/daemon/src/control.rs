@@ -149,8 +149,10 @@ impl Main {
         let mut worked = false;
         let mut acts = std::mem::take(&mut self.state.acts);
         for lane in 0..self.lanes.len() {
-            for _ in 0..TURN {
-                let Some(item) = self.lanes[lane].to_main.pop() else { break };
+            for turn in 0..2 * TURN {
+                let Lane { urgent, to_main, .. } = &*self.lanes[lane];
+                let urgent = if turn < TURN { urgent.pop() } else { None };
+                let Some(item) = urgent.or_else(|| to_main.pop()) else { break };
                 worked = true;
                 match item {
                     ToMain::Host(frame) => {

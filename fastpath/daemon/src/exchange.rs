@@ -29,6 +29,8 @@ pub enum ToWorker {
 /// One worker's queues and counters, as both sides see them.
 pub struct Lane {
     pub to_main: ArrayQueue<ToMain>,
+    /// IKE and events: a flood of anything else must not keep tunnels from being negotiated.
+    pub urgent: ArrayQueue<ToMain>,
     pub to_worker: ArrayQueue<ToWorker>,
     /// By reason, since start; written by the worker alone.
     pub drops: [AtomicU64; DropReason::COUNT],
@@ -41,6 +43,7 @@ impl Lane {
     pub fn new(stop: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
             to_main: ArrayQueue::new(Self::DEPTH),
+            urgent: ArrayQueue::new(Self::DEPTH),
             to_worker: ArrayQueue::new(Self::DEPTH),
             drops: std::array::from_fn(|_| AtomicU64::new(0)),
             stop,

@@ -183,18 +183,22 @@ impl Loop {
     /// Everything the main lcore has to see. What finds its queue full is dropped and counted.
     fn report(&mut self, out: &mut Out<Mbuf>) {
         let (lane, drops) = (&self.lane, &mut out.drops);
+        for frame in out.ike.drain(..) {
+            if lane.urgent.push(ToMain::Ike(frame)).is_err() {
+                drops[DropReason::FrameQueueFull as usize] += 1;
+            }
+        }
         let mut hand = |item: ToMain, lost: Option<DropReason>| {
             if let (Err(_), Some(reason)) = (lane.to_main.push(item), lost) {
                 drops[reason as usize] += 1;
             }
         };
-        out.ike.drain(..).for_each(|frame| hand(ToMain::Ike(frame), Some(DropReason::FrameQueueFull)));
         out.host.drain(..).for_each(|frame| hand(ToMain::Host(frame), Some(DropReason::HostQueueFull)));
         out.unresolved.drain(..).for_each(|p| hand(ToMain::Unresolved(p), Some(DropReason::NoNeighbour)));
         // Counted already: only the ICMP error is lost.
         out.errors.drain(..).for_each(|report| hand(ToMain::Error(report), None));
         // An event that finds no room is said again at the next burst.
-        let said = out.events.iter().take_while(|e| lane.to_main.push(ToMain::Event(**e)).is_ok()).count();
+        let said = out.events.iter().take_while(|e| lane.urgent.push(ToMain::Event(**e)).is_ok()).count();
         out.events.drain(..said);
     }
 }

@@ -88,6 +88,7 @@ fn outbound(gateway: &Gateway, lan: &mut Wire, wan: &mut Wire, to: &str, cases: 
     }
     let mut rows = Vec::new();
     let mut seen: HashMap<u32, u32> = HashMap::new();
+    let mut bytes_of: HashMap<u32, u64> = HashMap::new();
     for packet in &outer {
         let bytes = unhex(packet);
         let ip = wire::ip::Packet::parse(&bytes).map_err(|e| anyhow::anyhow!("{e:?}"))?;
@@ -120,6 +121,7 @@ fn outbound(gateway: &Gateway, lan: &mut Wire, wan: &mut Wire, to: &str, cases: 
         ensure!(got.get(&spi) == wanted.get(&spi), "{} {:?}: {:?}", spec.suite, spec.encap, got.get(&spi));
         let counted = gateway.expect_sa(spec.slot, SIZES.len() as u64)?;
         ensure!(counted.last_seq == 3 && counted.dropped == 0, "{counted:?}");
+        ensure!(Some(&counted.bytes) == bytes_of.get(&spi), "{counted:?} {bytes_of:?}");
     }
     Ok(())
 }
