@@ -1,13 +1,13 @@
 """scapy's own ESP beside espway's: makes plain packets, seals them, opens sealed ones, compares.
 
-usage: esp.py '[{"do": "make" | "seal" | "open" | "compare", ...}, ...]'; prints an answer to each
+usage: esp.py '[{"do": "make" | "seal" | "open" | "compare" | "echo" | "replies", ...}, ...]'; prints an answer to each
 Captures hold Ethernet frames. An inner packet that a gateway forwarded has lost one hop; the comparison allows that
 and nothing else.
 """
 import json
 import sys
 
-from scapy.all import ESP, ICMP, IP, TCP, UDP, Ether, IPv6, Raw, SecurityAssociation, rdpcap, wrpcap
+from scapy.all import ARP, ESP, ICMP, IP, TCP, UDP, Ether, IPv6, Raw, SecurityAssociation, rdpcap, wrpcap
 from scapy.layers.inet6 import ICMPv6EchoRequest
 
 MACS = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
@@ -23,6 +23,22 @@ def make(job):
     packets += [head / TCP(sport=4000, dport=80, flags="S", seq=n) / Raw(b"x" * n) for n in (0, 511, 1300)]
     wrpcap(job["out"], [Ether(**MACS) / packet for packet in packets])
     return {"packets": len(packets)}
+
+
+def echo(job):
+    """An ARP request, from which the gateway learns who asks, and echo requests."""
+    ask = Ether(src=MACS["src"], dst="ff:ff:ff:ff:ff:ff") / ARP(hwsrc=MACS["src"], psrc=job["src"], pdst=job["dst"])
+    head = Ether(**MACS) / IP(src=job["src"], dst=job["dst"])
+    wrpcap(job["out"], [ask] + [head / ICMP(id=9, seq=n) / Raw(b"espway") for n in range(job["count"])])
+    return {"packets": job["count"]}
+
+
+def replies(job):
+    """The numbers of the echo replies in a capture that may still be written to."""
+    frames = rdpcap(job["in"])
+    good = [f for f in frames if ICMP in f and f[ICMP].type == 0 and f[ICMP].id == 9 and f[Ether].dst == MACS["src"]]
+    arp = [f for f in frames if ARP in f and f[ARP].op == 2 and f[ARP].hwdst == MACS["src"]]
+    return {"numbers": sorted(f[ICMP].seq for f in good), "arp": len(arp)}
 
 
 def association(sa):
@@ -94,5 +110,5 @@ def compare(job):
 
 
 if __name__ == "__main__":
-    verbs = {"make": make, "seal": seal, "open": open_, "compare": compare}
+    verbs = {"make": make, "seal": seal, "open": open_, "compare": compare, "echo": echo, "replies": replies}
     print(json.dumps([verbs[task["do"]](task) for task in json.loads(sys.argv[1])]))

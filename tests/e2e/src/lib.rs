@@ -4,10 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use harness::espway::Binaries;
 use harness::traffic::NumberedFlow;
-use harness::{Espway, Lab, Side, Swan, wait_until};
+use harness::{Espway, Lab, Side, Swan, process, wait_until};
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 pub const SECRET: &str = "an end-to-end secret";
@@ -108,7 +109,7 @@ impl Gateway {
     }
 
     /// JSON is YAML, too.
-    pub fn to_yaml(&self) -> String {
+    pub fn config(&self) -> Value {
         let (us, them) = (self.side, self.side.other());
         let named = |mut row: Value, name: &str| {
             row["name"] = json!(name);
@@ -133,7 +134,7 @@ impl Gateway {
         for (key, value) in self.system.as_object().into_iter().flatten() {
             system[key] = value.clone();
         }
-        let config = json!({
+        json!({
             "system": system,
             "interface": [
                 {"name": "wan", "device": self.ports[0]},
@@ -164,14 +165,17 @@ impl Gateway {
                     "policy": policies,
                 },
             },
-        });
-        format!("{config:#}\n")
+        })
     }
 
     pub fn start(&self, lab: &Lab) -> Result<Espway> {
+        self.start_as(lab, &self.config())
+    }
+    /// With a configuration made from [`Gateway::config`].
+    pub fn start_as(&self, lab: &Lab, config: &Value) -> Result<Espway> {
         let name = format!("site-{}", self.side.letter());
         let file = lab.file(&format!("{name}.yaml"));
-        std::fs::write(&file, self.to_yaml())?;
+        std::fs::write(&file, format!("{config:#}\n"))?;
         let keys = self.key_log(lab).display().to_string();
         let ns = lab.site(self.side);
         Espway::start_with(lab, &Binaries::find()?, ns, &name, &file, &["--key-log", &keys])
@@ -272,4 +276,16 @@ pub fn rekey_child(gateway: &Espway) -> Result<()> {
     let inbound = seen.sas("in");
     let slot = inbound.first().context("no inbound SA")?["slot"].clone();
     gateway.request(&json!({"rekey-child": {"slot": slot}})).map(drop)
+}
+
+/// One run of Python for several jobs: its start takes longest.
+pub fn scapy<const N: usize>(jobs: [Value; N]) -> Result<[Value; N]> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scapy/esp.py");
+    // Debian's interpreter: that is where the package python3-scapy is.
+    let mut command = Command::new("/usr/bin/python3");
+    let text = process::output(
+        command.args(["-W", "ignore"]).arg(script).arg(Value::from(jobs.to_vec()).to_string()),
+    )?;
+    let answers: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("scapy said: {text}"))?;
+    answers.try_into().map_err(|_| anyhow::anyhow!("scapy said: {text}"))
 }

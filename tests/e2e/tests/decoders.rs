@@ -1,14 +1,12 @@
 //! Others read what we write, and we read what they write: tshark with our keys, scapy's IPsec layer.
 use anyhow::{Context, Result, ensure};
-use e2e::{Gateway, SOON, Suite, rekey_child, until};
+use e2e::{Gateway, SOON, Suite, rekey_child, scapy, until};
 use harness::capture::{Keys, tshark};
 use harness::espway::Binaries;
 use harness::process;
 use harness::traffic::{expect_pings, ping_until_up};
 use harness::{Capture, Lab, Plan, Side, Site, StrongSwan};
-use serde_json::{Value, json};
-use std::path::Path;
-use std::process::Command;
+use serde_json::json;
 
 fn tshark_reads(suite: Suite) -> Result<()> {
     Lab::run(&Plan::new(Site::Dpdk, Site::Kernel), |lab| {
@@ -86,18 +84,6 @@ const ALGORITHMS: &[Algorithms] = &[
     Algorithms { ours: ("aes-256-cbc", "sha512"), scapys: ("AES-CBC", "SHA2-512-256"), keys: (32, 64) },
 ];
 
-/// One run of Python for several jobs: its start takes longest.
-fn scapy<const N: usize>(jobs: [Value; N]) -> Result<[Value; N]> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scapy/esp.py");
-    // Debian's interpreter: that is where the package python3-scapy is.
-    let mut command = Command::new("/usr/bin/python3");
-    let text = process::output(
-        command.args(["-W", "ignore"]).arg(script).arg(Value::from(jobs.to_vec()).to_string()),
-    )?;
-    let answers: Vec<Value> = serde_json::from_str(&text).with_context(|| format!("scapy said: {text}"))?;
-    answers.try_into().map_err(|_| anyhow::anyhow!("scapy said: {text}"))
-}
-
 fn key(len: usize, first: u8) -> String {
     (0..len).map(|at| format!("{:02x}", first.wrapping_add(at as u8))).collect()
 }
@@ -131,7 +117,7 @@ fn both_ways(case: &Case<'_>) -> Result<()> {
     };
     let mut gateway = Gateway::new(a, Suite::AesGcm);
     gateway.inner_v6 = true;
-    let mut config: Value = serde_json::from_str(&gateway.to_yaml())?;
+    let mut config = gateway.config();
     let ipsec = &mut config["ip"]["ipsec"];
     for table in ["peer", "identity"] {
         ipsec[table] = json!([]);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Site {
-    /// DPDK owns `wan0` and `lan0`: the kernel has no address on them and does not hear what they receive.
+    /// DPDK owns `wan0` and `lan0`: the kernel has no address on them.
     Dpdk,
     /// The namespace's kernel routes; strongSwan runs in it.
     Kernel,
@@ -139,15 +139,8 @@ impl Lab {
             ns.offloads_off(link)?;
         }
         match kind {
-            Site::Dpdk => {
-                // The exception TAP gives the gateway's addresses to this kernel: without these rules it would
-                // answer beside the fast path. Packet sockets and XDP sit before the ingress hook.
-                site.nft(
-                    "table netdev espway {\n\
-                     chain wan { type filter hook ingress device wan0 priority 0; policy drop; }\n\
-                     chain lan { type filter hook ingress device lan0 priority 0; policy drop; }\n}\n",
-                )?;
-            }
+            // The fast path keeps the kernel off its ports by itself.
+            Site::Dpdk => {}
             Site::Kernel | Site::Taps => {
                 site.sysctl(&["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])?;
                 site.ip(&site_addresses(side, "wan0", "lan0"))?;

@@ -1,13 +1,13 @@
 //! Traffic that can be counted: numbered datagrams, ping, iperf3.
 use crate::netns::Netns;
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::{Lab, sys, wait_until};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 use std::fmt;
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::process::{Command, Stdio};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -327,9 +327,38 @@ pub fn iperf3(lab: &Lab, from: &Netns, to: (&Netns, IpAddr), seconds: u32) -> Re
     Iperf::start(lab, from, to, seconds, "")?.finish(Duration::from_secs(u64::from(seconds) + 20))
 }
 
-/// Whether a program can be found; its Debian package otherwise named by the caller.
-pub fn has_program(name: &str) -> bool {
-    process::output(Command::new("sh").args(["-c", "command -v \"$1\"", "sh", name])).is_ok()
+/// A TCP connection from one namespace to a server in another: `bytes` there and the same back.
+pub fn tcp_echo(from: &Netns, to: (&Netns, IpAddr), bytes: usize) -> Result<()> {
+    const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
+    let (ns, address) = to;
+    let listener = ns
+        .enter(move || TcpListener::bind((address, 0)).with_context(|| format!("listening on {address}")))
+        .join()
+        .map_err(|_| anyhow!("listening thread"))??;
+    let target = listener.local_addr()?;
+    let server = std::thread::spawn(move || -> Result<()> {
+        listener.set_nonblocking(true)?;
+        let (mut stream, _) =
+            wait_until("a TCP connection", Duration::from_secs(15), || Ok(listener.accept()?))?;
+        stream.set_nonblocking(false)?;
+        stream.set_read_timeout(PATIENCE)?;
+        let mut all = vec![0; bytes];
+        stream.read_exact(&mut all)?;
+        Ok(stream.write_all(&all)?)
+    });
+    let client = from.enter(move || {
+        let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(10))
+            .with_context(|| format!("connecting to {target}"))?;
+        stream.set_read_timeout(PATIENCE)?;
+        let sent: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        stream.write_all(&sent)?;
+        let mut back = vec![0; bytes];
+        stream.read_exact(&mut back).context("the echo")?;
+        ensure!(back == sent, "the echo is not what was sent");
+        Ok(())
+    });
+    client.join().map_err(|_| anyhow!("client thread"))??;
+    server.join().map_err(|_| anyhow!("server thread"))?
 }
 
 #[cfg(test)]
