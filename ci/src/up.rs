@@ -300,7 +300,11 @@ fn configuration(options: &Options, lab: &Lab, source: &str, name: &str) -> Resu
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let text = match options.device {
         Device::AfPacket => text,
-        Device::AfXdp => text.replace("af-packet:", "af-xdp:"),
+        // AF_XDP's rings hold more buffers.
+        Device::AfXdp => {
+            let more = text.replace("memory: 64M", "memory: 96M").replace("buffers: 8192", "buffers: 12288");
+            more.replace("af-packet:", "af-xdp:")
+        }
     };
     let file = lab.file(name);
     std::fs::write(&file, text)?;

@@ -1,7 +1,7 @@
 //! espway itself as a site: the supervisor with its two processes, run in a namespace.
 use crate::lab::Lab;
 use crate::netns::Netns;
-use crate::process::{self, Process};
+use crate::process::{self, Process, tail};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -54,7 +54,7 @@ pub struct Espway {
 }
 
 impl Espway {
-    /// Starts `espway run` and waits until its status can be asked.
+    /// Starts `espway run` and waits until it forwards.
     pub fn start(lab: &Lab, binaries: &Binaries, ns: &Netns, name: &str, config: &Path) -> Result<Self> {
         Self::start_with(lab, binaries, ns, name, config, &[])
     }
@@ -78,10 +78,10 @@ impl Espway {
         loop {
             // A refused configuration is told at once.
             this.supervisor.check()?;
-            match this.status() {
-                Ok(_) => return Ok(this),
+            match this.forwards() {
+                Ok(()) => return Ok(this),
                 Err(why) if Instant::now() >= end => {
-                    return Err(why.context(format!("{name} does not get ready")));
+                    return Err(why.context(format!("{name} does not get ready:\n{}", tail(&this.log(), 40))));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
@@ -99,6 +99,14 @@ impl Espway {
             self.binaries.command().args(["status", "--json", "--run-dir"]).arg(&self.run_dir),
         )?;
         serde_json::from_str(&text).with_context(|| format!("espway status: {text}"))
+    }
+    /// The fast path has its ports, and the slow path has given it the policies.
+    fn forwards(&self) -> Result<()> {
+        let status = self.status()?;
+        ensure!(status["fastpath-attached"] == true, "the slow path waits for the fast path");
+        let policies = status["policies"].as_array().is_some_and(|policies| !policies.is_empty());
+        ensure!(policies, "no policies yet");
+        Ok(())
     }
     /// One request to the control socket: a JSON line out, a JSON line back.
     pub fn request(&self, request: &Value) -> Result<Value> {
