@@ -1,7 +1,8 @@
 //! First node: what is this frame, and who is it for.
-use super::cache::Origin;
-use super::forward::{Forward, judge};
+use super::cache::{Key, Origin};
+use super::forward::{Forward, judge_packet};
 use super::inbound::Incoming;
+use super::seen::{Seen, flow_of};
 use super::{Out, Stage, ToHost, Verdict};
 use crate::tables::{Interface, Tables};
 use ipc::contract::{FrameKind, FrameMeta};
@@ -9,7 +10,7 @@ use sa::DropReason;
 use std::net::{IpAddr, SocketAddr};
 use wire::esp::NatT;
 use wire::eth::{self, ethertype};
-use wire::ip::{Packet, protocol};
+use wire::ip::{self, Packet, protocol};
 use wire::{Flow, Mac, PacketBuf, esp, icmp, udp};
 
 const IKE_PORT: u16 = 500;
@@ -39,29 +40,38 @@ pub(crate) fn classify<B: PacketBuf, K>(
         _ => return out.drop(DropReason::MalformedEthernet),
     };
     buf.advance(frame.payload_at);
-    let packet = match Packet::parse(buf.data()) {
-        Ok(packet) if packet.is_ipv4() == (version == 4) && !packet.src.is_multicast() => packet,
+    let seen = match Seen::parse(buf.data(), Origin::Clear) {
+        Ok(seen) if seen.ipv4 == (version == 4) && !seen.from_group => seen,
         _ => return out.drop(DropReason::MalformedIp),
     };
-    buf.truncate(packet.total_len.into());
-    let link = Link { index, frame };
-    if !is_local(tables, interface, packet.dst) {
-        if frame.dst.is_group() {
-            //= rfc1812#5.3.4/link-broadcast: a unicast packet in a link-layer broadcast goes nowhere.
-            return out.drop(DropReason::NotForUs);
+    buf.truncate(seen.total_len.into());
+    let key = seen.key.within(index.into(), tables.generation);
+    let verdict = stage.cache.look_up(&key, || first_look(tables, interface, buf.data()));
+    match verdict {
+        Verdict::Ours if seen.plain && seen.protocol == protocol::ESP => {
+            stage.incoming.push(Incoming {
+                buf,
+                esp_at: ip::V4_HEADER as u16,
+                ports: None,
+                interface: index,
+            });
         }
-        let flow = Flow::of(&packet, buf.data());
-        stage.forward.push(Forward {
-            buf,
-            packet,
-            flow,
-            origin: Origin::Clear,
-            exempt: false,
-            interface: Some(index),
-        });
-        return;
+        Verdict::Ours | Verdict::Link => {
+            local(tables, stage, &Link { index, frame }, verdict == Verdict::Ours, buf, out);
+        }
+        //= rfc1812#5.3.4/link-broadcast: a unicast packet in a link-layer broadcast goes nowhere.
+        _ if frame.dst.is_group() => out.drop(DropReason::NotForUs),
+        _ => stage.forward.push(Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) }),
     }
-    local(tables, stage, &link, packet, buf, out);
+}
+
+#[cold]
+fn first_look<K>(tables: &Tables<K>, interface: &Interface, bytes: &[u8]) -> Verdict {
+    match Packet::parse(bytes) {
+        Ok(packet) if tables.ports.is_own(packet.dst) => Verdict::Ours,
+        Ok(packet) if is_link(interface, packet.dst) => Verdict::Link,
+        _ => judge_packet(tables, Origin::Clear, bytes),
+    }
 }
 
 /// How a frame came.
@@ -70,35 +80,34 @@ struct Link {
     frame: eth::Frame,
 }
 
-/// Whether the gateway itself is meant: an address of ours, a group, or the link.
-fn is_local<K>(tables: &Tables<K>, interface: &Interface, dst: IpAddr) -> bool {
-    tables.ports.is_own(dst)
-        || match dst {
-            IpAddr::V4(a) => {
-                let broadcast = |(own, len): &(IpAddr, u8)| {
-                    *len < 31 && sa::Prefix::new(*own, *len).is_some_and(|p| p.range().last() == dst)
-                };
-                a.is_multicast() || a.is_broadcast() || interface.addresses.iter().any(broadcast)
-            }
-            IpAddr::V6(a) => a.is_multicast() || a.is_unicast_link_local(),
+/// Whether the link is meant, or a group.
+fn is_link(interface: &Interface, dst: IpAddr) -> bool {
+    match dst {
+        IpAddr::V4(a) => {
+            let broadcast = |(own, len): &(IpAddr, u8)| {
+                *len < 31 && sa::Prefix::new(*own, *len).is_some_and(|p| p.range().last() == dst)
+            };
+            a.is_multicast() || a.is_broadcast() || interface.addresses.iter().any(broadcast)
         }
+        IpAddr::V6(a) => a.is_multicast() || a.is_unicast_link_local(),
+    }
 }
 
 fn local<B: PacketBuf, K>(
     tables: &Tables<K>,
     stage: &mut Stage<B>,
     link: &Link,
-    packet: Packet,
+    own: bool,
     buf: B,
     out: &mut Out<B>,
 ) {
-    let flow = Flow::of(&packet, buf.data());
-    let own = tables.ports.is_own(packet.dst);
+    let Ok((packet, flow)) = flow_of(buf.data()) else { return out.drop(DropReason::MalformedIp) };
     match (packet.protocol, flow.dst_port) {
         //= rfc4303#3.4.1/no-fragments: ESP is reassembled before it is processed, or dropped.
         (protocol::ESP, _) if packet.fragment.is_some() => return out.drop(DropReason::EspFragment),
         (protocol::ESP, _) if own => {
-            stage.incoming.push(Incoming::new(buf, &packet, packet.upper_at.into(), None, link.index));
+            let (esp_at, interface) = (packet.upper_at, link.index);
+            stage.incoming.push(Incoming { buf, esp_at, ports: None, interface });
             return;
         }
         //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
@@ -113,11 +122,8 @@ fn local<B: PacketBuf, K>(
     }
     let exempt = !own || is_neighbour_discovery(&packet, &flow);
     if !exempt {
-        let verdict = if tables.policies_loaded {
-            stage.cache.look_up(tables.generation, Origin::ToUs, &flow, || judge(tables, Origin::ToUs, &flow))
-        } else {
-            Verdict::Drop(DropReason::PolicyNotLoaded)
-        };
+        let key = Key::of(&flow, Origin::ToUs).within(0, tables.generation);
+        let verdict = stage.cache.look_up(&key, || judge_packet(tables, Origin::ToUs, buf.data()));
         if let Verdict::Drop(reason) = verdict {
             return out.drop(reason);
         }
@@ -150,8 +156,8 @@ fn udp_for_us<B: PacketBuf>(stage: &mut Stage<B>, link: &Link, packet: Packet, m
         (_, NatT::Short) => return out.drop(DropReason::EspTooShort),
         (_, NatT::Esp) => {
             buf.truncate(end);
-            let ports = Some((src_port, dst_port));
-            stage.incoming.push(Incoming::new(buf, &packet, payload_at, ports, link.index));
+            let (esp_at, ports) = (payload_at as u16, Some((src_port, dst_port)));
+            stage.incoming.push(Incoming { buf, esp_at, ports, interface: link.index });
             return;
         }
     };
@@ -180,9 +186,19 @@ pub(crate) fn to_host<B: PacketBuf>(
     }
 }
 
-pub(crate) fn originate<B: PacketBuf>(stage: &mut Stage<B>, mut buf: B, exempt: bool, out: &mut Out<B>) {
-    let Ok(packet) = Packet::parse(buf.data()) else { return out.drop(DropReason::MalformedIp) };
-    buf.truncate(packet.total_len.into());
-    let flow = Flow::of(&packet, buf.data());
-    stage.forward.push(Forward { buf, packet, flow, origin: Origin::Own, exempt, interface: None });
+pub(crate) fn originate<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    stage: &mut Stage<B>,
+    mut buf: B,
+    exempt: bool,
+    out: &mut Out<B>,
+) {
+    let Ok(seen) = Seen::parse(buf.data(), Origin::Own) else { return out.drop(DropReason::MalformedIp) };
+    buf.truncate(seen.total_len.into());
+    let key = seen.key.within(0, tables.generation);
+    let verdict = match exempt {
+        true => Verdict::Pass,
+        false => stage.cache.look_up(&key, || judge_packet(tables, Origin::Own, buf.data())),
+    };
+    stage.forward.push(Forward { buf, verdict, origin: Origin::Own, interface: None });
 }

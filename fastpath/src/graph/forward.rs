@@ -1,6 +1,7 @@
 //! What the policy says of each packet, then routing and the link layer.
 use super::cache::Origin;
 use super::fragment::{self, Whole};
+use super::seen::flow_of;
 use super::{ErrorReport, Out, Stage, Unresolved, Verdict, outbound};
 use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
@@ -9,22 +10,74 @@ use ipc::contract::{Event, PacketInfo};
 use sa::{Action, DropReason, Level, PolicyId};
 use std::net::IpAddr;
 use wire::eth::{self, ethertype};
-use wire::ip::{self, Packet};
+use wire::ip;
 use wire::{Flow, PacketBuf};
 
-/// A packet, starting at its IP header, that has to go somewhere.
+/// A packet, starting at its IP header, that has to go somewhere. Small: what else is to be known of it stands in its
+/// header, which is in the nearest cache.
 #[derive(Debug)]
 pub(crate) struct Forward<B> {
     pub buf: B,
-    pub packet: Packet,
-    pub flow: Flow,
+    pub verdict: Verdict,
     pub origin: Origin,
-    /// Not held against the policies.
-    pub exempt: bool,
     /// Where it came in.
     pub interface: Option<u16>,
 }
 
+/// Where a packet goes next, down to the Ethernet header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub mtu: u16,
+    interface: u16,
+    port: u16,
+    /// 0: the MAC address of the next hop is not known.
+    header_len: u8,
+    header: [u8; eth::HEADER + eth::TAG],
+    gateway: Option<IpAddr>,
+}
+impl Way {
+    pub fn find<K>(tables: &Tables<K>, to: IpAddr) -> Option<Self> {
+        let NextHop { interface, gateway } = tables.fib.route(to)?;
+        let link = tables.ports.get(interface)?;
+        let next_hop = gateway.unwrap_or(to);
+        let mut header = [0; eth::HEADER + eth::TAG];
+        let kind = if next_hop.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
+        let header_len = match tables.fib.neighbour(interface, next_hop) {
+            Some(mac) => {
+                eth::write(&mut header, mac, link.mac, link.vlan, kind)?;
+                eth::header_len(link.vlan) as u8
+            }
+            None => 0,
+        };
+        Some(Self { mtu: link.mtu, interface, port: link.port, header_len, header, gateway })
+    }
+
+    /// Last step of everything that leaves: the Ethernet header. `to` is what the way was found for.
+    #[inline]
+    pub fn send<B: PacketBuf>(&self, to: IpAddr, mut buf: B, out: &mut Out<B>) {
+        let header = match self.header_len {
+            0 => {
+                let next_hop = self.gateway.unwrap_or(to);
+                return out.unresolved.push(Unresolved { interface: self.interface, next_hop, packet: buf });
+            }
+            len => len.into(),
+        };
+        let Some(bytes) = buf.prepend(header) else { return out.drop(DropReason::NoHeadroom) };
+        // Two lengths, so that each is copied in registers.
+        if header == eth::HEADER {
+            if let (Some(to), Some(from)) = (bytes.first_chunk_mut(), self.header.first_chunk()) {
+                let from: &[u8; eth::HEADER] = from;
+                *to = *from;
+            }
+        } else if let Some(to) = bytes.first_chunk_mut() {
+            *to = self.header;
+        }
+        match out.tx.get_mut(usize::from(self.port)) {
+            Some(queue) => queue.push(buf),
+            None => out.drop(DropReason::NoRoute),
+        }
+    }
+}
 /// The policy's word on a packet (RFC 4301 5.1 and 5.2). Depends on nothing that is not in the tables
 /// and the arguments, so it can be remembered.
 pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdict {
@@ -58,37 +111,43 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
     }
 }
 
+/// The same for a packet that is looked at for the first time.
+#[cold]
+pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) -> Verdict {
+    match flow_of(bytes) {
+        _ if !tables.policies_loaded => Verdict::Drop(DropReason::PolicyNotLoaded),
+        Ok((_, flow)) => judge(tables, origin, &flow),
+        Err(_) => Verdict::Drop(DropReason::MalformedIp),
+    }
+}
+
 pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>, out: &mut Out<B>) {
     let mut run: Option<SaRef> = None;
     let mut packets = std::mem::take(&mut stage.forward);
     for mut item in packets.drain(..) {
-        let verdict = match item.exempt {
-            true => Verdict::Pass,
-            false if !tables.policies_loaded => Verdict::Drop(DropReason::PolicyNotLoaded),
-            false => {
-                let (origin, flow) = (item.origin, item.flow);
-                stage.cache.look_up(tables.generation, origin, &flow, || judge(tables, origin, &flow))
-            }
-        };
-        let next = match verdict {
-            Verdict::Encrypt(sa) => Some(sa),
-            _ => None,
-        };
-        // A run ends where another SA begins; packets in clear do not end it but may overtake it.
-        if let (Some(sa), true) = (run, next.is_some() && next != run) {
-            outbound::frame(tables, sa, stage, out);
-            run = None;
-        }
-        match verdict {
-            Verdict::Drop(reason) => out.drop(reason),
-            Verdict::Acquire(policy) => acquire(tables, policy, &item.flow, out),
-            Verdict::Pass if !decrement(&mut item) => expired(item, out),
-            Verdict::Pass => send_clear(tables, item, stage, out),
-            Verdict::Encrypt(_) if !decrement(&mut item) => expired(item, out),
+        match item.verdict {
             Verdict::Encrypt(sa) => {
+                if !decrement(&mut item) {
+                    expired(item, out);
+                    continue;
+                }
+                // A run ends where another SA begins; packets in clear do not end it but may overtake it.
+                if let Some(before) = run
+                    && before != sa
+                {
+                    outbound::frame(tables, before, stage, out);
+                }
                 run = Some(sa);
                 stage.ready.push(item);
             }
+            Verdict::Pass => match decrement(&mut item) {
+                true => send_clear(tables, item, stage, out),
+                false => expired(item, out),
+            },
+            Verdict::Drop(reason) => out.drop(reason),
+            Verdict::Acquire(policy) => acquire(tables, policy, item.buf.data(), out),
+            // Whoever gets one of these does not forward the packet.
+            Verdict::Ours | Verdict::Link | Verdict::Mismatch => out.drop(DropReason::NotForUs),
         }
     }
     if let Some(sa) = run {
@@ -98,21 +157,26 @@ pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>,
 }
 
 /// Forwarded packets lose one hop; our own do not. False when there was none left.
+#[inline(always)]
 fn decrement<B: PacketBuf>(item: &mut Forward<B>) -> bool {
-    item.origin == Origin::Own || (item.packet.ttl > 1 && ip::decrement_ttl(item.buf.data_mut()).is_some())
+    item.origin == Origin::Own || ip::decrement_ttl(item.buf.data_mut()).is_some()
 }
+#[cold]
 fn expired<B>(item: Forward<B>, out: &mut Out<B>) {
     report(item, DropReason::TtlExpired, 0, out);
 }
 /// Drops a packet whose sender should hear why.
+#[cold]
 pub(crate) fn report<B>(item: Forward<B>, reason: DropReason, mtu: u16, out: &mut Out<B>) {
     out.drop(reason);
     let protected = item.origin == Origin::Protected;
     out.errors.push(ErrorReport { interface: item.interface, protected, reason, mtu, packet: item.buf });
 }
 
-fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, flow: &Flow, out: &mut Out<B>) {
+#[cold]
+fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, bytes: &[u8], out: &mut Out<B>) {
     out.drop(DropReason::NoSa);
+    let Ok((_, flow)) = flow_of(bytes) else { return };
     if tables.spd.by_id(policy).is_some_and(|e| e.placed.pending.claim()) {
         let packet = PacketInfo {
             src: flow.src,
@@ -143,46 +207,24 @@ pub(crate) fn fit<B: PacketBuf>(
 }
 
 fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Stage<B>, out: &mut Out<B>) {
-    let via = tables.fib.route(item.packet.dst);
-    let Some((via, link)) = via.and_then(|via| Some((via, tables.ports.get(via.interface)?))) else {
-        return report(item, DropReason::NoRoute, 0, out);
-    };
-    let mtu = link.mtu;
-    if item.packet.total_len > mtu {
-        let next_hop = next_hop(via, item.packet.dst);
-        let mut pieces = fit(item, mtu.into(), stage, out);
-        for piece in pieces.drain(..) {
-            transmit(tables, via.interface, next_hop, piece.buf, out);
-        }
-        stage.pieces = pieces;
-        return;
+    let Some(dst) = destination(item.buf.data()) else { return out.drop(DropReason::MalformedIp) };
+    let Some(way) = stage.ways.find(tables, dst) else { return report(item, DropReason::NoRoute, 0, out) };
+    if item.buf.len() <= way.mtu.into() {
+        return way.send(dst, item.buf, out);
     }
-    transmit(tables, via.interface, next_hop(via, item.packet.dst), item.buf, out);
+    let way = *way;
+    let mut pieces = fit(item, way.mtu.into(), stage, out);
+    for piece in pieces.drain(..) {
+        way.send(dst, piece.buf, out);
+    }
+    stage.pieces = pieces;
 }
 
-pub(crate) fn next_hop(via: NextHop, dst: IpAddr) -> IpAddr {
-    via.gateway.unwrap_or(dst)
-}
-
-/// Last step of everything that leaves: the Ethernet header.
-pub(crate) fn transmit<B: PacketBuf, K>(
-    tables: &Tables<K>,
-    interface: u16,
-    next_hop: IpAddr,
-    mut buf: B,
-    out: &mut Out<B>,
-) {
-    let Some(link) = tables.ports.get(interface) else { return out.drop(DropReason::NoRoute) };
-    let Some(mac) = tables.fib.neighbour(interface, next_hop) else {
-        return out.unresolved.push(Unresolved { interface, next_hop, packet: buf });
-    };
-    let kind = if next_hop.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
-    let header = buf.prepend(eth::header_len(link.vlan));
-    match header.and_then(|bytes| eth::write(bytes, mac, link.mac, link.vlan, kind)) {
-        Some(()) => match out.tx.get_mut(usize::from(link.port)) {
-            Some(queue) => queue.push(buf),
-            None => out.drop(DropReason::NoRoute),
-        },
-        None => out.drop(DropReason::NoHeadroom),
+/// Of a packet that was parsed before.
+#[inline(always)]
+fn destination(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => packet.get(16..20)?.first_chunk::<4>().map(|a| IpAddr::from(*a)),
+        _ => packet.get(24..40)?.first_chunk::<16>().map(|a| IpAddr::from(*a)),
     }
 }

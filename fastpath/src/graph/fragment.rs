@@ -1,6 +1,6 @@
 //! Fragmentation of IPv4 packets that may be fragmented and do not fit (RFC 791 3.2), before encryption.
 use super::forward::Forward;
-use wire::ip::{DF, MF, OFFSET, V4_HEADER};
+use wire::ip::{DF, MF, OFFSET, Packet, V4_HEADER};
 use wire::{PacketBuf, checksum};
 
 /// Makes a buffer that holds the two slices one after the other, with headroom; `None` if there is none.
@@ -23,7 +23,7 @@ pub(crate) fn split<B: PacketBuf>(
 ) -> Result<usize, (Whole, Forward<B>)> {
     let before = pieces.len();
     let step = mtu.saturating_sub(V4_HEADER) & !7;
-    let packet = item.packet;
+    let Ok(packet) = Packet::parse(item.buf.data()) else { return Err((Whole::MayNot, item)) };
     let splits = packet.is_ipv4() && !packet.dont_fragment && usize::from(packet.upper_at) == V4_HEADER;
     let (Some(make), true, true) = (make, splits, step > 0) else { return Err((Whole::MayNot, item)) };
     let Some((header, payload)) = item.buf.data().split_first_chunk::<V4_HEADER>() else {
@@ -37,15 +37,12 @@ pub(crate) fn split<B: PacketBuf>(
             pieces.truncate(before);
             return Err((Whole::NoBuffer, item));
         };
-        let total_len = (V4_HEADER + chunk.len()) as u16;
-        let packet = wire::ip::Packet { total_len, ..packet };
-        pieces.push(Forward { buf, packet, ..item });
+        pieces.push(Forward { buf, ..item });
     }
     let (mut first, count) = (item, pieces.len() - before + 1);
     let payload = (first.buf.len() - V4_HEADER).min(step);
     // Shrinking a packet that is longer than this cannot fail.
     first.buf.truncate(V4_HEADER + payload);
-    first.packet.total_len = (V4_HEADER + payload) as u16;
     let header = piece_header(header, 0, payload, count == 1);
     first.buf.data_mut()[..V4_HEADER].copy_from_slice(&header);
     // In front of its followers, so that order is kept.

@@ -20,6 +20,7 @@ mod inbound;
 mod iv;
 mod out;
 mod outbound;
+mod seen;
 mod stats;
 
 pub use fragment::MakeBuffer;
@@ -28,32 +29,34 @@ pub use stats::{SaCount, SaCounts};
 
 use crate::crypto::{Engine, Job, Operation, SaRef};
 use crate::tables::{Reader, Sa, Tables};
-use cache::{FlowCache, Verdict};
+use cache::{FlowCache, Verdict, WayCache};
 use forward::Forward;
 use inbound::Incoming;
 use iv::IvSource;
-use sa::{Candidate, DropReason};
+use sa::{Candidate, DropReason, SeqNo};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::PacketBuf;
 
-/// What the graph needs to finish a packet once an engine has given it back.
+/// What the graph needs to finish a packet once an engine has given it back. Everything else stands in the packet's
+/// outer header or with its SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Context {
-    Seal {
-        interface: u16,
-        next_hop: IpAddr,
-    },
+    Seal,
     Open {
         candidate: Candidate,
-        /// Where the outer packet came from; the port is 0 without UDP encapsulation.
-        from: (IpAddr, u16),
-        /// Outer TOS: ECN travels inwards.
-        tos: u8,
         interface: u16,
     },
+    /// Authentic, and its number recorded.
+    Accepted {
+        seq: SeqNo,
+        interface: u16,
+        /// The highest number so far.
+        newest: bool,
+    },
+    Refused(DropReason),
 }
 
 /// One worker's datapath. Owns everything it writes but the counters inside of SAs.
@@ -78,6 +81,7 @@ pub(crate) struct Stage<B> {
     jobs: Vec<Job<B>>,
     done: Vec<Job<B>>,
     cache: FlowCache,
+    ways: WayCache,
     ivs: IvSource,
     counts: Arc<SaCounts>,
     now: Duration,
@@ -118,6 +122,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             jobs: Vec::with_capacity(2 * BURST),
             done: Vec::with_capacity(2 * BURST),
             cache: FlowCache::new(),
+            ways: WayCache::new(),
             ivs: IvSource::new()?,
             counts,
             now: Duration::ZERO,
@@ -152,8 +157,9 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     /// ours. `exempt` ones (IKE) are not held against the policies.
     pub fn originate(&mut self, packets: &mut Vec<B>, exempt: bool, now: Duration, out: &mut Out<B>) {
         self.begin(now, out);
+        let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
-            classify::originate(&mut self.stage, packet, exempt, out);
+            classify::originate(tables, &mut self.stage, packet, exempt, out);
         }
         self.run(out);
     }
@@ -213,15 +219,30 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let mut done = std::mem::take(&mut self.stage.done);
         self.engine.collect(&mut done);
         self.collected += done.len() as u64;
-        for job in done.drain(..) {
-            match find(tables, &self.retired, job.sa) {
-                Some(sa) => match job.operation {
-                    Operation::Open => inbound::settle(tables, sa, &mut self.stage, job, out),
-                    Operation::Seal => outbound::settle(tables, sa, &mut self.stage, job, out),
-                },
-                None => out.drop(DropReason::NoSuchSa),
+        // The windows of all first, and released again, before anything slower.
+        for run in done.chunk_by_mut(|a, b| a.sa == b.sa && a.operation == b.operation) {
+            if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
+                && let Some(sa) = find(tables, &self.retired, *at)
+            {
+                inbound::commit(sa, run);
             }
         }
+        let mut jobs = done.drain(..);
+        while let Some(first) = jobs.as_slice().first() {
+            // One look at the SA for all packets of it that follow each other.
+            let (at, operation) = (first.sa, first.operation);
+            let same = |job: &&Job<B>| job.sa == at && job.operation == operation;
+            let count = jobs.as_slice().iter().take_while(same).count();
+            let run = jobs.by_ref().take(count);
+            match find(tables, &self.retired, at) {
+                Some(sa) => match operation {
+                    Operation::Open => inbound::settle(tables, sa, &mut self.stage, at, run, out),
+                    Operation::Seal => outbound::settle(tables, sa, &mut self.stage, at, run, out),
+                },
+                None => run.for_each(|_| out.drop(DropReason::NoSuchSa)),
+            }
+        }
+        drop(jobs);
         self.stage.done = done;
     }
 }

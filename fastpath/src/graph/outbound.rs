@@ -1,12 +1,12 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
-use super::forward::{Forward, fit, next_hop, report, transmit};
+use super::forward::{Forward, fit, report};
 use super::{Context, Out, Stage};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables};
 use ipc::contract::{Event, Expiry};
 use sa::{Direction, DropReason, SaSlot, SeqNo};
-use wire::{PacketBuf, checksum, esp, ip};
+use wire::{PacketBuf, checksum, esp, ip, udp};
 
 /// Bytes of a packet's ESP form.
 #[derive(Clone, Copy)]
@@ -58,17 +58,14 @@ fn run<B: PacketBuf, K>(
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
-    let via = tables.fib.route(sa.ends.remote);
-    let link = via.and_then(|via| Some((via, tables.ports.get(via.interface)?)));
-    let Some((via, link)) = link else {
+    let Some(mtu) = stage.ways.find(tables, sa.ends.remote).map(|way| way.mtu) else {
         for item in ready.drain(..) {
             stage.counts.dropped(sa_ref);
             report(item, DropReason::NoRoute, 0, out);
         }
         return;
     };
-    split_large(sa_ref, sa, link.mtu.into(), stage, ready, out);
-    let context = Context::Seal { interface: via.interface, next_hop: next_hop(via, sa.ends.remote) };
+    split_large(sa_ref, sa, mtu.into(), stage, ready, out);
     let reserved = sa.shared.reserve(ready.len() as u64);
     if reserved.soft && sa.shared.mark_dying() {
         out.events.push(soft(sa_ref, sa, Expiry::Sequence));
@@ -94,7 +91,7 @@ fn run<B: PacketBuf, K>(
                             esp_len,
                             seq_high: sa.esn.then(|| SeqNo(seq).high()),
                             ok: false,
-                            context,
+                            context: Context::Seal,
                         });
                     }
                     None => {
@@ -119,6 +116,9 @@ fn split_large<B: PacketBuf, K>(
     out: &mut Out<B>,
 ) {
     let inner = inner_mtu(sa, mtu);
+    if ready.iter().all(|item| item.buf.len() <= inner) {
+        return;
+    }
     let mut at = 0;
     while at < ready.len() {
         if ready[at].buf.len() <= inner {
@@ -137,6 +137,7 @@ fn split_large<B: PacketBuf, K>(
     }
 }
 
+#[inline]
 fn check<B: PacketBuf, K>(
     sa_ref: SaRef,
     sa: &Sa<K>,
@@ -185,77 +186,125 @@ enum Iv {
 }
 
 /// Outer headers from the template, IV, padding, trailer; room for the ICV.
+#[inline]
 fn encapsulate<B: PacketBuf, K>(sa: &Sa<K>, item: Forward<B>, seq: u64, iv: Iv) -> Option<(B, u16)> {
-    let Forward { mut buf, packet, .. } = item;
+    let mut buf = item.buf;
     let inner = buf.len();
     let shape = Shape::of(sa, inner);
     let (esp_at, total) = (usize::from(sa.header.esp_at), shape.total(inner));
-    let next_header = if packet.is_ipv4() { ip::protocol::IPV4 } else { ip::protocol::IPV6 };
+    let about = Inner::of(buf.data())?;
     if buf.headroom() < shape.front || buf.tailroom() < shape.trailer + shape.icv {
         return None;
     }
     let tail = buf.append(shape.trailer + shape.icv)?.get_mut(inner..inner + shape.trailer)?;
-    esp::write_trailer(tail, next_header)?;
+    esp::write_trailer(tail, about.next_header)?;
     let bytes = buf.prepend(shape.front)?;
-    let (header, rest) = bytes.split_at_mut_checked(esp_at + 4)?;
-    header.copy_from_slice(sa.header.bytes.get(..esp_at + 4)?);
-    outer(sa, header, total, &packet, seq)?;
-    rest.get_mut(..4)?.copy_from_slice(&SeqNo(seq).low().to_be_bytes());
-    let iv_field = rest.get_mut(4..4 + usize::from(sa.iv_len))?;
+    let (header, rest) = bytes.split_at_mut_checked(esp_at)?;
+    outer(sa, header, total, about, seq)?;
+    let (esp, rest) = rest.split_first_chunk_mut::<{ esp::HEADER }>()?;
+    *esp.first_chunk_mut()? = sa.spi.to_be_bytes();
+    *esp.last_chunk_mut()? = SeqNo(seq).low().to_be_bytes();
     match iv {
-        Iv::Counter(n) => iv_field.copy_from_slice(&n.to_be_bytes()),
-        Iv::Random(block) => iv_field.copy_from_slice(block.get(..iv_field.len())?),
+        Iv::Counter(n) => *rest.first_chunk_mut()? = n.to_be_bytes(),
+        Iv::Random(block) => {
+            let len = usize::from(sa.iv_len);
+            rest.get_mut(..len)?.copy_from_slice(block.get(..len)?);
+        }
     }
     Some((buf, u16::try_from(total - esp_at).ok()?))
 }
 
-/// The fields of the outer header that differ from packet to packet.
-fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: &ip::Packet, seq: u64) -> Option<()> {
-    let total = u16::try_from(total).ok()?;
-    if sa.header.udp_at != 0 {
-        let at = usize::from(sa.header.udp_at);
-        let len = total - u16::from(sa.header.udp_at);
-        //= rfc3948#2.1/zero-checksum: the UDP checksum of encapsulated ESP is sent as zero.
-        header.get_mut(at + 4..at + 6)?.copy_from_slice(&len.to_be_bytes());
+/// What the outer header takes over from the inner packet.
+#[derive(Clone, Copy)]
+struct Inner {
+    next_header: u8,
+    tos: u8,
+    dont_fragment: bool,
+}
+impl Inner {
+    /// Of a packet that was parsed before.
+    #[inline(always)]
+    fn of(packet: &[u8]) -> Option<Self> {
+        let [a, b, _, _, _, _, c, ..] = *packet.first_chunk::<{ ip::V4_HEADER }>()?;
+        Some(match a >> 4 {
+            4 => Self { next_header: ip::protocol::IPV4, tos: b, dont_fragment: c & 0x40 != 0 },
+            _ => Self { next_header: ip::protocol::IPV6, tos: a << 4 | b >> 4, dont_fragment: true },
+        })
     }
+}
+
+/// IP and UDP header: the template and what differs from packet to packet. `header` is as long as the two are.
+#[inline(always)]
+fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64) -> Option<()> {
+    let template = &sa.header;
+    let total = u16::try_from(total).ok()?;
     //= rfc4301#5.1.2.1/dscp-copy: the outer DSCP is the inner one.
     //= rfc6040#4.1/normal-mode: the outer ECN field is the inner one.
     let tos = inner.tos;
-    if sa.header.is_ipv4 {
+    let udp = if template.is_ipv4 {
         //= rfc4301#8.1/df-copy: the outer DF bit is the inner one; IPv6 counts as set.
         let flags = if inner.dont_fragment { ip::DF } else { 0 };
-        let header = header.get_mut(..ip::V4_HEADER)?;
-        header[1] = tos;
-        header[2..4].copy_from_slice(&total.to_be_bytes());
-        header[4..6].copy_from_slice(&(seq as u16).to_be_bytes());
-        header[6..8].copy_from_slice(&flags.to_be_bytes());
-        header[10..12].fill(0);
-        let sum = checksum(header);
-        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        let id = seq as u16;
+        let sum = template.sum + u64::from(tos) + u64::from(total) + u64::from(id) + u64::from(flags);
+        let sum = !checksum::fold(sum);
+        let (header, udp) = header.split_first_chunk_mut::<{ ip::V4_HEADER }>()?;
+        *header = *template.bytes.first_chunk()?;
+        let [_, tos_at, t0, t1, i0, i1, f0, f1, _, _, s0, s1, ..] = header;
+        *tos_at = tos;
+        [*t0, *t1] = total.to_be_bytes();
+        [*i0, *i1] = id.to_be_bytes();
+        [*f0, *f1] = flags.to_be_bytes();
+        [*s0, *s1] = sum.to_be_bytes();
+        udp
     } else {
-        let header = header.get_mut(..ip::V6_HEADER)?;
-        header[0] = 0x60 | tos >> 4;
-        header[1] = tos << 4;
-        header[4..6].copy_from_slice(&(total - ip::V6_HEADER as u16).to_be_bytes());
+        let (header, udp) = header.split_first_chunk_mut::<{ ip::V6_HEADER }>()?;
+        *header = *template.bytes.first_chunk()?;
+        let [class, flow, _, _, l0, l1, ..] = header;
+        *class = 0x60 | tos >> 4;
+        *flow = tos << 4;
+        [*l0, *l1] = (total - ip::V6_HEADER as u16).to_be_bytes();
+        udp
+    };
+    if template.udp_at != 0 {
+        let at = usize::from(template.udp_at);
+        let len = total - u16::from(template.udp_at);
+        let udp = udp.first_chunk_mut::<{ udp::HEADER }>()?;
+        *udp = *template.bytes.get(at..)?.first_chunk()?;
+        //= rfc3948#2.1/zero-checksum: the UDP checksum of encapsulated ESP is sent as zero, as the template has it.
+        let [_, _, _, _, l0, l1, ..] = udp;
+        [*l0, *l1] = len.to_be_bytes();
     }
     Some(())
 }
 
+/// A run of packets of one SA, back from the engine.
 pub(crate) fn settle<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa: &Sa<K>,
     stage: &mut Stage<B>,
-    job: Job<B>,
+    at: SaRef,
+    run: impl Iterator<Item = Job<B>>,
     out: &mut Out<B>,
 ) {
-    let Context::Seal { interface, next_hop } = job.context else {
-        return out.drop(DropReason::EngineError);
+    let to = sa.ends.remote;
+    let Some(way) = stage.ways.find(tables, to) else {
+        return run.for_each(|_| {
+            stage.counts.dropped(at);
+            out.drop(DropReason::NoRoute);
+        });
     };
-    if !job.ok {
-        stage.counts.dropped(job.sa);
-        return out.drop(DropReason::EngineError);
+    let (mut packets, mut bytes) = (0, 0);
+    for job in run {
+        if job.ok {
+            packets += 1;
+            bytes += u64::from(job.esp_len);
+            way.send(to, job.packet, out);
+        } else {
+            stage.counts.dropped(at);
+            out.drop(DropReason::EngineError);
+        }
     }
-    let bytes = u64::from(job.esp_len);
-    stage.counts.passed(job.sa, bytes, sa.shared.last_seq(Direction::Outbound), stage.now);
-    transmit(tables, interface, next_hop, job.packet, out);
+    if packets > 0 {
+        stage.counts.passed(at, packets, bytes, sa.shared.last_seq(Direction::Outbound), stage.now);
+    }
 }

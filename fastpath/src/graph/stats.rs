@@ -41,9 +41,9 @@ impl SaCounts {
         }
         Some(entry)
     }
-    pub(crate) fn passed(&self, sa: SaRef, bytes: u64, seq: u64, now: Duration) {
+    pub(crate) fn passed(&self, sa: SaRef, packets: u64, bytes: u64, seq: u64, now: Duration) {
         if let Some(entry) = self.entry(sa) {
-            add(&entry.packets, 1);
+            add(&entry.packets, packets);
             add(&entry.bytes, bytes);
             entry.last_seq.store(seq.max(entry.last_seq.load(Relaxed)), Relaxed);
             entry.used.store(now.as_secs() + 1, Relaxed);

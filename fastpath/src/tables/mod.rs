@@ -36,6 +36,8 @@ pub struct Tables<K> {
     pub ports: Ports,
     /// Grows when a cached verdict of the policy look-up may have become wrong.
     pub generation: u32,
+    /// Grows when the way to a next hop may have become another. Never 0, like `generation`.
+    pub links: u32,
     /// Whether a policy transaction was ever committed. Nothing is forwarded before.
     pub policies_loaded: bool,
 }
@@ -84,6 +86,7 @@ impl<K> Tables<K> {
             fib: Fib::default(),
             ports: Ports::default(),
             generation: 1,
+            links: 1,
             policies_loaded: false,
         }
     }
@@ -110,9 +113,20 @@ impl<K> Tables<K> {
                 self.fib.set_neighbour(*interface, *address, *mac);
             }
         }
-        if matches!(op, Op::InstallSa(_) | Op::RemoveSa { .. } | Op::Policies { .. }) {
-            self.generation = self.generation.wrapping_add(1).max(1);
-        }
+        // What is ours decides what a packet is, so an interface counts for both.
+        let (verdicts, links) = match op {
+            Op::InstallSa(_) | Op::RemoveSa { .. } | Op::Policies { .. } => (true, false),
+            Op::MoveSa { .. } => (false, false),
+            Op::SetInterface { .. } => (true, true),
+            Op::SetRoute { .. } | Op::RemoveRoute { .. } | Op::SetNeighbour { .. } => (false, true),
+        };
+        let grow = |number: &mut u32, changed| {
+            if changed {
+                *number = number.wrapping_add(1).max(1);
+            }
+        };
+        grow(&mut self.generation, verdicts);
+        grow(&mut self.links, links);
     }
 }
 

@@ -11,7 +11,7 @@ use sa::{
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use wire::{esp, ip, udp};
+use wire::{ip, udp};
 
 /// What an SA may do (RFC 4301 4.4.2.1; the names are RouterOS's).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +192,9 @@ pub struct Sa<K> {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Template {
-    pub bytes: [u8; 60],
+    pub bytes: [u8; 52],
+    /// Of the IPv4 header's words, not folded.
+    pub sum: u64,
     /// Bytes of outer IP and UDP header, and so where the SPI is.
     pub esp_at: u8,
     /// Where the UDP header is; 0 without one.
@@ -210,7 +212,7 @@ impl Template {
             dont_fragment: false,
             id: 0,
         };
-        let mut bytes = [0; 60];
+        let mut bytes = [0; 52];
         let mut at = fields.header_len();
         // Payload length 0: the packet's own is added to the checksum when it is known. The largest
         // header is 40 + 8 + 4 bytes, and control refuses mixed families, so everything fits.
@@ -221,7 +223,33 @@ impl Template {
             at += udp::HEADER;
         }
         bytes[at..at + 4].copy_from_slice(&spi.to_be_bytes());
-        Self { bytes, esp_at: at as u8, udp_at, is_ipv4: ends.local.is_ipv4() }
+        let mut fixed = bytes;
+        for changing in [1..8, 10..12] {
+            fixed[changing].fill(0);
+        }
+        let sum = wire::checksum::partial(&fixed[..ip::V4_HEADER]);
+        Self { bytes, sum, esp_at: at as u8, udp_at, is_ipv4: ends.local.is_ipv4() }
+    }
+    /// Whether a packet's source is our peer and its destination our end. The packet was parsed before.
+    #[inline(always)]
+    pub fn answered_by(&self, packet: &[u8]) -> (bool, bool) {
+        match packet.first().map(|b| b >> 4) {
+            Some(4) if self.is_ipv4 => answers::<4>(&self.bytes, packet, 12),
+            Some(6) if !self.is_ipv4 => answers::<16>(&self.bytes, packet, 8),
+            _ => (false, false),
+        }
+    }
+}
+/// Compares the addresses of `N` bytes, which begin at `at`, crosswise.
+#[inline(always)]
+fn answers<const N: usize>(ours: &[u8], theirs: &[u8], at: usize) -> (bool, bool) {
+    let pair = |bytes: &[u8]| -> Option<([u8; N], [u8; N])> {
+        let (src, rest) = bytes.get(at..)?.split_first_chunk()?;
+        Some((*src, *rest.first_chunk()?))
+    };
+    match (pair(ours), pair(theirs)) {
+        (Some((local, remote)), Some((src, dst))) => (src == remote, dst == local),
+        _ => (false, false),
     }
 }
 
@@ -326,7 +354,7 @@ pub fn same_family(ends: TunnelEnds) -> bool {
     matches!((ends.local, ends.remote), (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)))
 }
 
-const _: () = assert!(ip::V6_HEADER + udp::HEADER + esp::HEADER <= 60);
+const _: () = assert!(ip::V6_HEADER + udp::HEADER + 4 <= 52);
 
 #[cfg(test)]
 mod tests {
