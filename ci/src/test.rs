@@ -115,8 +115,7 @@ impl Step {
             Step::DocTests => counted(cargo::command(&["test", "--doc", "--workspace", "--locked"]), count),
             Step::Loom => {
                 // Another `cfg` means another build of everything below: apart from the rest.
-                let mut command =
-                    cargo::command(&["test", "-p", "ipc", "--release", "--locked", "--lib", "loom"]);
+                let mut command = cargo::command(&["test", "-p", "ipc", "--locked", "--lib", "loom"]);
                 command
                     .env("RUSTFLAGS", "--cfg loom")
                     .env("CARGO_TARGET_DIR", cargo::target_dir().join("loom"));
