@@ -10,7 +10,6 @@
 #![allow(clippy::needless_range_loop, reason = "constant bounds make these loops straight code")]
 use super::key::{BATCH, Parts};
 use super::lanes::{AesNi, Block, Bytes, HIGH_HIGH, LOW_LOW, Lanes};
-use zeroize::Zeroize;
 
 /// The sum of products before reduction, after Karatsuba.
 #[derive(Clone, Copy)]
@@ -71,6 +70,8 @@ struct Packet<'k, V: Lanes> {
     key: &'k Parts<'k>,
     /// The counter blocks of the next vector, back to front.
     counter: V,
+    /// The last block of additional data with all before it, until it is multiplied.
+    additional: Option<Block>,
     hash: Block,
 }
 
@@ -91,8 +92,11 @@ pub fn run<V: Lanes, const SEAL: bool>(
     // SP 800-38D 7.1: J0 of a 96-bit nonce is the nonce and a counter of one.
     let j0 = Block::from_number(small, u128::from(high) << 64 | u128::from(low) << 32 | 1);
     let counter = V::broadcast(cpu, j0).add(V::count(cpu, 1));
-    let mut packet = Packet { cpu, key, counter, hash: Block::zero(small) };
+    let mut packet = Packet { cpu, key, counter, additional: None, hash: Block::zero(small) };
     packet.additional(aad);
+    if text.len() > (BATCH - 1) * 16 {
+        packet.hash_additional();
+    }
     let lengths = u128::from(aad.len() as u64 * 8) << 64 | u128::from(text.len() as u64 * 8);
 
     let batched = text.len() / (BATCH * 16) * (BATCH * 16);
@@ -105,7 +109,7 @@ pub fn run<V: Lanes, const SEAL: bool>(
     }
     let genuine = tag.xor(Block::load(small, std::slice::from_ref(icv))).is_zero();
     if !genuine {
-        text.zeroize();
+        text.fill(0);
     }
     genuine
 }
@@ -114,10 +118,23 @@ impl<V: Lanes> Packet<'_, V> {
     #[inline(always)]
     fn additional(&mut self, aad: &[u8]) {
         let cpu = V::cpu(self.cpu);
-        let first_power = Block::load(cpu, &self.key.powers[BATCH..]);
-        for part in aad.chunks(16) {
-            let block = Block::from_number(cpu, read(part)).reverse();
-            self.hash = dot(cpu, self.hash.xor(block), first_power);
+        let mut rest = aad;
+        while let Some((part, behind)) = rest.split_first_chunk::<16>() {
+            self.hash_additional();
+            self.additional = Some(Block::load(cpu, &[*part]).reverse().xor(self.hash));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            self.hash_additional();
+            self.additional = Some(Block::from_number(cpu, read(rest)).reverse().xor(self.hash));
+        }
+    }
+    /// A short packet does without: there it becomes part of the only group.
+    #[inline(always)]
+    fn hash_additional(&mut self) {
+        let cpu = V::cpu(self.cpu);
+        if let Some(block) = self.additional.take() {
+            self.hash = dot(cpu, block, Block::load(cpu, &self.key.powers[BATCH..]));
         }
     }
 
@@ -185,7 +202,8 @@ impl<V: Lanes> Packet<'_, V> {
                 state[at] = state[at].aes_round(key);
             }
             if HASH && round <= vectors {
-                self.hash_vector(&mut product, hashed, round - 1);
+                // The vector that waits for the hash so far comes last.
+                self.hash_vector(&mut product, hashed, round % vectors);
             }
         }
         for key in self.key.more {
@@ -208,9 +226,14 @@ impl<V: Lanes> Packet<'_, V> {
     #[inline(always)]
     fn rest<const SEAL: bool>(&mut self, rest: &mut [u8], j0: Block, lengths: u128) -> Block {
         // The last block is the one that may be partial.
-        let full = rest.len().saturating_sub(1) / 16;
-        let (blocks, last) = rest.split_at_mut(full * 16);
-        let blocks = blocks.as_chunks_mut().0;
+        let (blocks, partial) = rest.as_chunks_mut();
+        let (blocks, last): (&mut [Bytes], &mut [u8]) = if !partial.is_empty() {
+            (blocks, partial)
+        } else if let Some((last, blocks)) = blocks.split_last_mut() {
+            (blocks, last)
+        } else {
+            return self.end::<SEAL, 0, 0>(&mut [], &mut [], j0, lengths);
+        };
         /// The number of blocks becomes a constant, and each has code of its own.
         macro_rules! end {
             ($($full:literal $count:literal),*) => {
@@ -218,9 +241,6 @@ impl<V: Lanes> Packet<'_, V> {
                     return self.end::<SEAL, $full, $count>(blocks, last, j0, lengths);
                 })*
             };
-        }
-        if last.is_empty() {
-            return self.end::<SEAL, 0, 0>(&mut [], last, j0, lengths);
         }
         end!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7);
         // Eight at most, since it was not a batch.
@@ -298,10 +318,16 @@ impl<V: Lanes> Packet<'_, V> {
         }
         hashed[COUNT] = Block::from_number(cpu, lengths).reverse();
         let mut product = Product::zero(self.cpu);
+        if COUNT < BATCH
+            && let Some(block) = self.additional
+        {
+            let data = V::gather(self.cpu, &[block, Block::zero(cpu)]);
+            product.add(data, self.round_key(&self.key.powers[BATCH - 1 - COUNT]));
+        }
         for at in 0..vectors {
             let first = at * V::BLOCKS;
             let mut data = V::gather(self.cpu, &hashed[first..]).reverse();
-            if at == 0 {
+            if at == 0 && self.additional.is_none() {
                 data = data.xor(self.hash_in_first_block());
             }
             let powers = &self.key.powers[BATCH - COUNT + first..];
@@ -322,48 +348,53 @@ fn read(bytes: &[u8]) -> u128 {
     if let Some(all) = bytes.first_chunk() {
         return u128::from_le_bytes(*all);
     }
-    let (eights, rest) = bytes.as_chunks();
-    let (fours, rest) = rest.as_chunks();
+    match bytes.split_first_chunk() {
+        Some((low, rest)) => u128::from(u64::from_le_bytes(*low)) | u128::from(read_half(rest)) << 64,
+        None => read_half(bytes).into(),
+    }
+}
+/// Up to 7 bytes.
+#[inline(always)]
+fn read_half(bytes: &[u8]) -> u64 {
+    let (fours, rest) = bytes.as_chunks();
     let (twos, rest) = rest.as_chunks();
     let (mut value, mut shift) = (0, 0);
-    if let [part] = eights {
-        (value, shift) = (u128::from(u64::from_le_bytes(*part)), 64);
-    }
     if let [part] = fours {
-        (value, shift) = (value | u128::from(u32::from_le_bytes(*part)) << shift, shift + 32);
+        (value, shift) = (u32::from_le_bytes(*part).into(), 32);
     }
     if let [part] = twos {
-        (value, shift) = (value | u128::from(u16::from_le_bytes(*part)) << shift, shift + 16);
+        (value, shift) = (value | u64::from(u16::from_le_bytes(*part)) << shift, shift + 16);
     }
     if let [byte] = rest {
-        value |= u128::from(*byte) << shift;
+        value |= u64::from(*byte) << shift;
     }
     value
 }
 /// The way back of [`read`].
 #[inline(always)]
-fn write(bytes: &mut [u8], mut value: u128) {
+fn write(bytes: &mut [u8], value: u128) {
     if let Some(all) = bytes.first_chunk_mut() {
         *all = value.to_le_bytes();
         return;
     }
     let (eights, rest) = bytes.as_chunks_mut();
+    let mut half = value as u64;
+    if let [part] = eights {
+        *part = half.to_le_bytes();
+        half = (value >> 64) as u64;
+    }
     let (fours, rest) = rest.as_chunks_mut();
     let (twos, rest) = rest.as_chunks_mut();
-    if let [part] = eights {
-        *part = (value as u64).to_le_bytes();
-        value >>= 64;
-    }
     if let [part] = fours {
-        *part = (value as u32).to_le_bytes();
-        value >>= 32;
+        *part = (half as u32).to_le_bytes();
+        half >>= 32;
     }
     if let [part] = twos {
-        *part = (value as u16).to_le_bytes();
-        value >>= 16;
+        *part = (half as u16).to_le_bytes();
+        half >>= 16;
     }
     if let [byte] = rest {
-        *byte = value as u8;
+        *byte = half as u8;
     }
 }
 /// Ones in the first `len` of 16 bytes.
