@@ -15,6 +15,7 @@ fn every_row_is_there_and_names_its_floor() {
         for bytes in [64, 512, 1400] {
             for (engine, mode) in [
                 ("libipsec-mb", "floor"),
+                ("native", "engine"),
                 ("ipsec-mb", "engine"),
                 ("ring", "engine"),
                 ("rustcrypto", "engine"),
