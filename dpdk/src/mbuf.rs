@@ -188,6 +188,19 @@ impl PacketBuf for Mbuf {
     fn len(&self) -> usize {
         usize::from(self.raw().data_len)
     }
+    #[inline]
+    fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let start = self.start().cast::<i8>();
+            // SAFETY: a prefetch reads nothing that the program could notice, whatever the address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(start.cast_const());
+                _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(64).cast_const());
+            }
+        }
+    }
 }
 
 /// Makes one segment of what a driver delivered, in place when it fits.

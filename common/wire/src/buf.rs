@@ -20,6 +20,8 @@ pub trait PacketBuf {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Asks for the first bytes to be brought near; somebody will read them soon.
+    fn prefetch(&self) {}
 }
 
 /// A packet on the heap, for tests, fuzzers, offline runs and the in-memory benchmark.

@@ -1,6 +1,6 @@
 //! What the policy said of a flow, and where a next hop is reached, remembered per worker.
 //!
-//! Both are direct mapped: an entry that hashes to the place of another takes it. An entry is good for one generation
+//! An entry that hashes to the place of another takes it, or the one after. It is good for one generation
 //! of the tables it was made from, takes one cache line, and is found with one compare.
 use super::forward::Way;
 use crate::crypto::SaRef;
@@ -37,66 +37,59 @@ pub enum Verdict {
     Mismatch,
 }
 
-/// A flow, how its packets came, and what else their verdict depends on.
+/// A flow, how its packets came, and what else their verdict depends on. Made of whole words in registers: a narrow
+/// store that a wide load follows costs more than the look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Source and destination; an IPv4 flow has both in the first word.
     addresses: [u64; 4],
     /// Ports, protocol, origin, family.
     rest: u64,
-    /// The interface of a clear packet, the installation of the SA of a protected one.
-    scope: u32,
-    /// Of the tables. Never 0 in use.
-    generation: u32,
+    /// The interface of a clear packet or the installation of the SA of a protected one; then the tables' generation,
+    /// which is never 0 in use.
+    scope: u64,
 }
 const IPV4: u64 = 1;
 const PORTS: u64 = 2;
 
 impl Key {
+    /// `ports` as they stand in the packet.
     #[inline(always)]
-    pub fn v4(src: [u8; 4], dst: [u8; 4], protocol: u8, ports: Option<[u8; 4]>, origin: Origin) -> Self {
-        let both = u64::from(u32::from_be_bytes(src)) << 32 | u64::from(u32::from_be_bytes(dst));
-        let ports = ports.map_or(0, |ports| u64::from(u32::from_be_bytes(ports)) << 32 | PORTS);
+    pub fn v4(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
+        let ports = ports.map_or(0, |ports| u64::from(ports) << 32 | PORTS);
         let rest = ports | u64::from(protocol) << 8 | (origin as u64) << 4 | IPV4;
-        Self { addresses: [both, 0, 0, 0], rest, scope: 0, generation: 0 }
+        Self { addresses: [u64::from(src) << 32 | u64::from(dst), 0, 0, 0], rest, scope: 0 }
     }
     pub fn of(flow: &Flow, origin: Origin) -> Self {
-        let ports = flow.src_port.zip(flow.dst_port).map(|(src, dst)| {
-            let ([a, b], [c, d]) = (src.to_be_bytes(), dst.to_be_bytes());
-            [a, b, c, d]
-        });
+        let ports = flow.src_port.zip(flow.dst_port).map(|(src, dst)| u32::from(src) << 16 | u32::from(dst));
         match (flow.src, flow.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                Self::v4(src.octets(), dst.octets(), flow.protocol, ports, origin)
+                Self::v4(src.into(), dst.into(), flow.protocol, ports, origin)
             }
             (src, dst) => {
                 let (src, dst) = (bits(src), bits(dst));
                 let addresses = [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64];
-                let rest = Self::v4([0; 4], [0; 4], flow.protocol, ports, origin).rest & !IPV4;
-                Self { addresses, rest, scope: 0, generation: 0 }
+                let rest = Self::v4(0, 0, flow.protocol, ports, origin).rest & !IPV4;
+                Self { addresses, rest, scope: 0 }
             }
         }
     }
     #[inline(always)]
     pub fn within(self, scope: u32, generation: u32) -> Self {
-        Self { scope, generation, ..self }
+        Self { scope: u64::from(scope) << 32 | u64::from(generation), ..self }
     }
-    /// Places of packets that strangers send: who finds flows that collide gains cache misses and nothing else.
+    /// Strangers choose these: who finds flows that collide gains cache misses and nothing else.
     #[inline(always)]
     fn hash(&self) -> usize {
         let [a, b, c, d] = self.addresses;
-        let scope = u64::from(self.scope) << 16;
-        (mix(a ^ d, self.rest ^ scope) ^ mix(b, c)) as usize
+        (mix(a ^ d, self.rest ^ self.scope >> 32 << 16) ^ mix(b, c)) as usize
     }
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
-        let mut differing = (self.rest ^ other.rest)
-            | u64::from(self.scope ^ other.scope)
-            | u64::from(self.generation ^ other.generation);
-        for (a, b) in self.addresses.iter().zip(other.addresses) {
-            differing |= a ^ b;
-        }
-        differing == 0
+        let [a, b, c, d] = self.addresses;
+        let [e, f, g, h] = other.addresses;
+        let differing = (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h);
+        differing | (self.rest ^ other.rest) | (self.scope ^ other.scope) == 0
     }
 }
 
@@ -119,36 +112,82 @@ struct Line {
     verdict: Verdict,
 }
 
+/// Two lines that flows of one hash share, the newer first: neighbours, so that the second costs no second miss.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(128))]
+struct Pair([Line; 2]);
+
 #[derive(Debug)]
 pub struct FlowCache {
-    lines: Box<[Line]>,
+    pairs: Box<[Pair]>,
 }
 
-const LINES: usize = 1 << 14;
+/// Flows of a worker that can be remembered, at best: four megabytes, of which only what is used is ever touched.
+const FLOWS: usize = 1 << 16;
+const PAIRS: usize = FLOWS / 2;
 
 impl FlowCache {
     pub fn new() -> Self {
-        let key = Key { addresses: [0; 4], rest: 0, scope: 0, generation: 0 };
-        Self { lines: vec![Line { key, verdict: Verdict::Pass }; LINES].into() }
+        let empty = Line { key: Key { addresses: [0; 4], rest: 0, scope: 0 }, verdict: Verdict::Pass };
+        Self { pairs: vec![Pair([empty; 2]); PAIRS].into() }
     }
     #[inline(always)]
     pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Verdict {
-        let line = &mut self.lines[key.hash() % LINES];
-        if line.key.is(key) {
-            return line.verdict;
+        let Pair([newer, older]) = &mut self.pairs[key.hash() % PAIRS];
+        if newer.key.is(key) {
+            return newer.verdict;
+        }
+        if older.key.is(key) {
+            return older.verdict;
         }
         let verdict = judge();
-        *line = Line { key: *key, verdict };
+        *older = *newer;
+        *newer = Line { key: *key, verdict };
         verdict
     }
 }
 
-/// A destination and the way there. `generation` is that of the links; 0 where nothing is remembered.
+/// An address in words, for the same reason as [`Key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct To {
+    high: u64,
+    low: u64,
+    ipv4: bool,
+}
+impl To {
+    #[inline(always)]
+    pub fn v4(address: u32) -> Self {
+        Self { high: 0, low: address.into(), ipv4: true }
+    }
+    #[inline(always)]
+    pub fn v6(address: u128) -> Self {
+        Self { high: (address >> 64) as u64, low: address as u64, ipv4: false }
+    }
+    pub fn address(self) -> IpAddr {
+        match self.ipv4 {
+            true => IpAddr::V4((self.low as u32).into()),
+            false => IpAddr::V6((u128::from(self.high) << 64 | u128::from(self.low)).into()),
+        }
+    }
+}
+impl From<IpAddr> for To {
+    #[inline(always)]
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(a) => Self::v4(a.into()),
+            IpAddr::V6(a) => Self::v6(a.into()),
+        }
+    }
+}
+
+/// A destination and the way there.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Known {
-    generation: u32,
-    to: IpAddr,
+    high: u64,
+    low: u64,
+    /// Generation of the links, which is never 0 in use, and the family.
+    scope: u64,
     way: Option<Way>,
 }
 
@@ -161,17 +200,16 @@ const WAYS: usize = 1 << 12;
 
 impl WayCache {
     pub fn new() -> Self {
-        let nowhere = Known { generation: 0, to: IpAddr::from([0; 4]), way: None };
-        Self { known: vec![nowhere; WAYS].into() }
+        Self { known: vec![Known { high: 0, low: 0, scope: 0, way: None }; WAYS].into() }
     }
     /// `None`: there is no route.
     #[inline]
-    pub fn find<K>(&mut self, tables: &Tables<K>, to: IpAddr) -> Option<&Way> {
-        let address = bits(to);
-        let at = mix(address as u64, (address >> 64) as u64) as usize % WAYS;
-        let known = &mut self.known[at];
-        if known.generation != tables.links || known.to != to {
-            *known = Known { generation: tables.links, to, way: Way::find(tables, to) };
+    pub fn find<K>(&mut self, tables: &Tables<K>, to: To) -> Option<&Way> {
+        let To { high, low, ipv4 } = to;
+        let scope = u64::from(tables.links) << 1 | u64::from(ipv4);
+        let known = &mut self.known[mix(low, high) as usize % WAYS];
+        if (known.high ^ high) | (known.low ^ low) | (known.scope ^ scope) != 0 {
+            *known = Known { high, low, scope, way: Way::find(tables, to.address()) };
         }
         known.way.as_ref()
     }
@@ -187,16 +225,18 @@ mod tests {
     }
     #[test]
     fn a_verdict_is_for_one_flow_one_way_of_coming_and_one_generation() {
+        const A: u32 = 0x0a00_0001;
+        const B: u32 = 0x0a00_0002;
         let mut cache = FlowCache::new();
-        let key = Key::v4([10, 0, 0, 1], [10, 0, 0, 2], 17, Some([0, 1, 0, 2]), Origin::Clear).within(3, 7);
+        let key = Key::v4(A, B, 17, Some(0x1_0002), Origin::Clear).within(3, 7);
         let others = [
             key.within(4, 7),
             key.within(3, 8),
-            Key::v4([10, 0, 0, 1], [10, 0, 0, 2], 17, None, Origin::Clear).within(3, 7),
-            Key::v4([10, 0, 0, 1], [10, 0, 0, 2], 17, Some([0, 2, 0, 1]), Origin::Clear).within(3, 7),
-            Key::v4([10, 0, 0, 2], [10, 0, 0, 1], 17, Some([0, 1, 0, 2]), Origin::Clear).within(3, 7),
-            Key::v4([10, 0, 0, 1], [10, 0, 0, 2], 6, Some([0, 1, 0, 2]), Origin::Clear).within(3, 7),
-            Key::v4([10, 0, 0, 1], [10, 0, 0, 2], 17, Some([0, 1, 0, 2]), Origin::Own).within(3, 7),
+            Key::v4(A, B, 17, None, Origin::Clear).within(3, 7),
+            Key::v4(A, B, 17, Some(0x2_0001), Origin::Clear).within(3, 7),
+            Key::v4(B, A, 17, Some(0x1_0002), Origin::Clear).within(3, 7),
+            Key::v4(A, B, 6, Some(0x1_0002), Origin::Clear).within(3, 7),
+            Key::v4(A, B, 17, Some(0x1_0002), Origin::Own).within(3, 7),
         ];
         for other in others {
             assert_eq!(cache.look_up(&key, || Verdict::Ours), Verdict::Ours);

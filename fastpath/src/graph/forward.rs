@@ -1,5 +1,5 @@
 //! What the policy says of each packet, then routing and the link layer.
-use super::cache::Origin;
+use super::cache::{Origin, To};
 use super::fragment::{self, Whole};
 use super::seen::flow_of;
 use super::{ErrorReport, Out, Stage, Unresolved, Verdict, outbound};
@@ -33,7 +33,6 @@ pub(crate) struct Way {
     /// 0: the MAC address of the next hop is not known.
     header_len: u8,
     header: [u8; eth::HEADER + eth::TAG],
-    gateway: Option<IpAddr>,
 }
 impl Way {
     pub fn find<K>(tables: &Tables<K>, to: IpAddr) -> Option<Self> {
@@ -49,19 +48,16 @@ impl Way {
             }
             None => 0,
         };
-        Some(Self { mtu: link.mtu, interface, port: link.port, header_len, header, gateway })
+        Some(Self { mtu: link.mtu, interface, port: link.port, header_len, header })
     }
 
     /// Last step of everything that leaves: the Ethernet header. `to` is what the way was found for.
-    #[inline]
-    pub fn send<B: PacketBuf>(&self, to: IpAddr, mut buf: B, out: &mut Out<B>) {
-        let header = match self.header_len {
-            0 => {
-                let next_hop = self.gateway.unwrap_or(to);
-                return out.unresolved.push(Unresolved { interface: self.interface, next_hop, packet: buf });
-            }
-            len => len.into(),
-        };
+    #[inline(always)]
+    pub fn send<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, mut buf: B, out: &mut Out<B>) {
+        let header = usize::from(self.header_len);
+        if header == 0 {
+            return self.unresolved(tables, to, buf, out);
+        }
         let Some(bytes) = buf.prepend(header) else { return out.drop(DropReason::NoHeadroom) };
         // Two lengths, so that each is copied in registers.
         if header == eth::HEADER {
@@ -76,6 +72,12 @@ impl Way {
             Some(queue) => queue.push(buf),
             None => out.drop(DropReason::NoRoute),
         }
+    }
+    #[cold]
+    fn unresolved<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, packet: B, out: &mut Out<B>) {
+        let to = to.address();
+        let next_hop = tables.fib.route(to).and_then(|via| via.gateway).unwrap_or(to);
+        out.unresolved.push(Unresolved { interface: self.interface, next_hop, packet });
     }
 }
 /// The policy's word on a packet (RFC 4301 5.1 and 5.2). Depends on nothing that is not in the tables
@@ -210,21 +212,21 @@ fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut
     let Some(dst) = destination(item.buf.data()) else { return out.drop(DropReason::MalformedIp) };
     let Some(way) = stage.ways.find(tables, dst) else { return report(item, DropReason::NoRoute, 0, out) };
     if item.buf.len() <= way.mtu.into() {
-        return way.send(dst, item.buf, out);
+        return way.send(tables, dst, item.buf, out);
     }
     let way = *way;
     let mut pieces = fit(item, way.mtu.into(), stage, out);
     for piece in pieces.drain(..) {
-        way.send(dst, piece.buf, out);
+        way.send(tables, dst, piece.buf, out);
     }
     stage.pieces = pieces;
 }
 
 /// Of a packet that was parsed before.
 #[inline(always)]
-fn destination(packet: &[u8]) -> Option<IpAddr> {
+fn destination(packet: &[u8]) -> Option<To> {
     match packet.first()? >> 4 {
-        4 => packet.get(16..20)?.first_chunk::<4>().map(|a| IpAddr::from(*a)),
-        _ => packet.get(24..40)?.first_chunk::<16>().map(|a| IpAddr::from(*a)),
+        4 => packet.get(16..20)?.first_chunk().map(|a| To::v4(u32::from_be_bytes(*a))),
+        _ => packet.get(24..40)?.first_chunk().map(|a| To::v6(u128::from_be_bytes(*a))),
     }
 }

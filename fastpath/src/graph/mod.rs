@@ -145,6 +145,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
 
     /// Takes a burst that `port` received. `burst` is empty afterwards.
     pub fn process(&mut self, port: u16, burst: &mut Vec<B>, now: Duration, out: &mut Out<B>) {
+        burst.iter().for_each(PacketBuf::prefetch);
         self.begin(now, out);
         let tables: &Tables<_> = self.reader.table();
         for packet in burst.drain(..) {

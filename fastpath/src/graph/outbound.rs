@@ -1,4 +1,5 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
+use super::cache::To;
 use super::forward::{Forward, fit, report};
 use super::{Context, Out, Stage};
 use crate::crypto::{Job, Operation, SaRef};
@@ -58,7 +59,7 @@ fn run<B: PacketBuf, K>(
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
-    let Some(mtu) = stage.ways.find(tables, sa.ends.remote).map(|way| way.mtu) else {
+    let Some(mtu) = stage.ways.find(tables, sa.ends.remote.into()).map(|way| way.mtu) else {
         for item in ready.drain(..) {
             stage.counts.dropped(sa_ref);
             report(item, DropReason::NoRoute, 0, out);
@@ -286,7 +287,7 @@ pub(crate) fn settle<B: PacketBuf, K>(
     run: impl Iterator<Item = Job<B>>,
     out: &mut Out<B>,
 ) {
-    let to = sa.ends.remote;
+    let to = To::from(sa.ends.remote);
     let Some(way) = stage.ways.find(tables, to) else {
         return run.for_each(|_| {
             stage.counts.dropped(at);
@@ -298,7 +299,7 @@ pub(crate) fn settle<B: PacketBuf, K>(
         if job.ok {
             packets += 1;
             bytes += u64::from(job.esp_len);
-            way.send(to, job.packet, out);
+            way.send(tables, to, job.packet, out);
         } else {
             stage.counts.dropped(at);
             out.drop(DropReason::EngineError);

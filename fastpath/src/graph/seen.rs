@@ -32,7 +32,7 @@ impl Seen {
             |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let total_len = u16::from_be_bytes([header[2], header[3]]);
         let ports = match header[9] {
-            protocol::TCP | protocol::UDP => Some(*ports),
+            protocol::TCP | protocol::UDP => Some(u32::from_be_bytes(*ports)),
             protocol::ESP => None,
             _ => return None,
         };
@@ -49,7 +49,7 @@ impl Seen {
         }
         let (src, dst) = (word(12), word(16));
         Some(Self {
-            key: Key::v4(src.to_be_bytes(), dst.to_be_bytes(), header[9], ports, origin),
+            key: Key::v4(src, dst, header[9], ports, origin),
             total_len,
             protocol: header[9],
             tos: header[1],
