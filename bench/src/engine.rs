@@ -62,6 +62,7 @@ impl Engine {
             sas: 1,
             policies: 0,
             workers: 1,
+            buffers: BUFFERS,
             bytes,
         };
         let slab = Slab::new(suite, bytes);

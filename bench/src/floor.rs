@@ -26,6 +26,7 @@ impl Floor {
             sas: 1,
             policies: 0,
             workers: 1,
+            buffers: BUFFERS,
             bytes,
         };
         Ok(Self { label, manager, key, slab: Slab::new(suite, bytes), tags: vec![[0; 16]; BUFFERS] })

@@ -23,6 +23,12 @@ enum What {
         /// Samples of each row; a sample is 512 packets.
         #[arg(long, default_value_t = 300)]
         rounds: usize,
+        /// Also 1000 and 10000 SAs, 4096 and 16384 buffers, on the first engine.
+        #[arg(long)]
+        loads: bool,
+        /// Only rows whose name holds this, as in `outbound/aes-128-gcm/native/tunnel-ipv4/64`: for profiles.
+        #[arg(long, default_value = "")]
+        only: String,
         /// The core to run on; the last one unless named.
         #[arg(long)]
         core: Option<usize>,
@@ -30,9 +36,9 @@ enum What {
 }
 
 fn main() -> Result<()> {
-    let What::Quick { json, rounds, core } = Command::parse().what;
+    let What::Quick { json, rounds, loads, only, core } = Command::parse().what;
     ensure!(rounds > 0, "--rounds must be at least 1");
-    let report = quick::run(&quick::Options { rounds, warm_up: WARM_UP, core })?;
+    let report = quick::run(&quick::Options { rounds, warm_up: WARM_UP, loads, only, core })?;
     if json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

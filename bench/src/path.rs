@@ -1,9 +1,9 @@
-//! The real graph, in memory: two gateways back to back, tunnel mode over IPv4, one SA each way, one policy.
+//! The real graph, in memory: two gateways back to back, tunnel mode over IPv4, one SA each way for each policy.
 //!
 //! One of them is timed, from Ethernet frames in to Ethernet frames out; the other makes its packets or checks
 //! them. So a sample counts only if all that went in clear came out clear behind the second gateway.
 use crate::buffer::MemBuf;
-use crate::case::{BUFFERS, BURST, Case, Direction, Label};
+use crate::case::{BURST, Case, Direction, Label};
 use anyhow::{Context, Result, ensure};
 use fastpath::crypto::{CpuEngine, CpuEngineKind, CpuKeys};
 use fastpath::graph::{Out, Worker};
@@ -38,8 +38,9 @@ struct Gateway {
 fn mac(site: u8, interface: u16) -> Mac {
     Mac([2, 0, 0, 0, site, interface as u8])
 }
-fn host(site: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, site, 0, 2)
+fn host(site: u8, n: usize) -> Ipv4Addr {
+    let [high, low] = (n as u16 + 2).to_be_bytes();
+    Ipv4Addr::new(10, site, high, low)
 }
 fn wan(site: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, site).into()
@@ -49,9 +50,11 @@ fn network(site: u8) -> Result<Prefix> {
 }
 
 impl Gateway {
-    fn new(site: u8, suite: Suite, kind: CpuEngineKind) -> Result<Self> {
+    /// `sas` policies with a pair of SAs each: one for the whole networks, several for one far host each.
+    fn new(site: u8, suite: Suite, kind: CpuEngineKind, sas: usize) -> Result<Self> {
         let peer = 3 - site;
-        let mut control = Control::new(CpuKeys::new(&[kind])?, 16);
+        let slots = (2 * sas + 2).next_power_of_two().max(16) as u32;
+        let mut control = Control::new(CpuKeys::new(&[kind])?, slots);
         let lan: IpAddr = Ipv4Addr::new(10, site, 0, 1).into();
         for (index, address, len) in [(LAN, lan, 16), (WAN, wan(site), 24)] {
             let addresses = vec![(address, len)];
@@ -59,48 +62,61 @@ impl Gateway {
                 Interface { port: index, vlan: None, mac: mac(site, index), mtu: 1500, addresses };
             control.set_interface(index, interface);
         }
-        control.set_route(network(site)?, NextHop { interface: LAN, gateway: None });
+        control.set_route(network(site)?, NextHop { interface: LAN, gateway: Some(host(site, 0).into()) });
         control.set_route(network(peer)?, NextHop { interface: WAN, gateway: Some(wan(peer)) });
         let to_peer = Prefix::new(wan(peer), 32).context("a prefix")?;
         control.set_route(to_peer, NextHop { interface: WAN, gateway: None });
         control.set_neighbour(WAN, wan(peer), Some(mac(peer, WAN)));
-        control.set_neighbour(LAN, host(site).into(), Some(mac(site, 9)));
+        control.set_neighbour(LAN, host(site, 0).into(), Some(mac(site, 9)));
 
-        let policy = PolicyId(1);
-        let selector = Selector {
-            src: network(site)?,
-            dst: network(peer)?,
-            protocol: None,
-            src_port: PortRange::ANY,
-            dst_port: PortRange::ANY,
-        };
-        let action = Action::Encrypt { level: Level::Require, tunnel: true };
-        control.apply(Command::PolicyBegin { generation: 1, count: 1 }, NOW)?;
-        control.apply(Command::Policy(PolicySpec { id: policy, selector, action }), NOW)?;
-        control.apply(Command::PolicyCommit { generation: 1 }, NOW)?;
-        for (slot, from, direction) in [(1, site, sa::Direction::Outbound), (2, peer, sa::Direction::Inbound)]
-        {
-            let key = |len: usize, fill: u8| Key::new(&vec![fill ^ from; len]).context("a key");
-            let spec = SaSpec {
-                slot: SaSlot(slot),
-                // The receiver's slot in the low bits, as it would choose it; both receive on slot 2.
-                spi: Spi::new(0x1000_0000 | u32::from(from) << 8 | 2)?,
-                direction,
-                mode: Mode::Tunnel,
-                suite,
-                encryption_key: key(suite.encryption().key_len(), 0x10)?,
-                salt: key(suite.encryption().salt_len(), 0x20)?,
-                integrity_key: key(suite.integrity().key_len(), 0x40)?,
-                ends: TunnelEnds { local: wan(site), remote: wan(peer) },
-                encap: None,
-                esn: true,
-                replay_window: 1024,
-                last_seq: 0,
-                lifetime: Lifetime::default(),
-                policy,
-                selectors: vec![selector.into()],
+        let selectors = (0..sas).map(|n| -> Result<Selector> {
+            // Seen from the first site, whose one host sends to many of the second.
+            let (src, dst) = match sas {
+                1 => (network(1)?, network(2)?),
+                _ => (network(1)?, Prefix::host(host(2, n).into())),
             };
-            control.apply(Command::InstallSa(Box::new(spec)), NOW)?;
+            let (src, dst) = if site == 1 { (src, dst) } else { (dst, src) };
+            let any = PortRange::ANY;
+            Ok(Selector { src, dst, protocol: None, src_port: any, dst_port: any })
+        });
+        let selectors: Vec<_> = selectors.collect::<Result<_>>()?;
+        let action = Action::Encrypt { level: Level::Require, tunnel: true };
+        control.apply(Command::PolicyBegin { generation: 1, count: sas as u32 }, NOW)?;
+        for (id, selector) in (1..).map(PolicyId).zip(&selectors) {
+            control.apply(Command::Policy(PolicySpec { id, selector: *selector, action }), NOW)?;
+        }
+        control.apply(Command::PolicyCommit { generation: 1 }, NOW)?;
+        for (n, selector) in selectors.iter().enumerate() {
+            let slot = 2 * n as u32;
+            for (slot, from, direction) in
+                [(slot + 1, site, sa::Direction::Outbound), (slot, peer, sa::Direction::Inbound)]
+            {
+                let mut key_of = n as u8 ^ from;
+                let mut key = |len: usize| {
+                    key_of = key_of.wrapping_add(0x35);
+                    Key::new(&vec![key_of; len]).context("a key")
+                };
+                let spec = SaSpec {
+                    slot: SaSlot(slot),
+                    // The receiver's slot in the low bits, as it would choose it.
+                    spi: Spi::new((0x1000_0000 * u32::from(from)) | (slot & !1))?,
+                    direction,
+                    mode: Mode::Tunnel,
+                    suite,
+                    encryption_key: key(suite.encryption().key_len())?,
+                    salt: key(suite.encryption().salt_len())?,
+                    integrity_key: key(suite.integrity().key_len())?,
+                    ends: TunnelEnds { local: wan(site), remote: wan(peer) },
+                    encap: None,
+                    esn: true,
+                    replay_window: 1024,
+                    last_seq: 0,
+                    lifetime: Lifetime::default(),
+                    policy: PolicyId(n as u32 + 1),
+                    selectors: vec![(*selector).into()],
+                };
+                control.apply(Command::InstallSa(Box::new(spec)), NOW)?;
+            }
         }
         let mut worker = Worker::new(control.reader(), CpuEngine::new(&[kind])?)?;
         let mut out = Out::default();
@@ -139,6 +155,13 @@ impl Gateway {
     }
 }
 
+/// How much the caches have to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub sas: usize,
+    pub buffers: usize,
+}
+
 pub struct Path {
     label: Label,
     first: Gateway,
@@ -158,6 +181,7 @@ impl Path {
         suite: Suite,
         direction: Direction,
         bytes: usize,
+        load: Load,
     ) -> Result<Option<Self>> {
         if !kind.supports(suite) {
             return Ok(None);
@@ -167,27 +191,29 @@ impl Path {
             suite: suite.to_string(),
             engine: kind.name().into(),
             mode: "tunnel-ipv4",
-            sas: 1,
-            policies: 1,
+            sas: load.sas,
+            policies: load.sas,
             workers: 1,
+            buffers: load.buffers,
             bytes,
         };
         let text = (bytes + 2).next_multiple_of(suite.encryption().pad_to());
         let mut path = Self {
             label,
-            first: Gateway::new(1, suite, kind)?,
-            second: Gateway::new(2, suite, kind)?,
-            clear: (0..BUFFERS).map(|n| frame(n, bytes)).collect(),
+            first: Gateway::new(1, suite, kind, load.sas)?,
+            second: Gateway::new(2, suite, kind, load.sas)?,
+            clear: (0..load.buffers).map(|n| frame(n, bytes, load.sas)).collect(),
             sealed_len: IPV4 + 8 + suite.iv_len() + text + suite.icv_len(),
-            frames: (0..BUFFERS).map(|_| MemBuf::new()).collect(),
-            sent: Vec::with_capacity(BUFFERS),
+            frames: (0..load.buffers).map(|_| MemBuf::new()).collect(),
+            sent: Vec::with_capacity(load.buffers),
         };
         path.load()?;
         Ok(Some(path))
     }
     fn load(&mut self) -> Result<()> {
         self.frames.append(&mut self.sent);
-        ensure!(self.frames.len() == BUFFERS, "{} of {BUFFERS} buffers came back", self.frames.len());
+        let buffers = self.clear.len();
+        ensure!(self.frames.len() == buffers, "{} of {buffers} buffers came back", self.frames.len());
         for (buffer, frame) in self.frames.iter_mut().zip(&self.clear) {
             ensure!(buffer.load(frame), "the packet does not fit a buffer");
         }
@@ -202,13 +228,18 @@ impl Path {
     fn check_sealed(&mut self) -> Result<()> {
         self.first.clean()?;
         let right = self.sent.iter().filter(|b| b.len() == ETHERNET + self.sealed_len);
-        ensure!(right.count() == BUFFERS, "not every packet left as ESP of {} bytes", self.sealed_len);
+        ensure!(
+            right.count() == self.clear.len(),
+            "not every packet left as ESP of {} bytes",
+            self.sealed_len
+        );
         self.frames.append(&mut self.sent);
         Ok(())
     }
     fn check_opened(&mut self) -> Result<()> {
         self.second.clean()?;
-        ensure!(self.sent.len() == BUFFERS, "{} of {BUFFERS} packets arrived", self.sent.len());
+        let buffers = self.clear.len();
+        ensure!(self.sent.len() == buffers, "{} of {buffers} packets arrived", self.sent.len());
         for (n, (buffer, clear)) in self.sent.iter().zip(&self.clear).enumerate() {
             let (got, sent) = (buffer.data(), clear);
             let same =
@@ -226,13 +257,18 @@ impl Case for Path {
         &self.label
     }
     fn prepare(&mut self) -> Result<()> {
+        // Whoever is timed has done the same with the same packets just before.
         self.load()?;
         self.seal();
         self.check_sealed()?;
-        if self.label.direction == Direction::Outbound {
+        if self.label.direction == Direction::Inbound {
+            self.open();
+            self.check_opened()?;
             self.load()?;
+            self.seal();
+            return self.check_sealed();
         }
-        Ok(())
+        self.load()
     }
     fn run(&mut self) {
         match self.label.direction {
@@ -250,13 +286,15 @@ impl Case for Path {
 }
 
 /// Ethernet, IPv4, UDP and numbers, `bytes` long without the Ethernet header.
-fn frame(n: usize, bytes: usize) -> Vec<u8> {
+fn frame(n: usize, bytes: usize, sas: usize) -> Vec<u8> {
     let port = (1024 + n % FLOWS) as u16;
     let mut frame = [&mac(1, LAN).0[..], &mac(1, 9).0, &[0x08, 0x00]].concat();
     let mut ip = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     ip[2..4].copy_from_slice(&(bytes as u16).to_be_bytes());
-    ip[12..16].copy_from_slice(&host(1).octets());
-    ip[16..20].copy_from_slice(&host(2).octets());
+    // Far hosts, and so SAs, in no order that a prefetcher could learn.
+    let far = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    ip[12..16].copy_from_slice(&host(1, 0).octets());
+    ip[16..20].copy_from_slice(&host(2, far as usize % sas).octets());
     let sum: u32 = ip.chunks_exact(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
     let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
     ip[10..12].copy_from_slice(&sum.to_be_bytes());

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 #[test]
 fn every_row_is_there_and_names_its_floor() {
-    let report = run(&Options { rounds: 1, warm_up: 0, core: None }).expect("libipsec-mb1 is installed");
+    let report = run(&Options { rounds: 1, warm_up: 0, loads: false, only: String::new(), core: None })
+        .expect("libipsec-mb1 is installed");
     let json: Value = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
     for field in ["cpu", "flags", "ipsec_mb", "dpdk", "ticks_per_second", "profile"] {
         assert!(!json["environment"][field].is_null(), "{field}");
