@@ -12,6 +12,7 @@ pub struct Row {
     /// 10 % and 90 % quantile of the samples: what lies between them is noise.
     pub cycles_p10: f64,
     pub cycles_p90: f64,
+    pub cycles_p99: f64,
     /// Bare libipsec-mb on the same bytes in the same run; absent where it is no measure.
     pub floor_cycles: Option<f64>,
     pub ratio: Option<f64>,
@@ -28,6 +29,7 @@ impl Row {
             cycles_per_packet: round(cycles.median),
             cycles_p10: round(cycles.p10),
             cycles_p90: round(cycles.p90),
+            cycles_p99: round(cycles.p99),
             floor_cycles: floor.map(round),
             ratio: floor.map(|f| (cycles.median / f * 100.0).round() / 100.0),
             mpps: (pps / 1e2).round() / 1e4,
