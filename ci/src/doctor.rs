@@ -189,10 +189,14 @@ fn nics() -> Vec<Finding> {
         let link = fs::read_link(device.join("driver")).unwrap_or_default();
         let driver = link.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ready = USER_SPACE_DRIVERS.contains(&&*driver) || BIFURCATED_DRIVERS.contains(&&*driver);
-        let mend = format!(
-            "belongs to the kernel: give it to DPDK with `dpdk-devbind.py -b vfio-pci {address}` (it leaves the host), \
-             then `device: pci:{address}`"
-        );
+        let mend = if carries_default_route(&device) {
+            "carries the host's default route: leave it to the kernel, or this machine is cut off".to_owned()
+        } else {
+            format!(
+                "belongs to the kernel: give it to DPDK with `dpdk-devbind.py -b vfio-pci {address}` (it leaves the \
+                 host), then `device: pci:{address}`"
+            )
+        };
         let shown = if driver.is_empty() { "no driver".to_owned() } else { driver };
         found.push(Finding::new(
             &format!("NIC {address}"),
@@ -204,6 +208,29 @@ fn nics() -> Vec<Finding> {
         found.push(Finding::new("NIC", "none on PCI", Some((Verdict::Lacking, NO_NIC.to_owned()))));
     }
     found
+}
+
+/// Whether the host reaches the world through an interface of this PCI device.
+fn carries_default_route(device: &Path) -> bool {
+    let Ok(device) = device.canonicalize() else { return false };
+    default_route_interfaces(&read("/proc/net/route"), &read("/proc/net/ipv6_route")).iter().any(|name| {
+        // A virtio interface sits one level below its PCI device.
+        let at = fs::canonicalize(format!("/sys/class/net/{name}/device"));
+        at.is_ok_and(|at| at.starts_with(&device))
+    })
+}
+fn default_route_interfaces(ipv4: &str, ipv6: &str) -> Vec<String> {
+    let v4 = ipv4.lines().skip(1).filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        (words.get(1) == Some(&"00000000") && words.get(7) == Some(&"00000000")).then(|| words[0].to_owned())
+    });
+    let v6 = ipv6.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let default =
+            words.first().is_some_and(|dst| dst.bytes().all(|b| b == b'0')) && words.get(1) == Some(&"00");
+        words.last().filter(|name| default && **name != "lo").map(|name| (*name).to_owned())
+    });
+    v4.chain(v6).collect()
 }
 const NO_NIC: &str =
     "ports through the kernel only (af-xdp, af-packet, tap): a few Gbit/s instead of line rate";
@@ -244,4 +271,24 @@ fn tool(what: &str, words: &[&str], cost: &str) -> Finding {
         out.map(|out| String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_owned());
     let lack = first.is_none().then(|| (Verdict::Lacking, cost.to_owned()));
     Finding::new(what, first.unwrap_or_else(|| "not installed".to_owned()), lack)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_name_their_interfaces() {
+        let v4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+                  eth1\t00000000\t0100000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                  eth2\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let zero = "00000000000000000000000000000000";
+        let v6 = format!(
+            "{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200       lo\n\
+             {zero} 00 {zero} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003     eth3\n\
+             fd00000000000000000000000000000a 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth4\n"
+        );
+        assert_eq!(default_route_interfaces(v4, &v6), ["eth1", "eth3"]);
+        assert!(default_route_interfaces("", "").is_empty());
+    }
 }
