@@ -125,6 +125,7 @@ impl Guest {
             Ok(())
         })?;
         lab.attach_taps(side, "wtap", "ltap")?;
+        this.sh("for link in vec0 vec1; do echo 0 > /proc/sys/net/ipv6/conf/$link/disable_ipv6; done")?;
         this.put("/run/addresses", &site_addresses(side, "vec0", "vec1"))?;
         this.sh("ip -batch /run/addresses")?;
         Ok(this)

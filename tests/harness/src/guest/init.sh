@@ -15,7 +15,10 @@ ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
-# A tap is opened with its link; from then on it may be moved to another namespace.
+# A tap is opened with its link; from then on it may be moved to another namespace. The driver gives a link up for
+# good when a packet leaves while its tap is on the way: until the taps are in place nothing must be sent.
+echo 1 > /proc/sys/net/ipv6/conf/vec0/disable_ipv6
+echo 1 > /proc/sys/net/ipv6/conf/vec1/disable_ipv6
 ip link set vec0 up
 ip link set vec1 up
 # Waiting for input that never comes costs no process, as a sleep would.
