@@ -3,7 +3,7 @@ use super::cache::{Key, Origin};
 use super::forward::{Forward, judge_packet};
 use super::inbound::Incoming;
 use super::seen::{Seen, flow_of};
-use super::{Out, Stage, ToHost, Verdict};
+use super::{Out, ToHost, Verdict, Work};
 use crate::tables::{Interface, Tables};
 use ipc::contract::{FrameKind, FrameMeta};
 use sa::DropReason;
@@ -18,7 +18,7 @@ const NAT_T_PORT: u16 = 4500;
 
 pub(crate) fn classify<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     port: u16,
     mut buf: B,
     out: &mut Out<B>,
@@ -95,7 +95,7 @@ fn is_link(interface: &Interface, dst: IpAddr) -> bool {
 
 fn local<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     link: &Link,
     own: bool,
     buf: B,
@@ -140,7 +140,7 @@ fn is_neighbour_discovery(packet: &Packet, flow: &Flow) -> bool {
 }
 
 /// UDP on an IKE port of ours (RFC 3948 2, RFC 7296 2.23). Not held against the policies: it makes SAs.
-fn udp_for_us<B: PacketBuf>(stage: &mut Stage<B>, link: &Link, packet: Packet, mut buf: B, out: &mut Out<B>) {
+fn udp_for_us<B: PacketBuf>(stage: &mut Work<B>, link: &Link, packet: Packet, mut buf: B, out: &mut Out<B>) {
     // The checksum is not looked at: ESP and IKE authenticate themselves, and RFC 3948 2.1 forbids to
     // rely on it.
     let Ok((header, payload)) = udp::parse(packet.upper(buf.data())) else {
@@ -188,7 +188,7 @@ pub(crate) fn to_host<B: PacketBuf>(
 
 pub(crate) fn originate<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     mut buf: B,
     exempt: bool,
     out: &mut Out<B>,

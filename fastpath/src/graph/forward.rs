@@ -2,7 +2,7 @@
 use super::cache::{Origin, To};
 use super::fragment::{self, Whole};
 use super::seen::flow_of;
-use super::{ErrorReport, Out, Stage, Unresolved, Verdict, outbound};
+use super::{ErrorReport, Out, Unresolved, Verdict, Work, outbound};
 use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
 use crate::tables::{NextHop, Tables};
@@ -123,7 +123,7 @@ pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) 
     }
 }
 
-pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>, out: &mut Out<B>) {
+pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, out: &mut Out<B>) {
     let mut run: Option<SaRef> = None;
     let mut packets = std::mem::take(&mut stage.forward);
     for mut item in packets.drain(..) {
@@ -196,7 +196,7 @@ fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, bytes: &[u8], out: &mut O
 pub(crate) fn fit<B: PacketBuf>(
     item: Forward<B>,
     mtu: usize,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     out: &mut Out<B>,
 ) -> Vec<Forward<B>> {
     let mut pieces = std::mem::take(&mut stage.pieces);
@@ -208,7 +208,7 @@ pub(crate) fn fit<B: PacketBuf>(
     pieces
 }
 
-fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Stage<B>, out: &mut Out<B>) {
+fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Work<B>, out: &mut Out<B>) {
     let Some(dst) = destination(item.buf.data()) else { return out.drop(DropReason::MalformedIp) };
     let Some(way) = stage.ways.find(tables, dst) else { return report(item, DropReason::NoRoute, 0, out) };
     if item.buf.len() <= way.mtu.into() {

@@ -3,7 +3,7 @@ use super::cache::Origin;
 use super::classify::to_host;
 use super::forward::{Forward, judge_packet};
 use super::seen::{Seen, flow_of};
-use super::{Context, Out, Stage, Verdict, outbound};
+use super::{Context, Out, Verdict, Work, outbound};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables, spd};
@@ -35,7 +35,7 @@ fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     Some((IpAddr::from(*src), IpAddr::from(*dst.first_chunk::<16>()?)))
 }
 
-pub(crate) fn open<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>, out: &mut Out<B>) {
+pub(crate) fn open<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, out: &mut Out<B>) {
     let mut incoming = std::mem::take(&mut stage.incoming);
     let mut held = Held(None);
     for item in incoming.drain(..) {
@@ -136,7 +136,7 @@ fn job<B: PacketBuf>(item: Incoming<B>, at: SaRef, seq_high: Option<u32>, candid
 }
 
 #[cold]
-fn unknown<B: PacketBuf>(stage: &mut Stage<B>, item: &Incoming<B>, out: &mut Out<B>) {
+fn unknown<B: PacketBuf>(stage: &mut Work<B>, item: &Incoming<B>, out: &mut Out<B>) {
     let packet = item.buf.data();
     let header = esp::Header::parse(packet.get(item.esp_at.into()..).unwrap_or_default());
     if let (Ok(header), Some((remote, local)), true) =
@@ -169,7 +169,7 @@ pub(crate) fn commit<B, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
 pub(crate) fn settle<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa: &Sa<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     at: SaRef,
     run: impl Iterator<Item = Job<B>>,
     out: &mut Out<B>,
@@ -199,7 +199,7 @@ pub(crate) fn settle<B: PacketBuf, K>(
 fn unwrap<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa: &Sa<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     job: Job<B>,
     out: &mut Out<B>,
 ) -> Result<(Forward<B>, SeqNo), DropReason> {
@@ -296,7 +296,7 @@ fn decapsulated_ecn(outer: u8, inner: u8) -> Option<u8> {
 //= rfc7296#2.23/address-update: the peer's address follows an authenticated packet with a new highest
 // number, and only behind a NAT.
 #[cold]
-fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, stage: &mut Stage<B>, out: &mut Out<B>) {
+fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, stage: &mut Work<B>, out: &mut Out<B>) {
     let packet = job.packet.data();
     let udp = usize::from(job.esp_at).checked_sub(udp::HEADER).and_then(|at| packet.get(at..));
     let port = udp.and_then(<[u8]>::first_chunk).map(|port| u16::from_be_bytes(*port));
@@ -311,7 +311,7 @@ fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, stage: &mut Stage<B>, out: &
 
 /// A checked inner packet: to the gateway itself, or onwards.
 #[inline(always)]
-fn deliver<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Stage<B>, inner: Forward<B>, out: &mut Out<B>) {
+fn deliver<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
     match inner.verdict {
         Verdict::Ours => to_us(tables, inner, out),
         _ => stage.forward.push(inner),

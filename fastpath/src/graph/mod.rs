@@ -21,10 +21,12 @@ mod iv;
 mod out;
 mod outbound;
 mod seen;
+pub mod stages;
 mod stats;
 
 pub use fragment::MakeBuffer;
 pub use out::{ErrorReport, IkeFrame, Out, ToHost, Unresolved};
+pub use stages::{Stage, StageCycles};
 pub use stats::{SaCount, SaCounts};
 
 use crate::crypto::{Engine, Job, Operation, SaRef};
@@ -34,6 +36,7 @@ use forward::Forward;
 use inbound::Incoming;
 use iv::IvSource;
 use sa::{Candidate, DropReason, SeqNo};
+use stages::Meter;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,11 +73,12 @@ where
     engine: E,
     submitted: u64,
     collected: u64,
-    stage: Stage<B>,
+    stage: Work<B>,
+    meter: Meter,
 }
 
 /// What the nodes write to, apart from `Out`. The vectors keep their capacity from burst to burst.
-pub(crate) struct Stage<B> {
+pub(crate) struct Work<B> {
     incoming: Vec<Incoming<B>>,
     forward: Vec<Forward<B>>,
     ready: Vec<Forward<B>>,
@@ -115,7 +119,7 @@ pub struct NoRandomness;
 impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     pub fn new(reader: Reader<Tables<E::Key>>, engine: E) -> Result<Self, NoRandomness> {
         let counts = Arc::new(SaCounts::new(reader.table().sad.capacity()));
-        let stage = Stage {
+        let stage = Work {
             incoming: Vec::with_capacity(BURST),
             forward: Vec::with_capacity(2 * BURST),
             ready: Vec::with_capacity(BURST),
@@ -131,7 +135,15 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             pieces: Vec::with_capacity(BURST),
             make: None,
         };
-        Ok(Self { reader, retired: VecDeque::new(), engine, submitted: 0, collected: 0, stage })
+        Ok(Self {
+            reader,
+            retired: VecDeque::new(),
+            engine,
+            submitted: 0,
+            collected: 0,
+            stage,
+            meter: Meter::default(),
+        })
     }
 
     /// Where fragments get their buffers. Without it, packets that do not fit are dropped.
@@ -143,31 +155,48 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.stage.counts.clone()
     }
 
+    /// From now on one call in [`stages::EVERY`] is measured with `clock`, which is anything that counts up; `None`
+    /// ends it.
+    pub fn measure_stages(&mut self, clock: Option<fn() -> u64>) {
+        self.meter.set_clock(clock);
+    }
+    /// What the stages have cost in the calls that were measured. Written by this worker, readable from any thread.
+    pub fn stage_cycles(&self) -> Arc<StageCycles> {
+        self.meter.cycles().clone()
+    }
+
     /// Takes a burst that `port` received. `burst` is empty afterwards.
     pub fn process(&mut self, port: u16, burst: &mut Vec<B>, now: Duration, out: &mut Out<B>) {
+        let packets = burst.len();
+        self.meter.begin(packets);
         burst.iter().for_each(PacketBuf::prefetch);
         self.begin(now, out);
         let tables: &Tables<_> = self.reader.table();
         for packet in burst.drain(..) {
             classify::classify(tables, &mut self.stage, port, packet, out);
         }
+        self.meter.end(Stage::Classify, packets);
         self.run(out);
     }
 
     /// Packets of the gateway itself, starting at their IP header: from the host's stack, or answers of
     /// ours. `exempt` ones (IKE) are not held against the policies.
     pub fn originate(&mut self, packets: &mut Vec<B>, exempt: bool, now: Duration, out: &mut Out<B>) {
+        let count = packets.len();
+        self.meter.begin(count);
         self.begin(now, out);
         let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
             classify::originate(tables, &mut self.stage, packet, exempt, out);
         }
+        self.meter.end(Stage::Classify, count);
         self.run(out);
     }
 
     /// Call when there is nothing to receive: collects what an asynchronous engine has finished and lets
     /// go of old tables.
     pub fn idle(&mut self, now: Duration, out: &mut Out<B>) {
+        self.meter.begin(0);
         self.begin(now, out);
         self.run(out);
     }
@@ -194,18 +223,22 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
 
     fn run(&mut self, out: &mut Out<B>) {
         let tables: &Tables<_> = self.reader.table();
+        let arrived = self.stage.incoming.len();
         inbound::open(tables, &mut self.stage, out);
-        self.crypto(out);
+        self.meter.end(Stage::Admit, arrived);
+        self.crypto([Stage::Open, Stage::Unwrap], out);
         let tables: &Tables<_> = self.reader.table();
+        let leaving = self.stage.forward.len();
         forward::forward(tables, &mut self.stage, out);
-        self.crypto(out);
+        self.meter.end(Stage::Forward, leaving);
+        self.crypto([Stage::Seal, Stage::Send], out);
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
             self.retired.pop_front();
         }
     }
 
     /// Hands jobs over and finishes those that are back.
-    fn crypto(&mut self, out: &mut Out<B>) {
+    fn crypto(&mut self, [engine, after]: [Stage; 2], out: &mut Out<B>) {
         let tables: &Tables<_> = self.reader.table();
         let waiting = self.stage.jobs.len();
         self.engine.submit(&mut self.stage.jobs, tables);
@@ -220,6 +253,8 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let mut done = std::mem::take(&mut self.stage.done);
         self.engine.collect(&mut done);
         self.collected += done.len() as u64;
+        self.meter.end(engine, waiting);
+        let finished = done.len();
         // The windows of all first, and released again, before anything slower.
         for run in done.chunk_by_mut(|a, b| a.sa == b.sa && a.operation == b.operation) {
             if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
@@ -245,6 +280,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         }
         drop(jobs);
         self.stage.done = done;
+        self.meter.end(after, finished);
     }
 }
 

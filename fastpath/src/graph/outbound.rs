@@ -1,7 +1,7 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
 use super::cache::To;
 use super::forward::{Forward, fit, report};
-use super::{Context, Out, Stage};
+use super::{Context, Out, Work};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables};
@@ -39,7 +39,7 @@ fn inner_mtu<K>(sa: &Sa<K>, mtu: usize) -> usize {
 pub(crate) fn frame<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa_ref: SaRef,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     out: &mut Out<B>,
 ) {
     let mut ready = std::mem::take(&mut stage.ready);
@@ -55,7 +55,7 @@ fn run<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa_ref: SaRef,
     sa: &Sa<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
@@ -112,7 +112,7 @@ fn split_large<B: PacketBuf, K>(
     sa_ref: SaRef,
     sa: &Sa<K>,
     mtu: usize,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
@@ -282,7 +282,7 @@ fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64)
 pub(crate) fn settle<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa: &Sa<K>,
-    stage: &mut Stage<B>,
+    stage: &mut Work<B>,
     at: SaRef,
     run: impl Iterator<Item = Job<B>>,
     out: &mut Out<B>,
