@@ -12,15 +12,33 @@ struct Room {
 struct Bytes([u8; MemBuf::SIZE]);
 
 /// Two kilobytes of packet behind 128 bytes of headroom, as a DPDK mbuf has by default. Moving it moves a pointer.
-pub struct MemBuf(Box<Room>);
+/// Its memory is never given back: a pool lives as long as the program.
+pub struct MemBuf(&'static mut Room);
 
 impl MemBuf {
     const HEADROOM: usize = 128;
     const SIZE: usize = 2048 + Self::HEADROOM;
 
     pub fn new() -> Self {
-        let bytes = Bytes([0; Self::SIZE]);
-        Self(Box::new(Room { start: Self::HEADROOM, end: Self::HEADROOM, bytes }))
+        Self(Box::leak(Box::new(Room::empty())))
+    }
+    /// Side by side, on large pages where the system gives them, as a mempool's are.
+    pub fn pool(count: usize) -> Vec<Self> {
+        let mut rooms = Vec::with_capacity(count);
+        on_large_pages(rooms.spare_capacity_mut());
+        rooms.resize_with(count, Room::empty);
+        rooms.leak().iter_mut().map(Self).collect()
+    }
+    /// Moves the packet to where a NIC would have put it.
+    pub fn settle(&mut self) {
+        let Room { start, end, bytes } = &mut *self.0;
+        bytes.0.copy_within(*start..*end, Self::HEADROOM);
+        (*start, *end) = (Self::HEADROOM, Self::HEADROOM + (*end - *start));
+    }
+    /// What a driver does when a packet has come into the buffer: writes where it starts and how long it is.
+    #[inline]
+    pub fn receive(&mut self, len: usize) {
+        (self.0.start, self.0.end) = (Self::HEADROOM, Self::HEADROOM + len.min(Self::SIZE - Self::HEADROOM));
     }
     /// Forgets what was in it and takes `packet`. False when that is too long.
     pub fn load(&mut self, packet: &[u8]) -> bool {
@@ -32,6 +50,29 @@ impl MemBuf {
         fits
     }
 }
+impl Room {
+    fn empty() -> Self {
+        Self { start: MemBuf::HEADROOM, end: MemBuf::HEADROOM, bytes: Bytes([0; MemBuf::SIZE]) }
+    }
+}
+
+/// A hint, before the memory is first touched. Where it is not taken, packets lie on small pages.
+fn on_large_pages<T>(room: &mut [std::mem::MaybeUninit<T>]) {
+    #[cfg(target_os = "linux")]
+    {
+        const LARGE: usize = 2 << 20;
+        let from = (room.as_mut_ptr() as usize).next_multiple_of(LARGE);
+        let to = (room.as_ptr() as usize + size_of_val(room)) / LARGE * LARGE;
+        if let Some(len @ 1..) = to.checked_sub(from) {
+            let start = room.as_mut_ptr().wrapping_byte_add(from - room.as_ptr() as usize);
+            // SAFETY: whole pages inside of `room`, which nobody else uses; what is in them does not change.
+            let hint = unsafe { rustix::mm::madvise(start.cast(), len, rustix::mm::Advice::LinuxHugepage) };
+            // The kernel may be built without them.
+            hint.unwrap_or_default();
+        }
+    }
+}
+
 impl Default for MemBuf {
     fn default() -> Self {
         Self::new()
@@ -121,5 +162,20 @@ mod tests {
         assert_eq!((b.advance(128), b.truncate(3)), (Some(()), Some(())));
         assert_eq!(b.data(), [1, 2, 3]);
         assert!(!b.load(&vec![0; MemBuf::SIZE]), "longer than what is behind the headroom");
+    }
+    #[test]
+    fn buffers_of_a_pool_do_not_meet() {
+        let mut pool = MemBuf::pool(2000);
+        for (n, b) in pool.iter_mut().enumerate() {
+            assert!(b.load(&vec![n as u8; 1500 + n % 500]));
+        }
+        for (n, b) in pool.iter().enumerate() {
+            assert!(b.len() == 1500 + n % 500 && b.data().iter().all(|byte| *byte == n as u8));
+        }
+        assert!(pool[7].prepend(40).is_some());
+        pool[7].settle();
+        assert_eq!((pool[7].len(), pool[7].headroom(), pool[7].data()[40]), (1547, MemBuf::HEADROOM, 7));
+        pool[7].receive(64);
+        assert_eq!((pool[7].len(), pool[7].headroom(), pool[7].data()[63]), (64, MemBuf::HEADROOM, 7));
     }
 }

@@ -1,7 +1,7 @@
 //! What is measured, and how: all cases take turns, round after round, so that a slow second of the machine hits
 //! all of them.
 use crate::clock;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -10,15 +10,24 @@ pub const BUFFERS: usize = 512;
 /// Packets handed over at once.
 pub const BURST: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    Outbound,
-    Inbound,
+    Out,
+    In,
+}
+impl Direction {
+    pub const BOTH: [Self; 2] = [Self::Out, Self::In];
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+        }
+    }
 }
 
 /// What a row of the report is about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Label {
     pub direction: Direction,
     pub suite: String,
@@ -30,26 +39,35 @@ pub struct Label {
     pub workers: usize,
     /// Packets of a sample, each in a buffer of its own: 512 stay near, 16 thousand do not.
     pub buffers: usize,
+    /// `hit`: packets of known flows. `miss`: each is the first of its flow. `none`: nothing is looked up.
+    pub lookup: &'static str,
     /// Length of the inner IP packet.
     pub bytes: usize,
 }
 
 impl Label {
-    /// `direction/suite/engine/mode/bytes/sas/buffers`.
+    /// `direction/suite/engine/mode/bytes/sas/policies/lookup/buffers`.
     pub fn name(&self) -> String {
-        let Self { suite, engine, mode, sas, buffers, bytes, .. } = self;
-        let direction = match self.direction {
-            Direction::Outbound => "outbound",
-            Direction::Inbound => "inbound",
-        };
-        format!("{direction}/{suite}/{engine}/{mode}/{bytes}/{sas}/{buffers}")
+        let Self { direction, suite, engine, mode, sas, policies, lookup, buffers, bytes, .. } = self;
+        let direction = direction.name();
+        format!("{direction}/{suite}/{engine}/{mode}/{bytes}/{sas}/{policies}/{lookup}/{buffers}/")
     }
+}
+
+/// Samples of a case that follow each other: the first ones bring the caches to where they are under steady traffic,
+/// other cases having had them since the last turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    pub untimed: usize,
+    pub timed: usize,
 }
 
 pub trait Case {
     fn label(&self) -> &Label;
-    /// Makes all packets of the sample ready, by the very code that is measured or by its counterpart: other cases have
-    /// had the caches since the last turn. Not timed.
+    fn turn(&self) -> Turn {
+        Turn { untimed: 1, timed: 3 }
+    }
+    /// Makes all packets of the sample ready. Not timed.
     fn prepare(&mut self) -> Result<()>;
     /// Works them all off, once.
     fn run(&mut self);
@@ -67,27 +85,31 @@ pub struct Cycles {
     pub p99: f64,
 }
 
-/// Measures all cases, interleaved. Every sample is checked.
-pub fn measure(cases: &mut [Box<dyn Case>], warm_up: usize, rounds: usize) -> Result<Vec<Cycles>> {
+/// Measures all cases, interleaved. Every sample is checked. `progress` is told after each turn.
+pub fn measure(
+    cases: &mut [Box<dyn Case>],
+    warm_up: usize,
+    rounds: usize,
+    mut progress: impl FnMut(&Label),
+) -> Result<Vec<Cycles>> {
     let mut samples = (0..cases.len()).map(|_| Samples::new()).collect::<Result<Vec<_>>>()?;
     for round in 0..warm_up + rounds {
         for turn in 0..cases.len() {
             // Another one begins each time, so that nobody always runs in another's wake.
             let at = (turn + round) % cases.len();
             let case = &mut cases[at];
-            // Long samples need fewer; the first counted round has all of them.
-            let every = (case.label().buffers / BUFFERS).clamp(1, 8);
-            if round.abs_diff(warm_up) % every != 0 {
-                continue;
+            let Turn { untimed, timed } = case.turn();
+            for sample in 0..untimed + timed {
+                case.prepare()?;
+                let from = clock::now();
+                case.run();
+                let took = clock::now() - from;
+                case.check().with_context(|| case.label().name())?;
+                if round >= warm_up && sample >= untimed {
+                    samples[at].add(took as f64 / case.label().buffers as f64)?;
+                }
             }
-            case.prepare()?;
-            let from = clock::now();
-            case.run();
-            let took = clock::now() - from;
-            case.check()?;
-            if round >= warm_up {
-                samples[at].add(took as f64 / case.label().buffers as f64)?;
-            }
+            progress(case.label());
         }
     }
     Ok(samples.iter().map(Samples::cycles).collect())
@@ -142,14 +164,14 @@ mod tests {
             self.2 += 1;
         }
         fn check(&mut self) -> Result<()> {
-            anyhow::ensure!(self.1 == self.2 && self.2 < 4, "run {} of {}", self.2, self.1);
+            anyhow::ensure!(self.1 == self.2 && self.2 < 13, "run {} of {}", self.2, self.1);
             Ok(())
         }
     }
     #[test]
     fn a_sample_that_is_wrong_ends_the_run() {
         let label = Label {
-            direction: Direction::Inbound,
+            direction: Direction::In,
             suite: String::new(),
             engine: String::new(),
             mode: "floor",
@@ -157,11 +179,14 @@ mod tests {
             policies: 1,
             workers: 1,
             buffers: BUFFERS,
+            lookup: "none",
             bytes: 64,
         };
         let mut cases: Vec<Box<dyn Case>> =
             vec![Box::new(Counting(label.clone(), 0, 0)), Box::new(Counting(label, 0, 0))];
-        assert_eq!(measure(&mut cases, 1, 2).unwrap().len(), 2);
-        assert!(measure(&mut cases, 0, 1).is_err());
+        let mut turns = 0;
+        assert_eq!(measure(&mut cases, 1, 2, |_| turns += 1).unwrap().len(), 2);
+        assert_eq!(turns, 6);
+        assert!(measure(&mut cases, 0, 1, |_| ()).is_err());
     }
 }

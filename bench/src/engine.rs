@@ -63,6 +63,7 @@ impl Engine {
             policies: 0,
             workers: 1,
             buffers: BUFFERS,
+            lookup: "none",
             bytes,
         };
         let slab = Slab::new(suite, bytes);
@@ -70,12 +71,12 @@ impl Engine {
     }
     fn pass(&mut self, direction: Direction) {
         let Self { crypto, outbound, inbound, slab, verdicts, .. } = self;
-        let key = if direction == Direction::Outbound { &*outbound } else { &*inbound };
+        let key = if direction == Direction::Out { &*outbound } else { &*inbound };
         let mut ops: Vec<_> =
             slab.packets().map(|esp| EspOp { key, esp, seq_high: None, ok: false }).collect();
         match direction {
-            Direction::Outbound => crypto.seal(&mut ops),
-            Direction::Inbound => crypto.open(&mut ops),
+            Direction::Out => crypto.seal(&mut ops),
+            Direction::In => crypto.open(&mut ops),
         }
         verdicts.clear();
         verdicts.extend(ops.iter().map(|op| op.ok));
@@ -87,7 +88,7 @@ impl Case for Engine {
         &self.label
     }
     fn prepare(&mut self) -> Result<()> {
-        self.pass(Direction::Outbound);
+        self.pass(Direction::Out);
         self.check()?;
         self.verdicts.clear();
         Ok(())

@@ -1,10 +1,8 @@
-//! `bench quick [--json]`: see `docs/performance.md`.
+//! `bench datapath`, `bench quick`: see `docs/performance.md`.
 use anyhow::{Result, ensure};
-use bench::quick;
-use clap::{Parser, Subcommand};
-
-/// Until caches, predictors and clock have settled.
-const WARM_UP: usize = 20;
+use bench::plan::Pace;
+use bench::{datapath, quick};
+use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(about = "Measures the datapath in memory, beside the floor that the crypto library sets")]
@@ -15,30 +13,50 @@ struct Command {
 
 #[derive(Subcommand)]
 enum What {
-    /// Cycles per packet of the outbound and inbound path at 64, 512 and 1400 bytes.
+    /// The rows that have targets, or those that are named: whole path, floor, engines; three minutes at most.
+    Datapath {
+        #[command(flatten)]
+        selection: datapath::Selection,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Every engine at 64, 512 and 1400 bytes with everything near: a few seconds.
     Quick {
-        /// One JSON object instead of a table.
-        #[arg(long)]
-        json: bool,
-        /// Samples of each row; a sample is 512 packets.
-        #[arg(long, default_value_t = 300)]
-        rounds: usize,
         /// Also 1000 and 10000 SAs, 4096 and 16384 buffers, on the first engine.
         #[arg(long)]
         loads: bool,
-        /// Only rows whose name holds this, as in `outbound/aes-128-gcm/native/tunnel-ipv4/64`: for profiles.
-        #[arg(long, default_value = "")]
-        only: String,
-        /// The core to run on; the last one unless named.
-        #[arg(long)]
-        core: Option<usize>,
+        #[command(flatten)]
+        common: Common,
     },
 }
 
+#[derive(Args)]
+struct Common {
+    /// One JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Turns of each row; a turn is three or four samples.
+    #[arg(long, default_value_t = 25)]
+    rounds: usize,
+    /// Only rows whose name holds this, as in `out/aes-128-gcm/native/tunnel-ipv4/64/`: for profiles.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// The core to run on; the last one unless named.
+    #[arg(long)]
+    core: Option<usize>,
+}
+impl Common {
+    fn pace(&self, warm_up: usize) -> Result<Pace> {
+        ensure!(self.rounds > 0, "--rounds must be at least 1");
+        Ok(Pace { rounds: self.rounds, warm_up, only: self.only.clone(), core: self.core })
+    }
+}
+
 fn main() -> Result<()> {
-    let What::Quick { json, rounds, loads, only, core } = Command::parse().what;
-    ensure!(rounds > 0, "--rounds must be at least 1");
-    let report = quick::run(&quick::Options { rounds, warm_up: WARM_UP, loads, only, core })?;
+    let (report, json) = match Command::parse().what {
+        What::Datapath { selection, common } => (datapath::run(&selection, &common.pace(1)?)?, common.json),
+        What::Quick { loads, common } => (quick::run(&common.pace(2)?, loads)?, common.json),
+    };
     if json {
         println!("{}", serde_json::to_string(&report)?);
     } else {

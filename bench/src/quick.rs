@@ -1,93 +1,39 @@
-//! `bench quick`: the outbound and the inbound path at three sizes, half a minute.
-use crate::case::{self, BUFFERS, Case, Direction};
-use crate::engine::Engine;
-use crate::environment::{self, Environment};
-use crate::floor::Floor;
-use crate::path::{Load, Path};
-use crate::report::{COUNTED, Report, Row};
-use anyhow::{Result, ensure};
-use fastpath::crypto::cpu::CpuEngineKind;
+//! `bench quick`: every engine with everything near, half a minute.
+use crate::case::{BUFFERS, Direction};
+use crate::path::Load;
+use crate::plan::{Pace, Plan, SIZES, automatic, near};
+use crate::report::Report;
+use crate::traffic::Flows;
+use crate::world::Setup;
+use anyhow::Result;
+use fastpath::crypto::CpuEngineKind;
 use sa::{Encryption, Integrity, Suite};
 
-pub struct Options {
-    pub rounds: usize,
-    /// Rounds that are run before and not counted.
-    pub warm_up: usize,
-    /// Also with many SAs and many buffers.
-    pub loads: bool,
-    /// Measures only cases whose name holds this.
-    pub only: String,
-    pub core: Option<usize>,
-}
+/// SAs and buffers of the rows that are asked for beside the near ones.
+const LOADS: [(usize, usize); 4] = [(1, 4096), (1000, 4096), (10_000, 4096), (10_000, 16_384)];
 
-/// Inner packet lengths: the smallest, the middle, the largest that fits common paths.
-const SIZES: [usize; 3] = [64, 512, 1400];
-
-/// All in the nearest caches.
-const NEAR: Load = Load { sas: 1, buffers: BUFFERS };
-/// For the first engine of the list.
-const LOADS: [Load; 4] = [
-    Load { sas: 1, buffers: 4096 },
-    Load { sas: 1000, buffers: 4096 },
-    Load { sas: 10_000, buffers: 4096 },
-    Load { sas: 10_000, buffers: 16_384 },
-];
-
-pub fn run(options: &Options) -> Result<Report> {
-    let core = environment::pin(options.core);
-    let mut environment = Environment::look(core);
-    let mut cases = cases(if options.loads { &LOADS } else { &[] })?;
-    cases.retain(|case| case.label().name().contains(&options.only));
-    ensure!(!cases.is_empty(), "no row is named like `{}`", options.only);
-    let cycles = case::measure(&mut cases, options.warm_up, options.rounds)?;
-    environment.ticks_per_second = crate::clock::frequency().round();
-    let floors: Vec<_> =
-        cases.iter().map(|c| c.label().clone()).zip(cycles.iter().map(|c| c.median)).collect();
-    let floor = |label: &case::Label| {
-        let same = |l: &case::Label| {
-            (l.direction, l.bytes, &l.suite) == (label.direction, label.bytes, &label.suite)
-        };
-        floors.iter().find(|(l, _)| l.mode == "floor" && same(l)).map(|(_, median)| *median)
-    };
-    let rows = cases.iter().zip(&cycles).map(|(case, cycles)| {
-        let label = case.label();
-        Row::new(label.clone(), *cycles, floor(label), environment.ticks_per_second)
-    });
-    let rows = rows.collect();
-    Ok(Report { environment, counted: COUNTED, rows })
-}
-
-fn cases(loads: &[Load]) -> Result<Vec<Box<dyn Case>>> {
+pub fn run(pace: &Pace, loads: bool) -> Result<Report> {
     let gcm = Suite::new(Encryption::Aes128Gcm, Integrity::None)?;
     let cbc = Suite::new(Encryption::Aes128Cbc, Integrity::HmacSha256)?;
-    let mut cases: Vec<Box<dyn Case>> = Vec::new();
-    for direction in [Direction::Outbound, Direction::Inbound] {
-        for (suite, kind) in
-            CpuEngineKind::ALL.map(|k| (gcm, k)).into_iter().chain([(cbc, CpuEngineKind::IpsecMb)])
-        {
+    let mut plan = Plan::default();
+    let setup = |suite, kind, sas| Setup { suite, engines: vec![kind], sas, policies: sas };
+    for direction in Direction::BOTH {
+        for kind in automatic() {
             for bytes in SIZES {
-                if let Some(case) = Path::new(kind, suite, direction, bytes, NEAR)? {
-                    cases.push(Box::new(case));
+                plan.path(&setup(gcm, kind, 1), near(direction, bytes));
+                if kind == CpuEngineKind::IpsecMb {
+                    plan.path(&setup(cbc, kind, 1), near(direction, bytes));
                 }
             }
         }
-        for &load in loads {
-            for bytes in SIZES {
-                if let Some(case) = Path::new(CpuEngineKind::ALL[0], gcm, direction, bytes, load)? {
-                    cases.push(Box::new(case));
-                }
-            }
-        }
-        for bytes in SIZES {
-            cases.push(Box::new(Floor::new(gcm.encryption(), direction, bytes)?));
-        }
-        for (suite, kind) in [gcm, cbc].into_iter().flat_map(|s| CpuEngineKind::ALL.map(|k| (s, k))) {
-            for bytes in SIZES {
-                if let Some(case) = Engine::new(kind, suite, direction, bytes)? {
-                    cases.push(Box::new(case));
-                }
+        for (sas, buffers) in LOADS.into_iter().filter(|_| loads) {
+            for (bytes, kind) in SIZES.into_iter().flat_map(|b| automatic().first().map(|kind| (b, *kind))) {
+                let load = Load { direction, bytes, buffers, flows: Flows::Known };
+                debug_assert!(load.buffers > BUFFERS);
+                plan.path(&setup(gcm, kind, sas), load);
             }
         }
     }
-    Ok(cases)
+    plan.engines(&[gcm, cbc], &Direction::BOTH, &SIZES);
+    plan.run(pace)
 }

@@ -2,29 +2,35 @@
 use crate::cargo;
 use crate::packages::{self, Need};
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, Subcommand};
+use std::ffi::OsString;
 
 #[derive(Debug, Args)]
+#[command(disable_help_subcommand = true)]
 pub struct Options {
-    /// Which measurement: `quick`
-    #[arg(default_value = "quick")]
-    what: String,
-    /// One JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-    /// More words for the bench program
-    #[arg(last = true)]
-    more: Vec<String>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// `datapath`, `quick` (when nothing is named) and others, with their own words: `cargo ci bench help` lists them
+    #[command(external_subcommand)]
+    Program(Vec<OsString>),
 }
 
 pub fn run(options: &Options) -> Result<bool> {
+    let words: Vec<OsString> = match &options.what {
+        Some(What::Program(words)) => words.iter().filter(|word| *word != "--").cloned().collect(),
+        None => vec!["quick".into()],
+    };
+    program(&words)
+}
+
+fn program(words: &[OsString]) -> Result<bool> {
     packages::ensure_installed(&[Need::Build])?;
     cargo::check(&mut cargo::command(&["build", "--release", "--locked", "-p", "bench"]))?;
     let mut program = std::process::Command::new(cargo::target_dir().join("release/bench"));
-    program.arg(&options.what).args(&options.more);
-    if options.json {
-        program.arg("--json");
-    }
-    let status = program.status().context("the bench program")?;
+    let status = program.args(words).status().context("the bench program")?;
     Ok(status.success())
 }
