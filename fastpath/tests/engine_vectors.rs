@@ -54,8 +54,13 @@ fn records(name: &str) -> Vec<BTreeMap<String, String>> {
     paragraphs.filter(|r| !r.is_empty()).collect()
 }
 
-struct GcmCase {
+fn chacha() -> Suite {
+    Suite::new(Encryption::ChaCha20Poly1305, Integrity::None).unwrap()
+}
+
+struct AeadCase {
     name: String,
+    suite: Suite,
     key: Vec<u8>,
     nonce: Vec<u8>,
     aad: Vec<u8>,
@@ -64,10 +69,10 @@ struct GcmCase {
     sealed: Vec<u8>,
     tag: Vec<u8>,
 }
-impl GcmCase {
+impl AeadCase {
     /// Both ways on every engine that has the suite; returns how many engines ran it.
     fn check(&self) -> usize {
-        let suite = gcm(self.key.len());
+        let suite = self.suite;
         let nonce: [u8; 12] = self.nonce[..].try_into().expect("96 bits");
         let mut ran = 0;
         for (kind, mut engine) in engines().filter(|(kind, _)| kind.supports(suite)) {
@@ -92,10 +97,9 @@ impl GcmCase {
     }
 }
 
-#[test]
-fn wycheproof_aes_gcm() {
+fn wycheproof(name: &str, suite: impl Fn(usize) -> Suite) {
     let (mut valid, mut invalid) = (0, 0);
-    let all = json("wycheproof/aes_gcm_test.json");
+    let all = json(name);
     for test in all["testGroups"].as_array().unwrap().iter().flat_map(|g| g["tests"].as_array().unwrap()) {
         let field = |name: &str| hex(test[name].as_str().unwrap());
         let good = match test["result"].as_str().unwrap() {
@@ -103,20 +107,53 @@ fn wycheproof_aes_gcm() {
             "invalid" => false,
             other => panic!("{other}"),
         };
-        let case = GcmCase {
+        let key = field("key");
+        let suite = suite(key.len());
+        let case = AeadCase {
             name: format!("tcId {}", test["tcId"]),
-            key: field("key"),
+            suite,
+            key,
             nonce: field("iv"),
             aad: field("aad"),
             text: good.then(|| field("msg")),
             sealed: field("ct"),
             tag: field("tag"),
         };
-        assert_eq!(case.check(), 3 + native_paths().count());
+        assert_eq!(case.check(), engines_for(suite));
         *if good { &mut valid } else { &mut invalid } += 1;
     }
     assert_eq!(valid + invalid, all["numberOfTests"].as_u64().unwrap());
     assert!(valid > 50 && invalid > 50, "{valid} valid, {invalid} invalid");
+}
+#[test]
+fn wycheproof_aes_gcm() {
+    wycheproof("wycheproof/aes_gcm_test.json", gcm);
+}
+#[test]
+fn wycheproof_chacha20_poly1305() {
+    assert_eq!(engines_for(chacha()), 3);
+    wycheproof("wycheproof/chacha20_poly1305_test.json", |_| chacha());
+}
+
+//= test rfc8439#2.8/aead
+#[test]
+fn rfc_8439_chacha20_poly1305() {
+    let records = records("rfc/rfc-8439-chacha20poly1305.txt");
+    for record in &records {
+        let field = |name: &str| hex(&record[name]);
+        let case = AeadCase {
+            name: record["NONCE"].clone(),
+            suite: chacha(),
+            key: field("KEY"),
+            nonce: field("NONCE"),
+            aad: field("AAD"),
+            text: Some(field("PLAINTEXT")),
+            sealed: field("CIPHERTEXT"),
+            tag: field("TAG"),
+        };
+        assert_eq!(case.check(), 3);
+    }
+    assert_eq!(records.len(), 2);
 }
 
 #[test]
@@ -134,8 +171,9 @@ fn nist_cavp_aes_gcm() {
             .filter(|r| r.contains_key("Count"))
             .collect();
         for record in &records {
-            let case = GcmCase {
+            let case = AeadCase {
                 name: format!("{name} {}", record["Key"]),
+                suite: gcm(hex(&record["Key"]).len()),
                 key: hex(&record["Key"]),
                 nonce: hex(&record["IV"]),
                 aad: hex(&record["AAD"]),
@@ -253,10 +291,9 @@ fn rfc_3602_esp_packets() {
     assert_eq!(records.len(), 3);
 }
 
-//= test rfc4106#5/aad
-#[test]
-fn draft_mcgrew_gcm_esp_packets() {
-    let records = records("rfc/draft-mcgrew-gcm-test-01.txt");
+/// Whole ESP packets of an AEAD; returns how many, and how many of them with a 64-bit sequence number.
+fn aead_packets(name: &str, suite: impl Fn(usize) -> Suite) -> (usize, usize) {
+    let records = records(name);
     let mut esn = 0;
     for record in &records {
         let (enc_key, aad) = (hex(&record["KEY"]), hex(&record["AAD"]));
@@ -264,7 +301,7 @@ fn draft_mcgrew_gcm_esp_packets() {
         let (high, low) = seq.split_at(seq.len() - 4);
         let seq_high = <[u8; 4]>::try_from(high).ok().map(u32::from_be_bytes);
         esn += usize::from(seq_high.is_some());
-        let suite = gcm(enc_key.len());
+        let suite = suite(enc_key.len());
         let case = EspCase {
             name: &record["AAD"],
             suite,
@@ -279,7 +316,18 @@ fn draft_mcgrew_gcm_esp_packets() {
         };
         assert_eq!(case.check(), engines_for(suite));
     }
-    assert_eq!((records.len(), esn), (4, 1));
+    (records.len(), esn)
+}
+//= test rfc4106#5/aad
+#[test]
+fn draft_mcgrew_gcm_esp_packets() {
+    assert_eq!(aead_packets("rfc/draft-mcgrew-gcm-test-01.txt", gcm), (4, 1));
+}
+//= test rfc7634#2/nonce
+//= test rfc7634#2.1/aad
+#[test]
+fn rfc_7634_esp_packet() {
+    assert_eq!(aead_packets("rfc/rfc-7634-esp-chacha20poly1305.txt", |_| chacha()), (1, 0));
 }
 
 /// HMAC alone is an ESP packet under NULL encryption: every byte of the message is hashed, the first eight being

@@ -1,5 +1,5 @@
-//! AES-GCM on every engine: the same ciphertext and ICV from all, and nobody opens what was changed. The input is key
-//! size, alignment, length of the additional data, a bit; then key, nonce, additional data and text.
+//! AES-GCM and ChaCha20-Poly1305 on every engine: the same ciphertext and ICV from all, and nobody opens what was changed. The input is
+//! cipher, alignment, length of the additional data, a bit; then key, nonce, additional data and text.
 #![no_main]
 use fastpath::crypto::cpu::{CpuCrypto, CpuEngineKind};
 use fastpath::crypto::native::Path;
@@ -32,9 +32,9 @@ struct Case<'a> {
 }
 
 fn case(data: &[u8]) -> Option<Case<'_>> {
-    let ([size, off, aad, flip @ ..], rest) = data.split_first_chunk::<5>()?;
-    let encryption =
-        [Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm][usize::from(size % 3)];
+    let ([cipher, off, aad, flip @ ..], rest) = data.split_first_chunk::<5>()?;
+    use Encryption::{Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305};
+    let encryption = [Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305][usize::from(cipher % 4)];
     let suite = Suite::new(encryption, Integrity::None).ok()?;
     let (key, rest) = rest.split_at_checked(encryption.key_len())?;
     let (nonce, rest) = rest.split_first_chunk()?;

@@ -7,10 +7,11 @@ use ike::message::*;
 use libfuzzer_sys::fuzz_target;
 
 fn keys(which: u8) -> SkKeys {
-    let (encryption, integrity) = match which % 4 {
+    let (encryption, integrity) = match which & 0x13 {
         0 => (IkeCipher::Aes128Gcm, None),
         1 => (IkeCipher::Aes256Gcm, None),
-        2 => (IkeCipher::Aes128Cbc, Some(IkeIntegrity::HmacSha1)),
+        0x10 | 0x11 => (IkeCipher::ChaCha20Poly1305, None),
+        2 | 0x12 => (IkeCipher::Aes128Cbc, Some(IkeIntegrity::HmacSha1)),
         _ => (IkeCipher::Aes256Cbc, Some(IkeIntegrity::HmacSha512)),
     };
     let key = |len: usize| sa::Key::new(&vec![7; len]).unwrap();

@@ -272,6 +272,7 @@ named! {
     IkeEncryption {
         Aes128Cbc = "aes-128", Aes192Cbc = "aes-192", Aes256Cbc = "aes-256",
         Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
+        ChaCha20Poly1305 = "chacha20poly1305",
     }
     Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
     Engine {

@@ -283,7 +283,8 @@ prop_compose! {
 }
 const CIPHERS: &[Encryption] =
     &[Encryption::Null, Encryption::Aes128Cbc, Encryption::Aes192Cbc, Encryption::Aes256Cbc];
-const AEADS: &[Encryption] = &[Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm];
+const AEADS: &[Encryption] =
+    &[Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm, Encryption::ChaCha20Poly1305];
 const HASHES: &[Integrity] =
     &[Integrity::HmacSha1, Integrity::HmacSha256, Integrity::HmacSha384, Integrity::HmacSha512];
 prop_compose! {

@@ -10,6 +10,7 @@ pub enum Encryption {
     Aes128Gcm = 4,
     Aes192Gcm = 5,
     Aes256Gcm = 6,
+    ChaCha20Poly1305 = 7,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,7 +39,7 @@ pub enum SuiteError {
 }
 
 impl Encryption {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Null,
         Self::Aes128Cbc,
         Self::Aes192Cbc,
@@ -46,8 +47,13 @@ impl Encryption {
         Self::Aes128Gcm,
         Self::Aes192Gcm,
         Self::Aes256Gcm,
+        Self::ChaCha20Poly1305,
     ];
+    /// Brings its own integrity; all of these have an 8-byte IV, a 4-byte salt and a 16-byte ICV.
     pub const fn is_aead(self) -> bool {
+        self.is_aes_gcm() || matches!(self, Self::ChaCha20Poly1305)
+    }
+    pub const fn is_aes_gcm(self) -> bool {
         matches!(self, Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm)
     }
     /// Cipher key in bytes, without the salt.
@@ -56,7 +62,8 @@ impl Encryption {
             Self::Null => 0,
             Self::Aes128Cbc | Self::Aes128Gcm => 16,
             Self::Aes192Cbc | Self::Aes192Gcm => 24,
-            Self::Aes256Cbc | Self::Aes256Gcm => 32,
+            //= rfc7634#2/key: 256 bits, and the 32 bits of the salt behind them.
+            Self::Aes256Cbc | Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
         }
     }
     //= rfc4106#8.1/salt: the last four octets of KEYMAT are the salt.
@@ -67,7 +74,7 @@ impl Encryption {
         match self {
             Self::Null => 0,
             Self::Aes128Cbc | Self::Aes192Cbc | Self::Aes256Cbc => 16,
-            Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm => 8,
+            Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm | Self::ChaCha20Poly1305 => 8,
         }
     }
     //= rfc4303#2.4/alignment: ciphertext ends on a 4-byte boundary even for stream modes.
@@ -87,6 +94,7 @@ impl Encryption {
             Self::Aes128Gcm => "aes-128-gcm",
             Self::Aes192Gcm => "aes-192-gcm",
             Self::Aes256Gcm => "aes-256-gcm",
+            Self::ChaCha20Poly1305 => "chacha20poly1305",
         }
     }
     pub fn from_u8(raw: u8) -> Option<Self> {

@@ -81,6 +81,16 @@ pub struct CbcKey {
     pub(crate) bytes: u64,
 }
 
+/// A ChaCha20-Poly1305 key. There is nothing to expand.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct ChaChaKey(pub(crate) [u8; 32]);
+impl ChaChaKey {
+    /// `None` unless `key` is 32 bytes.
+    pub fn new(key: &[u8]) -> Option<Self> {
+        key.try_into().ok().map(Self)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacAlg {
     Sha1,

@@ -1,4 +1,5 @@
-//! Safe wrapper over libipsec-mb 1.x: AES-GCM in one call, AES-CBC with HMAC in multi-buffer bursts.
+//! Safe wrapper over libipsec-mb 1.x: AES-GCM and ChaCha20-Poly1305 packet by
+//! packet, AES-CBC with HMAC in multi-buffer bursts.
 //!
 //! A [`Manager`] belongs to one worker. Keys are expanded once per SA ([`GcmKey`], [`CbcKey`], [`HmacKey`]), may
 //! be shared between workers and are wiped on drop. The library is opened at run time ([`Library::get`]), so a
@@ -10,7 +11,7 @@ mod self_test;
 #[doc(hidden)]
 pub mod sys;
 
-pub use key::{AesKey, CbcKey, GcmKey, HmacAlg, HmacKey};
+pub use key::{AesKey, CbcKey, ChaChaKey, GcmKey, HmacAlg, HmacKey};
 pub use library::{Library, LoadError};
 pub use manager::{Arch, ChainJob, Cipher, Manager, TAG_ROOM};
 

@@ -1,5 +1,5 @@
 //! One worker's `IMB_MGR`.
-use crate::key::{AesKey, CbcKey, GcmKey, HashKeys, HmacAlg, HmacKey};
+use crate::key::{AesKey, CbcKey, ChaChaKey, GcmKey, HashKeys, HmacAlg, HmacKey};
 use crate::{Library, LoadError, self_test, sys};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
@@ -60,6 +60,7 @@ pub struct ChainJob<'p> {
 struct Entry {
     get_next_job: sys::JobFn,
     submit_job: sys::JobFn,
+    submit_job_nocheck: sys::JobFn,
     get_completed_job: sys::JobFn,
     flush_job: sys::JobFn,
     keyexp: [sys::KeyExpFn; 3],
@@ -223,6 +224,76 @@ impl Manager {
         }
     }
 
+    /// Encrypts `data` in place and writes the tag. `false`: the library refused, and nothing is sealed.
+    #[inline]
+    pub fn chacha_seal(
+        &mut self,
+        key: &ChaChaKey,
+        iv: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> bool {
+        self.chacha(sys::DIR_ENCRYPT, sys::ORDER_CIPHER_HASH, key, iv, aad, data, tag)
+    }
+    /// Decrypts `data` in place and writes the tag that it should have had. The caller compares, in constant
+    /// time, and wipes `data` when they differ.
+    #[inline]
+    pub fn chacha_open(
+        &mut self,
+        key: &ChaChaKey,
+        iv: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> bool {
+        self.chacha(sys::DIR_DECRYPT, sys::ORDER_HASH_CIPHER, key, iv, aad, data, tag)
+    }
+    /// The library finishes such a job within the call that submits it: it runs one packet at a time, in several
+    /// lanes. The call for each step (init, update, finalize) is slower than the job.
+    #[allow(clippy::too_many_arguments)]
+    fn chacha(
+        &mut self,
+        direction: u32,
+        order: u32,
+        key: &ChaChaKey,
+        iv: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &mut [u8; 16],
+    ) -> bool {
+        let (mgr, entry) = (self.raw.as_ptr(), &self.entry);
+        // SAFETY: the manager is initialised and nothing is in flight; the call returns a slot of its ring, which only
+        // this thread touches until it is submitted.
+        let slot = unsafe { &mut *(entry.get_next_job)(mgr) };
+        let (text, len) = (data.as_mut_ptr(), data.len() as u64);
+        slot.cipher_mode = sys::CIPHER_CHACHA20_POLY1305;
+        slot.hash_alg = sys::AUTH_CHACHA20_POLY1305;
+        slot.cipher_direction = direction;
+        slot.chain_order = order;
+        slot.enc_keys = key.0.as_ptr().cast();
+        slot.dec_keys = key.0.as_ptr().cast();
+        slot.key_len_in_bytes = 32;
+        slot.src = text;
+        slot.dst = text;
+        slot.cipher_start_src_offset_in_bytes = 0;
+        slot.msg_len_to_cipher_in_bytes = len;
+        slot.hash_start_src_offset_in_bytes = 0;
+        slot.msg_len_to_hash_in_bytes = len;
+        slot.iv = iv.as_ptr();
+        slot.iv_len_in_bytes = 12;
+        slot.auth_tag_output = tag.as_mut_ptr();
+        slot.auth_tag_output_len_in_bytes = 16;
+        slot.u.aead =
+            sys::AeadFields { aad: aad.as_ptr(), aad_len_in_bytes: aad.len() as u64, ctx: ptr::null_mut() };
+        // SAFETY: every pointer in the job comes from a live reference, with its own length, and the job does not
+        // outlive this call: it is the only one in the queue, so it comes back at once, or from the flush.
+        let done = NonNull::new(unsafe { (entry.submit_job_nocheck)(mgr) })
+            .or_else(|| NonNull::new(unsafe { (entry.flush_job)(mgr) }));
+        // SAFETY: the library hands back a finished job, valid until the next `get_next_job`.
+        done.is_some_and(|job| unsafe { job.as_ref() }.status == sys::STATUS_COMPLETED)
+    }
+
     /// Runs all jobs, as many as possible side by side, and flushes once at the end: never call it per packet.
     /// `done(token, verdict)` is called once for each job; `false` means that its lengths were refused and its
     /// data is as it was.
@@ -319,8 +390,10 @@ impl ChainJob<'_> {
         slot.msg_len_to_hash_in_bytes = self.data.len() as u64;
         slot.auth_tag_output = self.tag.as_mut_ptr();
         slot.auth_tag_output_len_in_bytes = self.tag_len as u64;
-        slot.hashed_auth_key_xor_ipad = self.hmac.inner.as_ptr();
-        slot.hashed_auth_key_xor_opad = self.hmac.outer.as_ptr();
+        slot.u.hmac = sys::HmacFields {
+            hashed_auth_key_xor_ipad: self.hmac.inner.as_ptr(),
+            hashed_auth_key_xor_opad: self.hmac.outer.as_ptr(),
+        };
         slot.hash_alg = self.hmac.alg.code();
         slot.cipher_direction = if encrypts { sys::DIR_ENCRYPT } else { sys::DIR_DECRYPT };
         //= rfc4303#3.3.2.1/encrypt-then-hash: the ICV covers the ciphertext, so it is hashed after encryption
@@ -336,6 +409,7 @@ impl Entry {
         Some(Self {
             get_next_job: m.get_next_job?,
             submit_job: m.submit_job?,
+            submit_job_nocheck: m.submit_job_nocheck?,
             get_completed_job: m.get_completed_job?,
             flush_job: m.flush_job?,
             keyexp: [m.keyexp_128?, m.keyexp_192?, m.keyexp_256?],

@@ -1,5 +1,6 @@
 //! Known answers, asked of every new manager: a library whose structures differ from what `sys` declares, or
 //! one that was built wrongly for this CPU, is found before it touches a packet.
+use crate::key::ChaChaKey;
 use crate::manager::{ChainJob, Cipher, TAG_ROOM};
 use crate::{HmacAlg, LoadError, Manager};
 
@@ -17,6 +18,17 @@ const GCM_PLAIN: [u8; 60] = [
     0xf5, 0xaa, 0x0d, 0xe6, 0x57, 0xba, 0x63, 0x7b, 0x39,
 ];
 const GCM_TAG: [u8; 16] = 0x5bc94fbc_3221a5db_94fae95a_e7121a47_u128.to_be_bytes();
+
+/// RFC 7634 appendix A.2.
+const CHACHA_NONCE: [u8; 12] = [0xa0, 0xa1, 0xa2, 0xa3, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17];
+const CHACHA_AAD: [u8; 32] = [
+    0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7, 0x2e,
+    0x20, 0x25, 0, 0, 0, 0, 9, 0, 0, 0, 0x45, 0x29, 0, 0, 0x29,
+];
+const CHACHA_PLAIN: [u8; 13] = [0, 0, 0, 0x0c, 0, 0, 0x40, 1, 0, 0, 0, 0x0a, 0];
+const CHACHA_SEALED: [u8; 13] =
+    [0x61, 0x03, 0x94, 0x70, 0x1f, 0x8d, 0x01, 0x7f, 0x7c, 0x12, 0x92, 0x48, 0x89];
+const CHACHA_TAG: [u8; 16] = 0x6b71bfe2_5236efd7_cdc67066_906315b2_u128.to_be_bytes();
 
 /// RFC 3602 4 case 1, its IV and ciphertext then hashed under a key of twenty 0x0b (first 16 bytes of the digest).
 const CBC_KEY: [u8; 16] = 0x06a92140_36b8a15b_512e03d5_34120006_u128.to_be_bytes();
@@ -42,10 +54,24 @@ pub fn run(manager: &mut Manager) -> Result<(), LoadError> {
     if tag != GCM_TAG || text != GCM_PLAIN {
         return Err(wrong);
     }
+    if !chacha(manager) {
+        return Err(LoadError::SelfTest("ChaCha20-Poly1305"));
+    }
     HMACS.into_iter().try_for_each(|(alg, expected, name)| {
         let passed = chained(manager, alg, expected).unwrap_or(false);
         if passed { Ok(()) } else { Err(LoadError::SelfTest(name)) }
     })
+}
+
+fn chacha(manager: &mut Manager) -> bool {
+    let key: [u8; 32] = std::array::from_fn(|n| 0x80 + n as u8);
+    let Some(key) = ChaChaKey::new(&key) else { return false };
+    let (mut text, mut tag, mut again) = (CHACHA_PLAIN, [0; 16], [0; 16]);
+    let sealed = manager.chacha_seal(&key, &CHACHA_NONCE, &CHACHA_AAD, &mut text, &mut tag)
+        && (text, tag) == (CHACHA_SEALED, CHACHA_TAG);
+    let opened = manager.chacha_open(&key, &CHACHA_NONCE, &CHACHA_AAD, &mut text, &mut again)
+        && (text, again) == (CHACHA_PLAIN, CHACHA_TAG);
+    sealed && opened
 }
 
 /// There and back through AES-CBC with one HMAC.

@@ -99,10 +99,7 @@ pub struct ImbJob {
     pub iv_len_in_bytes: u64,
     pub auth_tag_output: *mut u8,
     pub auth_tag_output_len_in_bytes: u64,
-    /// `u.HMAC`
-    pub hashed_auth_key_xor_ipad: *const u8,
-    pub hashed_auth_key_xor_opad: *const u8,
-    pub u_rest: u64,
+    pub u: HashFields,
     pub status: u32,
     pub cipher_mode: u32,
     pub cipher_direction: u32,
@@ -116,18 +113,44 @@ pub struct ImbJob {
     pub next_iv: *mut c_void,
 }
 
+/// `u`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub union HashFields {
+    pub hmac: HmacFields,
+    pub aead: AeadFields,
+}
+/// `u.HMAC`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct HmacFields {
+    pub hashed_auth_key_xor_ipad: *const u8,
+    pub hashed_auth_key_xor_opad: *const u8,
+}
+/// `u.CHACHA20_POLY1305`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AeadFields {
+    pub aad: *const u8,
+    pub aad_len_in_bytes: u64,
+    /// Scattered packets only.
+    pub ctx: *mut c_void,
+}
+
 pub const FEATURE_SHANI: u64 = 1;
 pub const FEATURE_VAES: u64 = 1 << 12;
 pub const FEATURE_GFNI: u64 = 1 << 16;
 pub const STATUS_COMPLETED: u32 = 3;
 pub const CIPHER_CBC: u32 = 1;
 pub const CIPHER_NULL: u32 = 3;
+pub const CIPHER_CHACHA20_POLY1305: u32 = 19;
 pub const DIR_ENCRYPT: u32 = 1;
 pub const DIR_DECRYPT: u32 = 2;
 pub const AUTH_HMAC_SHA_1: u32 = 1;
 pub const AUTH_HMAC_SHA_256: u32 = 3;
 pub const AUTH_HMAC_SHA_384: u32 = 4;
 pub const AUTH_HMAC_SHA_512: u32 = 5;
+pub const AUTH_CHACHA20_POLY1305: u32 = 29;
 pub const ORDER_CIPHER_HASH: u32 = 1;
 pub const ORDER_HASH_CIPHER: u32 = 2;
 /// `IMB_MAX_BURST_SIZE`: half of the jobs a manager can hold.

@@ -14,7 +14,7 @@ macro_rules! facts {
 }
 
 fn facts() -> Vec<(String, u64)> {
-    use sys::{GcmContext, GcmKeyData, ImbJob, ImbMgr};
+    use sys::{AeadFields, GcmContext, GcmKeyData, HmacFields, ImbJob, ImbMgr};
     facts! {
         at "IMB_MGR"."features" => offset_of!(ImbMgr, features);
         at "IMB_MGR"."used_arch" => offset_of!(ImbMgr, used_arch);
@@ -53,8 +53,11 @@ fn facts() -> Vec<(String, u64)> {
         at "IMB_JOB"."iv_len_in_bytes" => offset_of!(ImbJob, iv_len_in_bytes);
         at "IMB_JOB"."auth_tag_output" => offset_of!(ImbJob, auth_tag_output);
         at "IMB_JOB"."auth_tag_output_len_in_bytes" => offset_of!(ImbJob, auth_tag_output_len_in_bytes);
-        at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_ipad" => offset_of!(ImbJob, hashed_auth_key_xor_ipad);
-        at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_opad" => offset_of!(ImbJob, hashed_auth_key_xor_opad);
+        at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_ipad" => offset_of!(ImbJob, u) + offset_of!(HmacFields, hashed_auth_key_xor_ipad);
+        at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_opad" => offset_of!(ImbJob, u) + offset_of!(HmacFields, hashed_auth_key_xor_opad);
+        at "IMB_JOB"."u.CHACHA20_POLY1305.aad" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad);
+        at "IMB_JOB"."u.CHACHA20_POLY1305.aad_len_in_bytes" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad_len_in_bytes);
+        at "IMB_JOB"."u.CHACHA20_POLY1305.ctx" => offset_of!(ImbJob, u) + offset_of!(AeadFields, ctx);
         at "IMB_JOB"."status" => offset_of!(ImbJob, status);
         at "IMB_JOB"."cipher_mode" => offset_of!(ImbJob, cipher_mode);
         at "IMB_JOB"."cipher_direction" => offset_of!(ImbJob, cipher_direction);
@@ -73,6 +76,8 @@ fn facts() -> Vec<(String, u64)> {
         value "IMB_STATUS_COMPLETED" => sys::STATUS_COMPLETED;
         value "IMB_CIPHER_CBC" => sys::CIPHER_CBC;
         value "IMB_CIPHER_NULL" => sys::CIPHER_NULL;
+        value "IMB_CIPHER_CHACHA20_POLY1305" => sys::CIPHER_CHACHA20_POLY1305;
+        value "IMB_AUTH_CHACHA20_POLY1305" => sys::AUTH_CHACHA20_POLY1305;
         value "IMB_DIR_ENCRYPT" => sys::DIR_ENCRYPT;
         value "IMB_DIR_DECRYPT" => sys::DIR_DECRYPT;
         value "IMB_AUTH_HMAC_SHA_1" => sys::AUTH_HMAC_SHA_1;

@@ -135,7 +135,7 @@ impl Device {
         let key = encryption.key_len() as u16;
         if encryption.is_aead() {
             // SAFETY: `capability` returns a live capability of an AEAD, or null, which is not checked.
-            return self.capability(aead_index()).is_some_and(|cap| unsafe {
+            return self.capability(aead_index(aead_algorithm(encryption))).is_some_and(|cap| unsafe {
                 let check = |aad| sys::rte_cryptodev_sym_capability_check_aead(cap, key, 16, aad, 12) == 0;
                 check(8) && check(12)
             });
@@ -163,10 +163,16 @@ impl Device {
     }
 }
 
-fn aead_index() -> sys::rte_cryptodev_sym_capability_idx {
+pub(crate) fn aead_algorithm(encryption: Encryption) -> sys::rte_crypto_aead_algorithm {
+    match encryption {
+        Encryption::ChaCha20Poly1305 => sys::RTE_CRYPTO_AEAD_CHACHA20_POLY1305,
+        _ => sys::RTE_CRYPTO_AEAD_AES_GCM,
+    }
+}
+fn aead_index(algo: sys::rte_crypto_aead_algorithm) -> sys::rte_cryptodev_sym_capability_idx {
     let mut index =
         sys::rte_cryptodev_sym_capability_idx { type_: sys::RTE_CRYPTO_SYM_XFORM_AEAD, ..Default::default() };
-    index.algo.aead = sys::RTE_CRYPTO_AEAD_AES_GCM;
+    index.algo.aead = algo;
     index
 }
 fn cipher_index() -> sys::rte_cryptodev_sym_capability_idx {

@@ -1,6 +1,6 @@
 //! Keys of one SA and direction, prepared for a device.
 use super::queue::{AAD_OFFSET_IN_TAIL, IV_OFFSET};
-use super::{CryptoError, Device, auth_algorithm, failed};
+use super::{CryptoError, Device, aead_algorithm, auth_algorithm, failed};
 use crate::log::{self, Errno};
 use dpdk_sys as sys;
 use sa::{Encryption, Suite};
@@ -171,7 +171,7 @@ fn aead_transform(x: &mut sys::rte_crypto_sym_xform, spec: &SessionSpec<'_>, sea
     x.type_ = sys::RTE_CRYPTO_SYM_XFORM_AEAD;
     let mut aead = sys::rte_crypto_aead_xform {
         op: if seal { sys::RTE_CRYPTO_AEAD_OP_ENCRYPT } else { sys::RTE_CRYPTO_AEAD_OP_DECRYPT },
-        algo: sys::RTE_CRYPTO_AEAD_AES_GCM,
+        algo: aead_algorithm(spec.suite.encryption()),
         digest_length: shape.icv_len.into(),
         aad_length: shape.aad_len.into(),
         ..Default::default()

@@ -45,11 +45,11 @@ impl CpuEngineKind {
     pub const fn supports(self, suite: Suite) -> bool {
         match self {
             Self::IpsecMb | Self::RustCrypto => true,
-            Self::Native => {
-                use Encryption::{Aes128Gcm, Aes192Gcm, Aes256Gcm};
-                matches!(suite.encryption(), Aes128Gcm | Aes192Gcm | Aes256Gcm)
+            Self::Native => suite.encryption().is_aes_gcm(),
+            Self::Ring => {
+                use Encryption::{Aes128Gcm, Aes256Gcm, ChaCha20Poly1305};
+                matches!(suite.encryption(), Aes128Gcm | Aes256Gcm | ChaCha20Poly1305)
             }
-            Self::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
         }
     }
 }
@@ -247,7 +247,7 @@ impl CpuCrypto {
     pub fn open(&mut self, ops: &mut [EspOp<'_>]) {
         ops.chunks_mut(STAGE).for_each(|burst| self.run(burst, Direction::Inbound));
     }
-    /// AES-GCM under a nonce and additional data of the caller's choice, whatever the key's direction.
+    /// An AEAD under a nonce and additional data of the caller's choice, whatever the key's direction.
     pub fn aead_seal(
         &mut self,
         key: &KeyRecord,
@@ -294,6 +294,7 @@ impl CpuCrypto {
                 }
                 keys => {
                     //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
+                    //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
                     if let Some((text, icv)) =
                         op.esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut)
                     {
@@ -316,10 +317,12 @@ impl Prepared {
         let Some((header, rest)) = op.esp.split_first_chunk::<HEADER>() else { return };
         let Some(iv) = rest.first_chunk::<8>() else { return };
         //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
+        //= rfc7634#2/nonce: the same with ChaCha20-Poly1305.
         self.nonce[..4].copy_from_slice(&op.key.salt);
         self.nonce[4..].copy_from_slice(iv);
         match op.seq_high {
             //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
+            //= rfc7634#2.1/aad: the same with ChaCha20-Poly1305.
             None => {
                 self.aad[..8].copy_from_slice(header);
                 self.aad_len = 8;
@@ -352,13 +355,13 @@ fn aead(
     match (keys, mb) {
         (Keys::Native(keys), _) if seals => keys.seal(nonce, aad, text, icv),
         (Keys::Native(keys), _) => keys.open(nonce, aad, text, icv),
-        (Keys::Mb(keys), Some(mb)) if seals => mb.gcm_seal(keys, nonce, aad, text, icv),
-        (Keys::Mb(keys), Some(mb)) => mb.gcm_open(keys, nonce, aad, text, icv),
+        (Keys::Mb(keys), Some(mb)) if seals => mb.seal(keys, nonce, aad, text, icv),
+        (Keys::Mb(keys), Some(mb)) => mb.open(keys, nonce, aad, text, icv),
         (Keys::Mb(_), None) => false,
         (Keys::Ring(keys), _) if seals => keys.seal(nonce, aad, text, icv),
         (Keys::Ring(keys), _) => keys.open(nonce, aad, text, icv),
-        (Keys::RustCrypto(keys), _) if seals => keys.gcm_seal(nonce, aad, text, icv),
-        (Keys::RustCrypto(keys), _) => keys.gcm_open(nonce, aad, text, icv),
+        (Keys::RustCrypto(keys), _) if seals => keys.seal(nonce, aad, text, icv),
+        (Keys::RustCrypto(keys), _) => keys.open(nonce, aad, text, icv),
     }
 }
 

@@ -1,13 +1,14 @@
-//! libipsec-mb: AES-GCM packet by packet in one call each, AES-CBC and NULL with HMAC as one multi-buffer burst.
+//! libipsec-mb: AES-GCM and ChaCha20-Poly1305 packet by packet, AES-CBC and NULL with HMAC as one multi-buffer burst.
 use super::cpu::{self, EspOp, HEADER, Keys as AnyKeys, STAGE};
-use ipsec_mb::{CbcKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
-use sa::{Direction, Integrity, Suite};
+use ipsec_mb::{CbcKey, ChaChaKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
+use sa::{Direction, Encryption, Integrity, Suite};
 
 /// A stage is in flight as a whole, so that one flush serves all of it.
 const _: () = assert!(STAGE <= ipsec_mb::MAX_BURST);
 
 pub enum Keys {
     Gcm(GcmKey),
+    ChaCha(Box<ChaChaKey>),
     Chained {
         /// `None` is NULL encryption.
         cipher: Option<Box<CbcKey>>,
@@ -51,6 +52,9 @@ impl Engine {
         format!("ipsec-mb {} ({})", self.manager.version(), self.manager.arch())
     }
     pub fn keys(&self, suite: Suite, enc_key: &[u8], integ_key: &[u8]) -> Option<Keys> {
+        if suite.encryption() == Encryption::ChaCha20Poly1305 {
+            return ChaChaKey::new(enc_key).map(|key| Keys::ChaCha(Box::new(key)));
+        }
         let alg = match suite.integrity() {
             Integrity::None => return self.manager.gcm_key(enc_key).map(Keys::Gcm),
             Integrity::HmacSha1 => HmacAlg::Sha1,
@@ -64,7 +68,7 @@ impl Engine {
     }
 
     #[inline]
-    pub fn gcm_seal(
+    pub fn seal(
         &mut self,
         keys: &Keys,
         nonce: &[u8; 12],
@@ -72,12 +76,17 @@ impl Engine {
         text: &mut [u8],
         icv: &mut [u8; 16],
     ) -> bool {
-        let Keys::Gcm(key) = keys else { return false };
-        self.manager.gcm_seal(key, nonce, aad, text, icv);
-        true
+        match keys {
+            Keys::Gcm(key) => {
+                self.manager.gcm_seal(key, nonce, aad, text, icv);
+                true
+            }
+            Keys::ChaCha(key) => self.manager.chacha_seal(key, nonce, aad, text, icv),
+            Keys::Chained { .. } => false,
+        }
     }
     #[inline]
-    pub fn gcm_open(
+    pub fn open(
         &mut self,
         keys: &Keys,
         nonce: &[u8; 12],
@@ -85,10 +94,16 @@ impl Engine {
         text: &mut [u8],
         icv: &[u8; 16],
     ) -> bool {
-        let Keys::Gcm(key) = keys else { return false };
         let mut computed = [0; 16];
-        self.manager.gcm_open(key, nonce, aad, text, &mut computed);
-        let authentic = cpu::same(&computed, icv);
+        let done = match keys {
+            Keys::Gcm(key) => {
+                self.manager.gcm_open(key, nonce, aad, text, &mut computed);
+                true
+            }
+            Keys::ChaCha(key) => self.manager.chacha_open(key, nonce, aad, text, &mut computed),
+            Keys::Chained { .. } => return false,
+        };
+        let authentic = done && cpu::same(&computed, icv);
         if !authentic {
             text.fill(0);
         }

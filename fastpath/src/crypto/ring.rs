@@ -1,5 +1,7 @@
-//! `ring`: AES-128-GCM and AES-256-GCM where libipsec-mb is absent.
-use ::ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, Tag, UnboundKey};
+//! `ring`: AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305 without any library.
+use ::ring::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey,
+};
 use sa::{Encryption, Suite};
 
 pub struct Keys(Box<LessSafeKey>);
@@ -9,6 +11,7 @@ impl Keys {
         let algorithm: &'static Algorithm = match suite.encryption() {
             Encryption::Aes128Gcm => &AES_128_GCM,
             Encryption::Aes256Gcm => &AES_256_GCM,
+            Encryption::ChaCha20Poly1305 => &CHACHA20_POLY1305,
             _ => return None,
         };
         Some(Self(Box::new(LessSafeKey::new(UnboundKey::new(algorithm, enc_key).ok()?))))

@@ -9,6 +9,7 @@ use aes::cipher::{
 use aes::{Aes128, Aes192, Aes256};
 use aes_gcm::AesGcm;
 use aes_gcm::aead::AeadInOut;
+use chacha20poly1305::ChaCha20Poly1305;
 use hmac::{Hmac, Mac};
 use sa::{Direction, Encryption, Integrity, Suite};
 use sha1::Sha1;
@@ -17,13 +18,14 @@ use sha2::{Sha256, Sha384, Sha512};
 type Block = Array<u8, U16>;
 
 pub enum Keys {
-    Gcm(Box<Gcm>),
+    Aead(Box<Aead>),
     Chained { cipher: Box<Cipher>, hmac: Box<HmacState> },
 }
-pub enum Gcm {
+pub enum Aead {
     Aes128(AesGcm<Aes128, U12>),
     Aes192(AesGcm<Aes192, U12>),
     Aes256(AesGcm<Aes256, U12>),
+    ChaCha20(ChaCha20Poly1305),
 }
 pub enum Cipher {
     Null,
@@ -39,24 +41,28 @@ pub enum HmacState {
     Sha512(Hmac<Sha512>),
 }
 
-/// The same expression for each key size.
+/// The same expression for each cipher.
 macro_rules! each {
-    ($enum:ident, $on:expr, $key:ident => $do:expr) => {
+    ($on:expr, $key:ident => $do:expr) => {
         match $on {
-            $enum::Aes128($key) => $do,
-            $enum::Aes192($key) => $do,
-            $enum::Aes256($key) => $do,
+            Aead::Aes128($key) => $do,
+            Aead::Aes192($key) => $do,
+            Aead::Aes256($key) => $do,
+            Aead::ChaCha20($key) => $do,
         }
     };
 }
 
 impl Keys {
     pub fn new(suite: Suite, enc_key: &[u8], integ_key: &[u8]) -> Option<Self> {
-        let gcm = |gcm| Some(Self::Gcm(Box::new(gcm)));
+        let aead = |aead| Some(Self::Aead(Box::new(aead)));
         let cipher = match suite.encryption() {
-            Encryption::Aes128Gcm => return gcm(Gcm::Aes128(KeyInit::new_from_slice(enc_key).ok()?)),
-            Encryption::Aes192Gcm => return gcm(Gcm::Aes192(KeyInit::new_from_slice(enc_key).ok()?)),
-            Encryption::Aes256Gcm => return gcm(Gcm::Aes256(KeyInit::new_from_slice(enc_key).ok()?)),
+            Encryption::Aes128Gcm => return aead(Aead::Aes128(KeyInit::new_from_slice(enc_key).ok()?)),
+            Encryption::Aes192Gcm => return aead(Aead::Aes192(KeyInit::new_from_slice(enc_key).ok()?)),
+            Encryption::Aes256Gcm => return aead(Aead::Aes256(KeyInit::new_from_slice(enc_key).ok()?)),
+            Encryption::ChaCha20Poly1305 => {
+                return aead(Aead::ChaCha20(KeyInit::new_from_slice(enc_key).ok()?));
+            }
             Encryption::Null => Cipher::Null,
             Encryption::Aes128Cbc => Cipher::Aes128(KeyInit::new_from_slice(enc_key).ok()?),
             Encryption::Aes192Cbc => Cipher::Aes192(KeyInit::new_from_slice(enc_key).ok()?),
@@ -75,15 +81,15 @@ impl Keys {
         matches!(self, Self::Chained { .. })
     }
 
-    pub fn gcm_seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &mut [u8; 16]) -> bool {
-        let Self::Gcm(key) = self else { return false };
-        let sealed = each!(Gcm, &**key, k => k.encrypt_inout_detached(nonce.into(), aad, text.into()));
+    pub fn seal(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &mut [u8; 16]) -> bool {
+        let Self::Aead(key) = self else { return false };
+        let sealed = each!(&**key, k => k.encrypt_inout_detached(nonce.into(), aad, text.into()));
         sealed.map(|tag| icv.copy_from_slice(&tag)).is_ok()
     }
-    pub fn gcm_open(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &[u8; 16]) -> bool {
-        let Self::Gcm(key) = self else { return false };
+    pub fn open(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], icv: &[u8; 16]) -> bool {
+        let Self::Aead(key) = self else { return false };
         let buffer = (&mut *text).into();
-        let opened = each!(Gcm, &**key, k => k.decrypt_inout_detached(nonce.into(), aad, buffer, icv.into()));
+        let opened = each!(&**key, k => k.decrypt_inout_detached(nonce.into(), aad, buffer, icv.into()));
         if opened.is_err() {
             text.fill(0);
         }

@@ -48,6 +48,8 @@ fn ike_line(k: &KeyLog) -> String {
         IkeCipher::Aes128Gcm => "AES-GCM-128 with 16 octet ICV [RFC5282]",
         IkeCipher::Aes192Gcm => "AES-GCM-192 with 16 octet ICV [RFC5282]",
         IkeCipher::Aes256Gcm => "AES-GCM-256 with 16 octet ICV [RFC5282]",
+        // Not in Wireshark's list yet; it passes over such a line.
+        IkeCipher::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
     };
     let integrity = match k.integrity {
         None => "NONE [RFC4306]",
@@ -69,7 +71,10 @@ fn esp_line(spec: &SaSpec) -> String {
     let cipher = match spec.suite.encryption() {
         Encryption::Null => "NULL",
         Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "AES-CBC [RFC3602]",
-        _ => "AES-GCM with 16 octet ICV [RFC4106]",
+        Encryption::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
+        Encryption::Aes128Gcm | Encryption::Aes192Gcm | Encryption::Aes256Gcm => {
+            "AES-GCM with 16 octet ICV [RFC4106]"
+        }
     };
     let integrity = match spec.suite.integrity() {
         Integrity::None => "NULL",

@@ -124,6 +124,7 @@ fn family(encryption: Encryption) -> &'static str {
         Encryption::Null => "null",
         Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "aes-cbc",
         Encryption::Aes128Gcm | Encryption::Aes192Gcm | Encryption::Aes256Gcm => "aes-gcm",
+        Encryption::ChaCha20Poly1305 => "chacha20poly1305",
     }
 }
 

@@ -125,6 +125,7 @@ fn cipher(encryption: model::IkeEncryption) -> api::IkeCipher {
         model::IkeEncryption::Aes128Gcm => api::IkeCipher::Aes128Gcm,
         model::IkeEncryption::Aes192Gcm => api::IkeCipher::Aes192Gcm,
         model::IkeEncryption::Aes256Gcm => api::IkeCipher::Aes256Gcm,
+        model::IkeEncryption::ChaCha20Poly1305 => api::IkeCipher::ChaCha20Poly1305,
     }
 }
 fn integrity(hash: model::Hash) -> api::IkeIntegrity {

@@ -186,6 +186,7 @@ pub enum IkeCipher {
     Aes128Gcm,
     Aes192Gcm,
     Aes256Gcm,
+    ChaCha20Poly1305,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IkeIntegrity {

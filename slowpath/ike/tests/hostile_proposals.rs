@@ -117,6 +117,16 @@ fn b6_key_lengths() {
     assert!(with(&[0, 14, 0, 2, 1, 0]).is_err(), "key length in the variable form");
     assert!(with(&[0, 14, 0, 200]).is_err(), "an attribute longer than the transform");
     assert!(with(&[0x80, 14, 1]).is_err(), "an attribute cut off");
+    //= test rfc7634#4/no-key-length
+    let chacha = IkeProposal { encryption: vec![IkeCipher::ChaCha20Poly1305], ..proposal() };
+    let offered = |attributes: &[u8]| {
+        let transforms = [transform(1, 28, attributes), transform(2, 5, &[]), transform(4, 31, &[])];
+        let message = parse_one(SA, &raw_proposal(0, 1, 1, &[], &transforms)).unwrap();
+        select_ike(message.sa().unwrap(), &chacha)
+    };
+    assert_eq!(offered(&[]).unwrap().suite.encryption, IkeCipher::ChaCha20Poly1305);
+    assert!(offered(&BITS_256).is_err(), "a key length that must not be there");
+    assert_eq!(offer_ike(&chacha, None)[0].transforms[0], Transform::new(TransformType::ENCR, 28));
     // On what has no key length.
     let prf = [transform(1, 20, &BITS_256), transform(2, 5, &BITS_256), transform(4, 31, &[])];
     assert!(offer_transforms(&prf).is_err());

@@ -261,6 +261,31 @@ fn sk(encryption: IkeCipher, integrity: Option<IkeIntegrity>) -> SkKeys {
     }
 }
 
+//= test rfc7634#3/aad
+//= test rfc7634#3/salt
+#[test]
+fn rfc_7634_ike_message() {
+    let records = records("ike/rfc7634-ike.txt");
+    let [record] = &records[..] else { panic!("{} records", records.len()) };
+    let field = |name: &str| of(record, name);
+    let keys = SkKeys {
+        encryption: IkeCipher::ChaCha20Poly1305,
+        integrity: None,
+        encryption_key: sa::Key::new(&field("KEY")).unwrap(),
+        salt: sa::Key::new(&field("SALT")).unwrap(),
+        integrity_key: sa::Key::new(&[]).unwrap(),
+    };
+    let (head, iv, padded) = (field("AAD"), field("IV"), field("PLAINTEXT"));
+    // The RFC shows what is encrypted with its pad length, which `seal` adds.
+    let Some((0, plain)) = padded.split_last() else { panic!("a pad length of nothing") };
+    let mut message = head.clone();
+    keys.seal(&mut message, &iv, plain).unwrap();
+    assert_eq!(message, [&head[..], &iv, &field("CIPHERTEXT"), &field("ICV")].concat());
+    assert_eq!(keys.open(&head, &message[head.len()..]).unwrap()[..], *plain);
+    message[3] ^= 1;
+    assert!(keys.open(&message[..head.len()], &message[head.len()..]).is_err());
+}
+
 /// What `SkKeys::seal` writes, taken apart by other libraries.
 #[test]
 fn other_libraries_open_what_we_seal() {
@@ -270,6 +295,7 @@ fn other_libraries_open_what_we_seal() {
         for (cipher, algorithm) in [
             (IkeCipher::Aes128Gcm, &ring::aead::AES_128_GCM),
             (IkeCipher::Aes256Gcm, &ring::aead::AES_256_GCM),
+            (IkeCipher::ChaCha20Poly1305, &ring::aead::CHACHA20_POLY1305),
         ] {
             let keys = sk(cipher, None);
             let mut out = head.clone();

@@ -19,6 +19,7 @@ pub const SOON: Duration = Duration::from_secs(20);
 pub enum Suite {
     AesGcm,
     AesCbcSha256,
+    ChaCha20,
 }
 
 impl Suite {
@@ -27,6 +28,7 @@ impl Suite {
         match self {
             Suite::AesGcm => ("aes128gcm16-prfsha256-x25519", "aes128gcm16-x25519"),
             Suite::AesCbcSha256 => ("aes256-sha256-modp2048", "aes256-sha256-modp2048"),
+            Suite::ChaCha20 => ("chacha20poly1305-prfsha256-x25519", "chacha20poly1305-x25519"),
         }
     }
     fn profile(self) -> Value {
@@ -37,6 +39,9 @@ impl Suite {
             Suite::AesCbcSha256 => {
                 json!({"enc-algorithm": "aes-256", "hash-algorithm": "sha256", "dh-group": "modp2048"})
             }
+            Suite::ChaCha20 => {
+                json!({"enc-algorithm": "chacha20poly1305", "hash-algorithm": "sha256", "dh-group": "x25519"})
+            }
         }
     }
     fn proposal(self) -> Value {
@@ -46,6 +51,9 @@ impl Suite {
             }
             Suite::AesCbcSha256 => {
                 json!({"enc-algorithms": "aes-256-cbc", "auth-algorithms": "sha256", "pfs-group": "modp2048"})
+            }
+            Suite::ChaCha20 => {
+                json!({"enc-algorithms": "chacha20poly1305", "auth-algorithms": "null", "pfs-group": "x25519"})
             }
         }
     }

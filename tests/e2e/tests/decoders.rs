@@ -71,13 +71,14 @@ fn tshark_decrypts_our_ike_and_esp_aes_cbc_sha256() -> Result<()> {
 struct Algorithms {
     ours: (&'static str, &'static str),
     scapys: (&'static str, &'static str),
-    /// Bytes, the GCM salt included.
+    /// Bytes, the salt of an AEAD included.
     keys: (usize, usize),
 }
 const ALGORITHMS: &[Algorithms] = &[
     Algorithms { ours: ("aes-128-gcm", "null"), scapys: ("AES-GCM", "NULL"), keys: (20, 0) },
     Algorithms { ours: ("aes-192-gcm", "null"), scapys: ("AES-GCM", "NULL"), keys: (28, 0) },
     Algorithms { ours: ("aes-256-gcm", "null"), scapys: ("AES-GCM", "NULL"), keys: (36, 0) },
+    Algorithms { ours: ("chacha20poly1305", "null"), scapys: ("CHACHA20-POLY1305", "NULL"), keys: (36, 0) },
     Algorithms { ours: ("aes-128-cbc", "sha1"), scapys: ("AES-CBC", "HMAC-SHA1-96"), keys: (16, 20) },
     Algorithms { ours: ("aes-192-cbc", "sha384"), scapys: ("AES-CBC", "SHA2-384-192"), keys: (24, 48) },
     Algorithms { ours: ("aes-256-cbc", "sha256"), scapys: ("AES-CBC", "SHA2-256-128"), keys: (32, 32) },

@@ -48,6 +48,10 @@ fn linux_calls_over_ipv4_with_aes_cbc_sha256() -> Result<()> {
     native(Gateway::new(Side::A, Suite::AesCbcSha256).responder(), true)
 }
 #[test]
+fn linux_calls_over_ipv4_with_chacha20() -> Result<()> {
+    native(Gateway::new(Side::A, Suite::ChaCha20).responder(), true)
+}
+#[test]
 fn we_call_over_ipv6() -> Result<()> {
     native(Gateway::new(Side::A, Suite::AesGcm).over_v6(), false)
 }

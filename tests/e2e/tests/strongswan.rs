@@ -74,6 +74,8 @@ matrix! {
     we_call_aes_gcm_through_nat: Initiator, AesGcm, true;
     we_call_aes_cbc_sha256: Initiator, AesCbcSha256, false;
     we_call_aes_cbc_sha256_through_nat: Initiator, AesCbcSha256, true;
+    we_call_chacha20: Initiator, ChaCha20, false;
+    strongswan_calls_chacha20: Responder, ChaCha20, false;
     strongswan_calls_aes_gcm: Responder, AesGcm, false;
     strongswan_calls_aes_gcm_through_nat: Responder, AesGcm, true;
     strongswan_calls_aes_cbc_sha256: Responder, AesCbcSha256, false;

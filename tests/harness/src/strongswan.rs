@@ -98,7 +98,7 @@ impl Swan {
 }
 
 /// What PSK tunnels need and nothing else: a charon with all of Debian's plugins takes long to start in a guest.
-const PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm gmp curve25519 openssl drbg";
+const PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm chapoly gmp curve25519 openssl drbg";
 
 fn strongswan_conf(user_space_esp: bool) -> String {
     // The first that can do ESP does it.

@@ -15,6 +15,7 @@ SUITES = {  # RouterOS's name: scapy's cipher, key, salt, scapy's integrity, key
     "aes-128-gcm": ("AES-GCM", 16, 4, None, 0),
     "aes-192-gcm": ("AES-GCM", 24, 4, None, 0),
     "aes-256-gcm": ("AES-GCM", 32, 4, None, 0),
+    "chacha20poly1305": ("CHACHA20-POLY1305", 32, 4, None, 0),
     "aes-128-cbc/sha1": ("AES-CBC", 16, 0, "HMAC-SHA1-96", 20),
     "aes-256-cbc/sha256": ("AES-CBC", 32, 0, "SHA2-256-128", 32),
     "aes-192-cbc/sha384": ("AES-CBC", 24, 0, "SHA2-384-192", 48),
@@ -65,7 +66,7 @@ def build(suite, outer_v6, inner_v6, encap, seq, esn, size):
     sa = SecurityAssociation(ESP, spi=0x1000_0021, tunnel_header=outer(outer_v6, seq, pkt, True), esn_en=esn, esn=seq >> 32, **args)
     if esn and auth:  # scapy 2.5 does not sign the high half of ESP's sequence number (RFC 4303 2.2.1)
         sa.auth_algo = SignsHighHalf(auth, seq >> 32)
-    iv = seq.to_bytes(8, "big") if cipher == "AES-GCM" else stream("iv " + label, 16) if cipher == "AES-CBC" else b""
+    iv = seq.to_bytes(8, "big") if cipher in ("AES-GCM", "CHACHA20-POLY1305") else stream("iv " + label, 16) if cipher == "AES-CBC" else b""
     kwargs = {"iv": iv} if iv else {}
     enc = sa.encrypt(pkt, seq_num=seq & 0xFFFFFFFF, esn_en=esn, esn=seq >> 32, **kwargs)
     if encap:  # scapy has fixed the lengths before it appends the payload
@@ -94,9 +95,11 @@ def main():
                 vectors.append(build("aes-256-cbc/sha256", out6, in6, encap, 78, False, 201))
     for seq in (0xFFFFFFFE, 0xFFFFFFFF, 0x100000001, 0x500000002):
         vectors.append(build("aes-256-gcm", False, False, False, seq, True, 50))
+        vectors.append(build("chacha20poly1305", False, False, False, seq, True, 50))
         vectors.append(build("aes-256-cbc/sha256", False, False, False, seq, True, 50))
     for size in (0, 1, 2, 3, 4, 15, 16, 17, 1300):
         vectors.append(build("aes-128-gcm", False, False, False, 5, False, size))
+        vectors.append(build("chacha20poly1305", False, False, False, 5, False, size))
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "esp.json")
     with open(path, "w") as f:
         json.dump({"note": "made by generate.py with scapy; see README.md", "vectors": vectors}, f, indent=1)

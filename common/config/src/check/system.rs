@@ -99,11 +99,11 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
     }
 }
 
-/// What an engine knows: `native` AES-GCM alone, and `ring` that without 192 bits.
+/// What an engine knows: `native` AES-GCM alone, `ring` that without 192 bits and ChaCha20-Poly1305.
 fn runs(engine: Engine, suite: Suite) -> bool {
     match engine {
         Engine::Cryptodev | Engine::IpsecMb | Engine::RustCrypto => true,
-        Engine::Native => suite.encryption().is_aead(),
-        Engine::Ring => matches!(suite.encryption(), Encryption::Aes128Gcm | Encryption::Aes256Gcm),
+        Engine::Native => suite.encryption().is_aes_gcm(),
+        Engine::Ring => suite.encryption().is_aead() && suite.encryption() != Encryption::Aes192Gcm,
     }
 }

@@ -21,15 +21,16 @@ struct Case {
 
 fn suites() -> Vec<Suite> {
     use Encryption::*;
-    let gcm = [Aes128Gcm, Aes192Gcm, Aes256Gcm].into_iter().map(|e| suite(e, Integrity::None));
+    let aeads = [Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305];
+    let aeads = aeads.into_iter().map(|e| suite(e, Integrity::None));
     let cbc = [Aes128Cbc, Aes192Cbc, Aes256Cbc].into_iter().flat_map(|e| {
         use Integrity::*;
         [HmacSha1, HmacSha256, HmacSha384, HmacSha512].map(|i| suite(e, i))
     });
-    gcm.chain(cbc).collect()
+    aeads.chain(cbc).collect()
 }
 
-/// Each suite with all address families, with and without UDP; GCM with and without ESN (scapy knows ESN for AEADs alone).
+/// Each suite with all address families, with and without UDP; AEADs with and without ESN (scapy knows ESN for AEADs alone).
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for suite in suites() {

@@ -403,7 +403,11 @@ fn sa_spec(
     }
 }
 fn scapy(spec: &SaSpec) -> String {
-    let crypt = if spec.suite.encryption().is_aead() { "AES-GCM" } else { "AES-CBC" };
+    let crypt = match spec.suite.encryption() {
+        Encryption::ChaCha20Poly1305 => "CHACHA20-POLY1305",
+        e if e.is_aes_gcm() => "AES-GCM",
+        _ => "AES-CBC",
+    };
     let auth = match spec.suite.integrity() {
         Integrity::None => "NULL",
         Integrity::HmacSha1 => "HMAC-SHA1-96",

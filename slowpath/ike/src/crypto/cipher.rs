@@ -1,4 +1,4 @@
-//! The SK payload's ciphers, one direction's keys (RFC 7296 3.14, RFC 5282).
+//! The SK payload's ciphers, one direction's keys (RFC 7296 3.14, RFC 5282, RFC 7634 3).
 use super::{prf, same};
 use crate::api::{IkeCipher, IkeIntegrity};
 use openssl::symm::{Cipher, Crypter, Mode, decrypt_aead, encrypt_aead};
@@ -50,6 +50,7 @@ impl SkKeys {
             IkeCipher::Aes128Gcm => Cipher::aes_128_gcm(),
             IkeCipher::Aes192Gcm => Cipher::aes_192_gcm(),
             IkeCipher::Aes256Gcm => Cipher::aes_256_gcm(),
+            IkeCipher::ChaCha20Poly1305 => Cipher::chacha20_poly1305(),
         }
     }
 

@@ -21,29 +21,36 @@ impl std::fmt::Display for IkeSuite {
 }
 
 impl IkeCipher {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Aes128Cbc,
         Self::Aes192Cbc,
         Self::Aes256Cbc,
         Self::Aes128Gcm,
         Self::Aes192Gcm,
         Self::Aes256Gcm,
+        Self::ChaCha20Poly1305,
     ];
-    /// Transform id and key length in bits (RFC 3602, RFC 5282 7.1: 16-octet ICV).
-    pub const fn transform(self) -> (u16, u16) {
-        (if self.is_aead() { 20 } else { 12 }, self.key_len() as u16 * 8)
+    /// Transform id and Key Length attribute in bits (RFC 3602, RFC 5282 7.1: 16-octet ICV, RFC 7634 4).
+    pub const fn transform(self) -> (u16, Option<u16>) {
+        match self {
+            Self::Aes128Cbc | Self::Aes192Cbc | Self::Aes256Cbc => (12, Some(self.key_len() as u16 * 8)),
+            Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm => (20, Some(self.key_len() as u16 * 8)),
+            //= rfc7634#4/no-key-length: the key has one length, so the attribute must not be there.
+            Self::ChaCha20Poly1305 => (28, None),
+        }
     }
     pub const fn is_aead(self) -> bool {
-        matches!(self, Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm)
+        matches!(self, Self::Aes128Gcm | Self::Aes192Gcm | Self::Aes256Gcm | Self::ChaCha20Poly1305)
     }
     pub const fn key_len(self) -> usize {
         match self {
             Self::Aes128Cbc | Self::Aes128Gcm => 16,
             Self::Aes192Cbc | Self::Aes192Gcm => 24,
-            Self::Aes256Cbc | Self::Aes256Gcm => 32,
+            Self::Aes256Cbc | Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
         }
     }
     //= rfc5282#7.1/salt: SK_e of an AEAD carries four more octets.
+    //= rfc7634#3/salt: those of ChaCha20-Poly1305 too.
     pub const fn salt_len(self) -> usize {
         if self.is_aead() { 4 } else { 0 }
     }
@@ -58,6 +65,7 @@ impl IkeCipher {
             Self::Aes128Gcm => "aes-128-gcm",
             Self::Aes192Gcm => "aes-192-gcm",
             Self::Aes256Gcm => "aes-256-gcm",
+            Self::ChaCha20Poly1305 => "chacha20poly1305",
         }
     }
 }

@@ -70,14 +70,18 @@ impl fmt::Display for Mismatch {
 type Wanted = Vec<Transform>;
 
 fn encr(cipher: IkeCipher) -> Transform {
-    let (id, bits) = cipher.transform();
-    Transform::with_key(TransformType::ENCR, id, bits)
+    match cipher.transform() {
+        (id, Some(bits)) => Transform::with_key(TransformType::ENCR, id, bits),
+        (id, None) => Transform::new(TransformType::ENCR, id),
+    }
 }
 fn esp_transforms(suite: Suite) -> (Transform, Option<Transform>) {
     let bits = suite.encryption().key_len() as u16 * 8;
     let encr = match suite.encryption() {
         Encryption::Null => Transform::new(TransformType::ENCR, 11),
-        e if e.is_aead() => Transform::with_key(TransformType::ENCR, 20, bits),
+        //= rfc7634#4/no-key-length: the key has one length, so the attribute must not be there.
+        Encryption::ChaCha20Poly1305 => Transform::new(TransformType::ENCR, 28),
+        e if e.is_aes_gcm() => Transform::with_key(TransformType::ENCR, 20, bits),
         _ => Transform::with_key(TransformType::ENCR, 12, bits),
     };
     let integ = match suite.integrity() {

@@ -22,7 +22,7 @@ pub fn seal(message: &Message, keys: &SkKeys, rng: &mut dyn Rng) -> Result<Vec<u
     Ok(out)
 }
 
-/// CBC: unpredictable. GCM: never the same twice under one key, which message id and direction of the
+/// CBC: unpredictable. AEADs: never the same twice under one key, which message id and direction of the
 /// exchange see to; the random part keeps a message sealed anew after a restart apart as well.
 fn iv(message: &Message, keys: &SkKeys, rng: &mut dyn Rng) -> Vec<u8> {
     let mut iv = vec![0; keys.encryption.iv_len()];

@@ -8,7 +8,8 @@ mkdir -p /dev/shm
 for at in /dev/shm /run /tmp; do busybox mount -t tmpfs tmpfs "$at"; done
 shared=$(sed -n 's/.*ctl=\([^ ]*\).*/\1/p' /proc/cmdline)
 busybox mount -t hostfs -o "$shared" none /ctl
-for module in xfrm_user esp4 esp6 authenc echainiv seqiv cbc ctr gcm hmac sha256_generic sha512_generic; do
+for module in xfrm_user esp4 esp6 authenc echainiv seqiv cbc ctr gcm hmac sha256_generic sha512_generic chacha_generic \
+  poly1305_generic chacha20poly1305; do
   modprobe -q "$module"
 done
 ip link set lo up
