@@ -1,10 +1,10 @@
-//! The floor: libipsec-mb on the ESP plaintexts of the same packets, nothing around it. AES-GCM in one call per packet;
-//! AES-CBC with HMAC as jobs side by side, all packets of the sample with one flush at the end.
+//! The floor: libipsec-mb on the ESP plaintexts of the same packets, nothing around it. AES-GCM in one call per packet,
+//! ChaCha20-Poly1305 as one job per packet, AES-CBC with HMAC as jobs side by side, all packets of the sample with one flush at the end.
 use crate::case::{BUFFERS, Case, Direction, Label};
 use crate::engine::Slab;
 use anyhow::{Context, Result, ensure};
-use ipsec_mb::{CbcKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
-use sa::{Integrity, Suite};
+use ipsec_mb::{CbcKey, ChaChaKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
+use sa::{Encryption, Integrity, Suite};
 
 pub struct Floor {
     label: Label,
@@ -16,6 +16,7 @@ pub struct Floor {
 }
 enum Keys {
     Gcm(GcmKey),
+    ChaCha(ChaChaKey),
     Cbc { cipher: Box<CbcKey>, hmac: Box<HmacKey> },
 }
 
@@ -26,6 +27,9 @@ impl Floor {
         let cipher_key = vec![0x11; encryption.key_len()];
         let mut manager = Manager::new()?;
         let keys = match integrity {
+            Integrity::None if encryption == Encryption::ChaCha20Poly1305 => {
+                ChaChaKey::new(&cipher_key).map(Keys::ChaCha)
+            }
             Integrity::None => manager.gcm_key(&cipher_key).map(Keys::Gcm),
             Integrity::HmacSha256 => {
                 // The one that is faster here, as the engine has it.
@@ -68,16 +72,18 @@ impl Case for Floor {
         let Self { label, suite, manager, keys, slab, tags } = self;
         let out = label.direction == Direction::Out;
         match keys {
-            Keys::Gcm(key) => {
+            Keys::Gcm(_) | Keys::ChaCha(_) => {
                 for (esp, tag) in slab.packets().zip(tags) {
                     let Some((head, rest)) = esp.split_first_chunk_mut::<16>() else { continue };
                     let Some((text, _)) = rest.split_last_chunk_mut::<16>() else { continue };
                     let aad = head.first_chunk::<8>().unwrap_or(&[0; 8]);
                     let Some(tag) = tag.first_chunk_mut::<16>() else { continue };
-                    if out {
-                        manager.gcm_seal(key, &NONCE, aad, text, tag);
-                    } else {
-                        manager.gcm_open(key, &NONCE, aad, text, tag);
+                    match keys {
+                        Keys::Gcm(key) if out => manager.gcm_seal(key, &NONCE, aad, text, tag),
+                        Keys::Gcm(key) => manager.gcm_open(key, &NONCE, aad, text, tag),
+                        Keys::ChaCha(key) if out => drop(manager.chacha_seal(key, &NONCE, aad, text, tag)),
+                        Keys::ChaCha(key) => drop(manager.chacha_open(key, &NONCE, aad, text, tag)),
+                        Keys::Cbc { .. } => (),
                     }
                 }
             }

@@ -7,6 +7,7 @@ pub mod case;
 pub mod clock;
 pub mod datapath;
 pub mod engine;
+pub mod engines;
 pub mod environment;
 pub mod floor;
 pub mod path;

@@ -1,7 +1,7 @@
-//! `bench datapath`, `bench quick`: see `docs/performance.md`.
+//! `bench datapath`, `bench engines`, `bench quick`: see `docs/performance.md`.
 use anyhow::{Result, ensure};
 use bench::plan::Pace;
-use bench::{datapath, quick};
+use bench::{datapath, engines, quick};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -17,6 +17,13 @@ enum What {
     Datapath {
         #[command(flatten)]
         selection: datapath::Selection,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Every engine alone at 64, 512 and 1400 bytes, with every suite or those that are named.
+    Engines {
+        #[arg(long, value_delimiter = ',')]
+        suite: Vec<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -55,6 +62,7 @@ impl Common {
 fn main() -> Result<()> {
     let (report, json) = match Command::parse().what {
         What::Datapath { selection, common } => (datapath::run(&selection, &common.pace(1)?)?, common.json),
+        What::Engines { suite, common } => (engines::run(&common.pace(2)?, &suite)?, common.json),
         What::Quick { loads, common } => (quick::run(&common.pace(2)?, loads)?, common.json),
     };
     if json {

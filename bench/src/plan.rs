@@ -17,11 +17,12 @@ use std::time::Instant;
 
 /// Inner packet lengths: the smallest, the middle, the largest that fits common paths.
 pub const SIZES: [usize; 3] = [64, 512, 1400];
-/// Those rows are known by: AES-GCM with both key lengths and the most common chained suite.
-pub const SUITES: [(Encryption, Integrity); 3] = [
+/// Those rows are known by: AES-GCM with both key lengths, the most common chained suite, ChaCha20.
+pub const SUITES: [(Encryption, Integrity); 4] = [
     (Encryption::Aes128Gcm, Integrity::None),
     (Encryption::Aes256Gcm, Integrity::None),
     (Encryption::Aes128Cbc, Integrity::HmacSha256),
+    (Encryption::ChaCha20Poly1305, Integrity::None),
 ];
 
 pub fn suites() -> Result<Vec<Suite>> {
