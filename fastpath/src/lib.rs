@@ -5,4 +5,6 @@ pub mod crypto;
 pub mod graph;
 pub mod host;
 pub mod offline;
+mod pages;
+mod prefetch;
 pub mod tables;

@@ -20,16 +20,19 @@ pub fn partial(bytes: &[u8]) -> u64 {
     sum + u64::from(tail)
 }
 
-/// Folds a partial sum to 16 bits (not complemented).
-pub fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+/// Folds a partial sum to 16 bits (not complemented). Without branches: how often there is a carry cannot be predicted.
+#[inline]
+pub const fn fold(sum: u64) -> u16 {
+    // At most 33 bits are left, then 18, then one above the lowest 16, then none.
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 /// The checksum after one 16-bit word of the covered data went from `old` to `new`.
 //= rfc1624#3/eqn-3: HC' = ~(~HC + ~m + m')
+#[inline]
 pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
 }
@@ -76,6 +79,18 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1071() {
         assert_eq!(fold(partial(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+    }
+    #[test]
+    fn folding_ends_where_no_carry_is_left() {
+        for sum in
+            [0, 1, 0xffff, 0x1_0000, 0x1_fffe, 0x1_ffff, 0xffff_ffff, 0x1_ffff_ffff, u64::MAX - 1, u64::MAX]
+        {
+            let mut slow = sum;
+            while slow > 0xffff {
+                slow = (slow & 0xffff) + (slow >> 16);
+            }
+            assert_eq!(u64::from(fold(sum)), slow, "{sum:x}");
+        }
     }
     proptest! {
         #[test]

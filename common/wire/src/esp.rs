@@ -17,6 +17,7 @@ pub struct Header {
     pub seq_low: u32,
 }
 impl Header {
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         match bytes.as_chunks::<4>().0 {
             [spi, seq, ..] => Ok(Self { spi: u32::from_be_bytes(*spi), seq_low: u32::from_be_bytes(*seq) }),
@@ -46,8 +47,9 @@ pub fn nat_t(payload: &[u8]) -> NatT {
 }
 
 /// Padding bytes so that payload, padding and trailer end on `align` (a power of two).
+#[inline]
 pub const fn padding(payload: usize, align: usize) -> usize {
-    (payload + TRAILER).next_multiple_of(align) - payload - TRAILER
+    (payload + TRAILER).wrapping_neg() & (align - 1)
 }
 //= rfc4303#2.4/default-padding: 1, 2, 3, ...
 /// Fills `out` (padding, pad length, next header); its length must be `padding + TRAILER`.
@@ -70,6 +72,7 @@ pub struct Trailer {
 }
 //= rfc4303#3.4.4.1/check-padding: default padding must count up from one.
 /// Reads the trailer of decrypted bytes (behind the IV, in front of the ICV).
+#[inline]
 pub fn parse_trailer(plain: &[u8]) -> Result<Trailer, Malformed> {
     let [rest @ .., pad_len, next_header] = plain else { return Err(Malformed("ESP trailer")) };
     let payload_len = rest.len().checked_sub(usize::from(*pad_len)).ok_or(Malformed("ESP pad length"))?;

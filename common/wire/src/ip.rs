@@ -204,6 +204,7 @@ impl Upper {
 }
 
 /// Takes one from the TTL or hop limit and keeps the checksum right. `None` when it was used up.
+#[inline]
 pub fn decrement_ttl(packet: &mut [u8]) -> Option<()> {
     if packet.first()? >> 4 == 6 {
         let hop_limit = packet.get_mut(7)?;
@@ -219,6 +220,7 @@ pub fn decrement_ttl(packet: &mut [u8]) -> Option<()> {
 }
 
 /// Sets the two ECN bits and keeps the checksum right.
+#[inline]
 pub fn set_ecn(packet: &mut [u8], ecn: u8) -> Option<()> {
     if packet.first()? >> 4 == 6 {
         let class = packet.get_mut(1)?;

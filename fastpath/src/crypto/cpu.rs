@@ -149,6 +149,7 @@ struct Prepared {
     nonce: [u8; 12],
     aad: [u8; 12],
     aad_len: u8,
+    esp_len: u32,
 }
 
 /// One worker's engines. Moves to the worker's thread and stays there.
@@ -178,7 +179,7 @@ impl CpuCrypto {
         if order.contains(&CpuEngineKind::Native) && native.is_none() {
             return Err(EngineError::NativeCpu);
         }
-        let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0 };
+        let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0, esp_len: 0 };
         Ok(Self { order: order.to_vec(), native, mb, prepared: Box::new([empty; STAGE]) })
     }
     /// The native engine on a path other than the CPU's best. `None` if the CPU lacks it.
@@ -271,56 +272,138 @@ impl CpuCrypto {
     }
 
     fn run(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
-        for (op, prepared) in ops.iter().zip(self.prepared.iter_mut()) {
-            prepared.fill(op);
+        let mut keys = [None; STAGE];
+        for (key, op) in keys.iter_mut().zip(ops.iter()) {
+            *key = Some(op.key);
         }
-        let mut chained = false;
-        for at in 0..ops.len() {
-            if let [before, ahead, ..] = ops.get(at + AHEAD - 1..).unwrap_or_default()
-                && !std::ptr::eq(before.key, ahead.key)
-            {
-                ahead.key.prefetch(ahead.esp.len());
-            }
-            let (Some(op), Some(prepared)) = (ops.get_mut(at), self.prepared.get(at)) else { break };
-            let key = op.key;
-            op.ok = false;
-            if key.direction != direction {
-                continue;
-            }
-            match &key.keys {
-                Keys::Mb(keys) if keys.is_chained() => chained = true,
-                Keys::RustCrypto(keys) if keys.is_chained() => {
-                    op.ok = keys.chained(key.suite, direction, op.esp, op.seq_high);
-                }
-                keys => {
-                    //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
-                    //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
-                    if let Some((text, icv)) =
-                        op.esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut)
-                    {
-                        let aad = prepared.aad();
-                        op.ok = aead(&mut self.mb, keys, direction, &prepared.nonce, aad, text, icv);
-                    }
-                }
-            }
-        }
-        if chained && let Some(mb) = &mut self.mb {
+        if self.each(ops, &keys, direction)
+            && let Some(mb) = &mut self.mb
+        {
             mb.chained(ops, direction);
         }
+    }
+    /// The same for packets in another form, at most [`STAGE`] of them, each with its key. Those without one, or too
+    /// short to be ESP, are not `ok`.
+    pub(super) fn run_jobs<W: Work>(
+        &mut self,
+        jobs: &mut [W],
+        keys: &[Option<&KeyRecord>; STAGE],
+        direction: Direction,
+    ) {
+        if !self.each(jobs, keys, direction) {
+            return;
+        }
+        let Some(any) = keys.iter().find_map(|key| *key) else { return };
+        // What the library works on side by side.
+        let mut places = [0; STAGE];
+        let mut verdicts = [false; STAGE];
+        let mut ops: [EspOp<'_>; STAGE] =
+            std::array::from_fn(|_| EspOp { key: any, esp: &mut [], seq_high: None, ok: false });
+        let mut count = 0;
+        for (place, (job, key)) in jobs.iter_mut().zip(keys).enumerate() {
+            let seq_high = job.seq_high();
+            if let (Some(key), Some(esp)) = (*key, job.esp())
+                && matches!(&key.keys, Keys::Mb(keys) if keys.is_chained())
+            {
+                ops[count] = EspOp { key, esp, seq_high, ok: false };
+                places[count] = place;
+                count += 1;
+            }
+        }
+        if let Some(mb) = &mut self.mb {
+            mb.chained(&mut ops[..count], direction);
+        }
+        for (verdict, op) in verdicts.iter_mut().zip(&ops[..count]) {
+            *verdict = op.ok;
+        }
+        for (place, ok) in places.iter().zip(verdicts).take(count) {
+            jobs[*place].done(ok);
+        }
+    }
+
+    /// All packets but those that the library takes side by side; true if there are such.
+    #[inline(always)]
+    fn each<W: Work>(
+        &mut self,
+        jobs: &mut [W],
+        keys: &[Option<&KeyRecord>; STAGE],
+        direction: Direction,
+    ) -> bool {
+        for ((job, key), prepared) in jobs.iter_mut().zip(keys).zip(self.prepared.iter_mut()) {
+            let seq_high = job.seq_high();
+            if let (Some(key), Some(esp)) = (key, job.esp()) {
+                prepared.fill(&key.salt, esp, seq_high);
+            }
+        }
+        let mut chained = false;
+        for (at, (job, prepared)) in jobs.iter_mut().zip(self.prepared.iter()).enumerate() {
+            job.done(false);
+            if let [Some(before), Some(ahead), ..] = keys.get(at + AHEAD - 1..).unwrap_or_default()
+                && !std::ptr::eq(*before, *ahead)
+            {
+                ahead.prefetch(self.prepared.get(at + AHEAD).map_or(0, |ahead| ahead.esp_len as usize));
+            }
+            let Some(key) = keys[at].filter(|key| key.direction == direction) else { continue };
+            let seq_high = job.seq_high();
+            let Some(esp) = job.esp() else { continue };
+            let ok = match &key.keys {
+                Keys::Mb(keys) if keys.is_chained() => {
+                    chained = true;
+                    false
+                }
+                Keys::RustCrypto(keys) if keys.is_chained() => {
+                    keys.chained(key.suite, direction, esp, seq_high)
+                }
+                //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
+                //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
+                keys => match esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut) {
+                    Some((text, icv)) => {
+                        aead(&mut self.mb, keys, direction, &prepared.nonce, prepared.aad(), text, icv)
+                    }
+                    None => false,
+                },
+            };
+            job.done(ok);
+        }
+        chained
+    }
+}
+
+/// A packet, whatever holds it.
+pub(super) trait Work {
+    /// From the SPI to the end of the ICV.
+    fn esp(&mut self) -> Option<&mut [u8]>;
+    fn seq_high(&self) -> Option<u32>;
+    /// The verdict.
+    fn done(&mut self, ok: bool);
+}
+impl Work for EspOp<'_> {
+    #[inline(always)]
+    fn esp(&mut self) -> Option<&mut [u8]> {
+        Some(self.esp)
+    }
+    #[inline(always)]
+    fn seq_high(&self) -> Option<u32> {
+        self.seq_high
+    }
+    #[inline(always)]
+    fn done(&mut self, ok: bool) {
+        self.ok = ok;
     }
 }
 
 impl Prepared {
     /// Leaves what a packet is too short for as it was; such a packet is refused later.
     #[inline(always)]
-    fn fill(&mut self, op: &EspOp<'_>) {
-        let Some((header, rest)) = op.esp.split_first_chunk::<HEADER>() else { return };
+    fn fill(&mut self, salt: &[u8; 4], esp: &[u8], seq_high: Option<u32>) {
+        self.esp_len = esp.len() as u32;
+        let Some((header, rest)) = esp.split_first_chunk::<HEADER>() else { return };
         let Some(iv) = rest.first_chunk::<8>() else { return };
         //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
         //= rfc7634#2/nonce: the same with ChaCha20-Poly1305.
-        self.nonce[..4].copy_from_slice(&op.key.salt);
+        self.nonce[..4].copy_from_slice(salt);
         self.nonce[4..].copy_from_slice(iv);
-        match op.seq_high {
+        match seq_high {
             //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
             //= rfc7634#2.1/aad: the same with ChaCha20-Poly1305.
             None => {

@@ -1,8 +1,8 @@
 //! The CPU engines behind the seam: jobs are done when `submit` returns.
 use super::cpu::CpuEngineKind;
-use super::cpu::{CpuCrypto, EngineError, EspOp, KeyRecord};
-use super::{Engine, Job, KeyMaker, Keys, Operation, Unsupported};
-use sa::SaSpec;
+use super::cpu::{CpuCrypto, EngineError, KeyRecord, STAGE as CHUNK, Work};
+use super::{Engine, Job, KeyMaker, Keys, Operation, SaRef, Unsupported};
+use sa::{Direction, SaSpec};
 use wire::PacketBuf;
 
 /// Control-time half: expands keys.
@@ -20,9 +20,6 @@ impl KeyMaker for CpuKeys {
         self.0.new_key(spec.suite, spec.direction, key, salt, integrity)
     }
 }
-
-/// Packets given to the library at a time.
-const CHUNK: usize = 64;
 
 /// Hot-path half: one per worker.
 pub struct CpuEngine<B> {
@@ -44,44 +41,59 @@ impl<B: PacketBuf> Engine<B> for CpuEngine<B> {
 
     fn submit(&mut self, jobs: &mut Vec<Job<B>>, keys: &impl Keys<KeyRecord>) {
         let before = self.done.len();
-        self.done.append(jobs);
+        take_over(jobs, &mut self.done);
         for chunk in self.done[before..].chunk_by_mut(|a, b| a.operation == b.operation) {
             chunk.chunks_mut(CHUNK).for_each(|chunk| run(&mut self.cpu, chunk, keys));
         }
     }
     fn collect(&mut self, done: &mut Vec<Job<B>>) {
-        done.append(&mut self.done);
+        take_over(&mut self.done, done);
     }
     fn in_flight(&self) -> usize {
         self.done.len()
     }
 }
 
+/// Moves all jobs behind those that are there. Vectors change places where that does it.
+fn take_over<B>(from: &mut Vec<Job<B>>, to: &mut Vec<Job<B>>) {
+    if to.is_empty() {
+        std::mem::swap(from, to);
+    } else {
+        to.append(from);
+    }
+}
+
 /// At most `CHUNK` jobs of one operation. Jobs without key or with an impossible length keep `ok == false`.
 fn run<B: PacketBuf>(cpu: &mut CpuCrypto, jobs: &mut [Job<B>], keys: &impl Keys<KeyRecord>) {
     let Some(operation) = jobs.first().map(|job| job.operation) else { return };
-    let Some(any) = jobs.iter().find_map(|job| keys.key(job.sa)) else { return };
-    let mut places = [0usize; CHUNK];
-    let mut verdicts = [false; CHUNK];
-    let mut ops: [EspOp<'_>; CHUNK] =
-        std::array::from_fn(|_| EspOp { key: any, esp: &mut [], seq_high: None, ok: false });
-    let mut count = 0;
-    for (place, job) in jobs.iter_mut().enumerate() {
-        let (key, seq_high) = (keys.key(job.sa), job.seq_high);
-        if let (Some(key), Some(esp)) = (key, job.esp_mut()) {
-            ops[count] = EspOp { key, esp, seq_high, ok: false };
-            places[count] = place;
-            count += 1;
-        }
+    let direction = match operation {
+        Operation::Seal => Direction::Outbound,
+        Operation::Open => Direction::Inbound,
+    };
+    let mut found: [Option<&KeyRecord>; CHUNK] = [None; CHUNK];
+    // Packets of one SA come in runs.
+    let mut before: Option<(SaRef, Option<&KeyRecord>)> = None;
+    for (found, job) in found.iter_mut().zip(jobs.iter()) {
+        *found = match before {
+            Some((sa, key)) if sa == job.sa => key,
+            _ => keys.key(job.sa),
+        };
+        before = Some((job.sa, *found));
     }
-    match operation {
-        Operation::Seal => cpu.seal(&mut ops[..count]),
-        Operation::Open => cpu.open(&mut ops[..count]),
+    cpu.run_jobs(jobs, &found, direction);
+}
+
+impl<B: PacketBuf> Work for Job<B> {
+    #[inline(always)]
+    fn esp(&mut self) -> Option<&mut [u8]> {
+        self.esp_mut()
     }
-    for (verdict, op) in verdicts.iter_mut().zip(&ops[..count]) {
-        *verdict = op.ok;
+    #[inline(always)]
+    fn seq_high(&self) -> Option<u32> {
+        self.seq_high
     }
-    for (place, ok) in places.iter().zip(verdicts).take(count) {
-        jobs[*place].ok = ok;
+    #[inline(always)]
+    fn done(&mut self, ok: bool) {
+        self.ok = ok;
     }
 }

@@ -4,8 +4,10 @@
 //! of the tables it was made from, takes one cache line, and is found with one compare.
 use super::forward::Way;
 use crate::crypto::SaRef;
+use crate::pages;
+use crate::prefetch::near;
 use crate::tables::Tables;
-use sa::{DropReason, PolicyId};
+use sa::DropReason;
 use std::net::IpAddr;
 use wire::Flow;
 
@@ -28,13 +30,67 @@ pub enum Verdict {
     Pass,
     Drop(DropReason),
     Encrypt(SaRef),
-    Acquire(PolicyId),
+    /// The policy wants an SA that is not there.
+    Acquire,
     /// Not to be forwarded: its destination is an address of ours.
     Ours,
     /// Not to be forwarded: for everybody on the link, or a group.
     Link,
     /// Out of a tunnel that is not for such packets.
     Mismatch,
+}
+
+/// A [`Verdict`] in one register. The low half is the installation of an SA, never 0, with its slot above it; or it is
+/// 0 below the kind and what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word(u64);
+
+impl Word {
+    pub const PASS: Self = Self::kind(0, 0);
+    pub const ACQUIRE: Self = Self::kind(1, 0);
+    pub const OURS: Self = Self::kind(2, 0);
+    pub const LINK: Self = Self::kind(3, 0);
+    pub const MISMATCH: Self = Self::kind(4, 0);
+    const DROP: u64 = 5;
+
+    const fn kind(kind: u64, of: u8) -> Self {
+        Self(kind << 32 | (of as u64) << 40)
+    }
+    /// The SA that is to protect the packet.
+    #[inline(always)]
+    pub fn sa(self) -> Option<SaRef> {
+        let install = self.0 as u32;
+        (install != 0).then_some(SaRef { slot: (self.0 >> 32) as u32, install })
+    }
+    pub fn verdict(self) -> Verdict {
+        if let Some(sa) = self.sa() {
+            return Verdict::Encrypt(sa);
+        }
+        match self {
+            Self::PASS => Verdict::Pass,
+            Self::ACQUIRE => Verdict::Acquire,
+            Self::OURS => Verdict::Ours,
+            Self::LINK => Verdict::Link,
+            Self::MISMATCH => Verdict::Mismatch,
+            Self(other) => {
+                let reason = DropReason::from_u8((other >> 40) as u8);
+                Verdict::Drop(reason.unwrap_or(DropReason::NotForUs))
+            }
+        }
+    }
+}
+impl From<Verdict> for Word {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Encrypt(SaRef { slot, install }) => Self(u64::from(slot) << 32 | u64::from(install)),
+            Verdict::Pass => Self::PASS,
+            Verdict::Acquire => Self::ACQUIRE,
+            Verdict::Ours => Self::OURS,
+            Verdict::Link => Self::LINK,
+            Verdict::Mismatch => Self::MISMATCH,
+            Verdict::Drop(reason) => Self::kind(Self::DROP, reason as u8),
+        }
+    }
 }
 
 /// A flow, how its packets came, and what else their verdict depends on. Made of whole words in registers: a narrow
@@ -53,6 +109,9 @@ const IPV4: u64 = 1;
 const PORTS: u64 = 2;
 
 impl Key {
+    /// Of no flow.
+    pub const NOTHING: Self = Self { addresses: [0; 4], rest: 0, scope: 0 };
+
     /// `ports` as they stand in the packet.
     #[inline(always)]
     pub fn v4(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
@@ -109,7 +168,7 @@ fn bits(address: IpAddr) -> u128 {
 #[repr(C, align(64))]
 struct Line {
     key: Key,
-    verdict: Verdict,
+    verdict: Word,
 }
 
 /// Two lines that flows of one hash share, the newer first: neighbours, so that the second costs no second miss.
@@ -119,7 +178,7 @@ struct Pair([Line; 2]);
 
 #[derive(Debug)]
 pub struct FlowCache {
-    pairs: Box<[Pair]>,
+    pairs: Vec<Pair>,
 }
 
 /// Flows of a worker that can be remembered, at best: four megabytes, of which only what is used is ever touched.
@@ -128,19 +187,34 @@ const PAIRS: usize = FLOWS / 2;
 
 impl FlowCache {
     pub fn new() -> Self {
-        let empty = Line { key: Key { addresses: [0; 4], rest: 0, scope: 0 }, verdict: Verdict::Pass };
-        Self { pairs: vec![Pair([empty; 2]); PAIRS].into() }
+        let empty = Line { key: Key::NOTHING, verdict: Word::PASS };
+        Self { pairs: pages::filled(PAIRS, || Pair([empty; 2])) }
+    }
+    /// Where the flow's verdict is, if anywhere, and asks for it to be brought near.
+    #[inline(always)]
+    pub fn approach(&self, key: &Key) -> u32 {
+        let place = key.hash() % PAIRS;
+        if let Some(Pair([newer, older])) = self.pairs.get(place) {
+            near(newer);
+            near(older);
+        }
+        place as u32
     }
     #[inline(always)]
-    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Verdict {
-        let Pair([newer, older]) = &mut self.pairs[key.hash() % PAIRS];
+    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
+        self.look_up_at((key.hash() % PAIRS) as u32, key, judge)
+    }
+    /// The same with the `place` that [`Self::approach`] told.
+    #[inline(always)]
+    pub fn look_up_at(&mut self, place: u32, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
+        let Pair([newer, older]) = &mut self.pairs[place as usize % PAIRS];
         if newer.key.is(key) {
             return newer.verdict;
         }
         if older.key.is(key) {
             return older.verdict;
         }
-        let verdict = judge();
+        let verdict = judge().into();
         *older = *newer;
         *newer = Line { key: *key, verdict };
         verdict
@@ -193,14 +267,14 @@ struct Known {
 
 #[derive(Debug)]
 pub struct WayCache {
-    known: Box<[Known]>,
+    known: Vec<Known>,
 }
 
 const WAYS: usize = 1 << 12;
 
 impl WayCache {
     pub fn new() -> Self {
-        Self { known: vec![Known { high: 0, low: 0, scope: 0, way: None }; WAYS].into() }
+        Self { known: vec![Known { high: 0, low: 0, scope: 0, way: None }; WAYS] }
     }
     /// `None`: there is no route.
     #[inline]
@@ -239,10 +313,22 @@ mod tests {
             Key::v4(A, B, 17, Some(0x1_0002), Origin::Own).within(3, 7),
         ];
         for other in others {
-            assert_eq!(cache.look_up(&key, || Verdict::Ours), Verdict::Ours);
-            assert_eq!(cache.look_up(&key, || Verdict::Link), Verdict::Ours, "remembered");
-            assert_eq!(cache.look_up(&other, || Verdict::Link), Verdict::Link, "{other:?}");
-            assert_eq!(cache.look_up(&key, || Verdict::Ours), Verdict::Ours);
+            assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
+            assert_eq!(cache.look_up(&key, || Verdict::Link), Word::OURS, "remembered");
+            assert_eq!(cache.look_up(&other, || Verdict::Link), Word::LINK, "{other:?}");
+            assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
+        }
+    }
+    #[test]
+    fn a_word_says_what_the_verdict_was() {
+        let fixed = [Verdict::Pass, Verdict::Acquire, Verdict::Ours, Verdict::Link, Verdict::Mismatch];
+        let sas = [(0, 1), (u32::MAX, u32::MAX), (5, 1 << 31)]
+            .map(|(slot, install)| Verdict::Encrypt(SaRef { slot, install }));
+        let drops = DropReason::ALL.iter().map(|reason| Verdict::Drop(*reason));
+        for verdict in fixed.into_iter().chain(sas).chain(drops) {
+            let word = Word::from(verdict);
+            assert_eq!(word.verdict(), verdict);
+            assert_eq!(word.sa().is_some(), matches!(verdict, Verdict::Encrypt(_)));
         }
     }
     #[test]

@@ -1,6 +1,6 @@
 //! First node: what is this frame, and who is it for.
-use super::cache::{Key, Origin};
-use super::forward::{Forward, judge_packet};
+use super::cache::{FlowCache, Key, Origin, Word};
+use super::forward::{Forward, enqueue, judge_packet};
 use super::inbound::Incoming;
 use super::seen::{Seen, flow_of};
 use super::{Out, ToHost, Verdict, Work};
@@ -16,9 +16,107 @@ use wire::{Flow, Mac, PacketBuf, esp, icmp, udp};
 const IKE_PORT: u16 = 500;
 const NAT_T_PORT: u16 = 4500;
 
-pub(crate) fn classify<B: PacketBuf, K>(
+/// What was read of a frame before the flow cache is asked. Packets of one burst are all read first, so that what the
+/// cache and the SA table know of them is on its way when it is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    seen: Seen,
+    /// Where the flow cache has it.
+    place: u32,
+    /// A plain IPv4 packet to our MAC address, untagged; everything else is read again at leisure.
+    plain: bool,
+}
+
+/// The untagged interface of a port.
+#[derive(Clone, Copy)]
+struct Untagged<'a> {
+    index: u16,
+    interface: &'a Interface,
+    /// The MAC address as a number.
+    mac: u64,
+}
+
+/// All frames of a burst from one port.
+pub(crate) fn burst<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Work<B>,
+    work: &mut Work<B>,
+    port: u16,
+    packets: &mut Vec<B>,
+    out: &mut Out<B>,
+) {
+    let untagged = tables.ports.interface_of(port, None).map(|(index, interface)| {
+        let [a, b, c, d, e, f] = interface.mac.0;
+        Untagged { index, interface, mac: u64::from_be_bytes([0, 0, a, b, c, d, e, f]) }
+    });
+    let mut heads = std::mem::take(&mut work.heads);
+    heads.clear();
+    heads.extend(packets.iter().map(|packet| read(tables, &work.cache, untagged, packet.data())));
+    for (packet, head) in packets.drain(..).zip(&heads) {
+        match untagged {
+            Some(link) if head.plain => plain(tables, work, link, port, packet, head, out),
+            _ => classify(tables, work, port, packet, out),
+        }
+    }
+    work.heads = heads;
+}
+
+#[inline(always)]
+fn read<K>(tables: &Tables<K>, cache: &FlowCache, link: Option<Untagged<'_>>, frame: &[u8]) -> Head {
+    match link.and_then(|link| read_plain(tables, link, frame)) {
+        Some((seen, spi)) => {
+            if seen.protocol == protocol::ESP {
+                tables.sad.prefetch_inbound(spi);
+            }
+            Head { seen, place: cache.approach(&seen.key), plain: true }
+        }
+        None => Head { seen: Seen::NOTHING, place: 0, plain: false },
+    }
+}
+/// With what would be the SPI.
+#[inline(always)]
+fn read_plain<K>(tables: &Tables<K>, link: Untagged<'_>, frame: &[u8]) -> Option<(Seen, u32)> {
+    let (header, packet) = frame.split_first_chunk::<{ eth::HEADER }>()?;
+    let [a, b, c, d, e, f, _, _, _, _, _, _, kind @ ..] = *header;
+    let dst = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    if dst != link.mac || u16::from_be_bytes(kind) != ethertype::IPV4 {
+        return None;
+    }
+    let seen = Seen::plain(packet, Origin::Clear)?;
+    let spi = u32::from_be_bytes(*packet.get(ip::V4_HEADER..)?.first_chunk()?);
+    let key = seen.key.within(link.index.into(), tables.generation);
+    (!seen.from_group).then_some((Seen { key, ..seen }, spi))
+}
+
+#[inline(always)]
+fn plain<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    work: &mut Work<B>,
+    link: Untagged<'_>,
+    port: u16,
+    mut buf: B,
+    head: &Head,
+    out: &mut Out<B>,
+) {
+    let Untagged { index, interface, .. } = link;
+    let judge = || first_look(tables, interface, buf.data().get(eth::HEADER..).unwrap_or_default());
+    let verdict = work.cache.look_up_at(head.place, &head.seen.key, judge);
+    let is_esp = head.seen.protocol == protocol::ESP;
+    if verdict == Word::LINK || verdict == Word::OURS && !is_esp {
+        return classify(tables, work, port, buf, out);
+    }
+    buf.advance(eth::HEADER);
+    buf.truncate(head.seen.total_len.into());
+    if verdict == Word::OURS {
+        let esp_at = ip::V4_HEADER as u16;
+        return work.incoming.push(Incoming { buf, esp_at, ports: None, interface: index });
+    }
+    enqueue(tables, work, Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) }, out);
+}
+
+/// Any frame.
+fn classify<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    work: &mut Work<B>,
     port: u16,
     mut buf: B,
     out: &mut Out<B>,
@@ -46,22 +144,21 @@ pub(crate) fn classify<B: PacketBuf, K>(
     };
     buf.truncate(seen.total_len.into());
     let key = seen.key.within(index.into(), tables.generation);
-    let verdict = stage.cache.look_up(&key, || first_look(tables, interface, buf.data()));
+    let verdict = work.cache.look_up(&key, || first_look(tables, interface, buf.data()));
     match verdict {
-        Verdict::Ours if seen.plain && seen.protocol == protocol::ESP => {
-            stage.incoming.push(Incoming {
-                buf,
-                esp_at: ip::V4_HEADER as u16,
-                ports: None,
-                interface: index,
-            });
+        Word::OURS if seen.plain && seen.protocol == protocol::ESP => {
+            let esp_at = ip::V4_HEADER as u16;
+            work.incoming.push(Incoming { buf, esp_at, ports: None, interface: index });
         }
-        Verdict::Ours | Verdict::Link => {
-            local(tables, stage, &Link { index, frame }, verdict == Verdict::Ours, buf, out);
+        Word::OURS | Word::LINK => {
+            local(tables, work, &Link { index, frame }, verdict == Word::OURS, buf, out);
         }
         //= rfc1812#5.3.4/link-broadcast: a unicast packet in a link-layer broadcast goes nowhere.
         _ if frame.dst.is_group() => out.drop(DropReason::NotForUs),
-        _ => stage.forward.push(Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) }),
+        _ => {
+            let item = Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) };
+            enqueue(tables, work, item, out);
+        }
     }
 }
 
@@ -95,7 +192,7 @@ fn is_link(interface: &Interface, dst: IpAddr) -> bool {
 
 fn local<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Work<B>,
+    work: &mut Work<B>,
     link: &Link,
     own: bool,
     buf: B,
@@ -107,7 +204,7 @@ fn local<B: PacketBuf, K>(
         (protocol::ESP, _) if packet.fragment.is_some() => return out.drop(DropReason::EspFragment),
         (protocol::ESP, _) if own => {
             let (esp_at, interface) = (packet.upper_at, link.index);
-            stage.incoming.push(Incoming { buf, esp_at, ports: None, interface });
+            work.incoming.push(Incoming { buf, esp_at, ports: None, interface });
             return;
         }
         //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
@@ -116,15 +213,15 @@ fn local<B: PacketBuf, K>(
             if packet.fragment.is_some() {
                 return out.drop(DropReason::EspFragment);
             }
-            return udp_for_us(stage, link, packet, buf, out);
+            return udp_for_us(work, link, packet, buf, out);
         }
         _ => {}
     }
     let exempt = !own || is_neighbour_discovery(&packet, &flow);
     if !exempt {
         let key = Key::of(&flow, Origin::ToUs).within(0, tables.generation);
-        let verdict = stage.cache.look_up(&key, || judge_packet(tables, Origin::ToUs, buf.data()));
-        if let Verdict::Drop(reason) = verdict {
+        let verdict = work.cache.look_up(&key, || judge_packet(tables, Origin::ToUs, buf.data()));
+        if let Verdict::Drop(reason) = verdict.verdict() {
             return out.drop(reason);
         }
     }
@@ -140,7 +237,7 @@ fn is_neighbour_discovery(packet: &Packet, flow: &Flow) -> bool {
 }
 
 /// UDP on an IKE port of ours (RFC 3948 2, RFC 7296 2.23). Not held against the policies: it makes SAs.
-fn udp_for_us<B: PacketBuf>(stage: &mut Work<B>, link: &Link, packet: Packet, mut buf: B, out: &mut Out<B>) {
+fn udp_for_us<B: PacketBuf>(work: &mut Work<B>, link: &Link, packet: Packet, mut buf: B, out: &mut Out<B>) {
     // The checksum is not looked at: ESP and IKE authenticate themselves, and RFC 3948 2.1 forbids to
     // rely on it.
     let Ok((header, payload)) = udp::parse(packet.upper(buf.data())) else {
@@ -157,7 +254,7 @@ fn udp_for_us<B: PacketBuf>(stage: &mut Work<B>, link: &Link, packet: Packet, mu
         (_, NatT::Esp) => {
             buf.truncate(end);
             let (esp_at, ports) = (payload_at as u16, Some((src_port, dst_port)));
-            stage.incoming.push(Incoming { buf, esp_at, ports, interface: link.index });
+            work.incoming.push(Incoming { buf, esp_at, ports, interface: link.index });
             return;
         }
     };
@@ -188,7 +285,7 @@ pub(crate) fn to_host<B: PacketBuf>(
 
 pub(crate) fn originate<B: PacketBuf, K>(
     tables: &Tables<K>,
-    stage: &mut Work<B>,
+    work: &mut Work<B>,
     mut buf: B,
     exempt: bool,
     out: &mut Out<B>,
@@ -197,8 +294,8 @@ pub(crate) fn originate<B: PacketBuf, K>(
     buf.truncate(seen.total_len.into());
     let key = seen.key.within(0, tables.generation);
     let verdict = match exempt {
-        true => Verdict::Pass,
-        false => stage.cache.look_up(&key, || judge_packet(tables, Origin::Own, buf.data())),
+        true => Word::PASS,
+        false => work.cache.look_up(&key, || judge_packet(tables, Origin::Own, buf.data())),
     };
-    stage.forward.push(Forward { buf, verdict, origin: Origin::Own, interface: None });
+    enqueue(tables, work, Forward { buf, verdict, origin: Origin::Own, interface: None }, out);
 }

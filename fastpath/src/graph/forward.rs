@@ -1,5 +1,5 @@
 //! What the policy says of each packet, then routing and the link layer.
-use super::cache::{Origin, To};
+use super::cache::{Origin, To, Word};
 use super::fragment::{self, Whole};
 use super::seen::flow_of;
 use super::{ErrorReport, Out, Unresolved, Verdict, Work, outbound};
@@ -7,7 +7,7 @@ use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
 use crate::tables::{NextHop, Tables};
 use ipc::contract::{Event, PacketInfo};
-use sa::{Action, DropReason, Level, PolicyId};
+use sa::{Action, DropReason, Level};
 use std::net::IpAddr;
 use wire::eth::{self, ethertype};
 use wire::ip;
@@ -18,7 +18,7 @@ use wire::{Flow, PacketBuf};
 #[derive(Debug)]
 pub(crate) struct Forward<B> {
     pub buf: B,
-    pub verdict: Verdict,
+    pub verdict: Word,
     pub origin: Origin,
     /// Where it came in.
     pub interface: Option<u16>,
@@ -51,16 +51,21 @@ impl Way {
         Some(Self { mtu: link.mtu, interface, port: link.port, header_len, header })
     }
 
-    /// Last step of everything that leaves: the Ethernet header. `to` is what the way was found for.
+    /// Bytes of the header in front of the IP packet; 0 when the next hop's MAC address is not known.
     #[inline(always)]
-    pub fn send<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, mut buf: B, out: &mut Out<B>) {
-        let header = usize::from(self.header_len);
-        if header == 0 {
-            return self.unresolved(tables, to, buf, out);
-        }
-        let Some(bytes) = buf.prepend(header) else { return out.drop(DropReason::NoHeadroom) };
+    pub fn header_len(&self) -> usize {
+        self.header_len.into()
+    }
+    /// Where a packet goes whose header is written before it is finished.
+    #[inline(always)]
+    pub fn port(&self) -> Option<u16> {
+        (self.header_len != 0).then_some(self.port)
+    }
+    /// Writes the header; `bytes` has room for it.
+    #[inline(always)]
+    pub fn write_header(&self, bytes: &mut [u8]) {
         // Two lengths, so that each is copied in registers.
-        if header == eth::HEADER {
+        if self.header_len() == eth::HEADER {
             if let (Some(to), Some(from)) = (bytes.first_chunk_mut(), self.header.first_chunk()) {
                 let from: &[u8; eth::HEADER] = from;
                 *to = *from;
@@ -68,10 +73,17 @@ impl Way {
         } else if let Some(to) = bytes.first_chunk_mut() {
             *to = self.header;
         }
-        match out.tx.get_mut(usize::from(self.port)) {
-            Some(queue) => queue.push(buf),
-            None => out.drop(DropReason::NoRoute),
+    }
+
+    /// Last step of what leaves in clear: the Ethernet header. `to` is what the way was found for.
+    #[inline(always)]
+    pub fn send<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, mut buf: B, out: &mut Out<B>) {
+        if self.header_len == 0 {
+            return self.unresolved(tables, to, buf, out);
         }
+        let Some(bytes) = buf.prepend(self.header_len()) else { return out.drop(DropReason::NoHeadroom) };
+        self.write_header(bytes);
+        out.send(self.port, buf);
     }
     #[cold]
     fn unresolved<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, packet: B, out: &mut Out<B>) {
@@ -108,7 +120,7 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
             (Some(sa), _) => Verdict::Encrypt(SaRef { slot: sa.slot, install: sa.install }),
             (None, Level::Use) => Verdict::Pass,
             //= rfc4301#5.1/no-sa: the packet is not sent in clear; key management is asked.
-            (None, Level::Require | Level::Unique) => Verdict::Acquire(entry.placed.spec.id),
+            (None, Level::Require | Level::Unique) => Verdict::Acquire,
         },
     }
 }
@@ -123,46 +135,73 @@ pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) 
     }
 }
 
-pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, out: &mut Out<B>) {
-    let mut run: Option<SaRef> = None;
-    let mut packets = std::mem::take(&mut stage.forward);
-    for mut item in packets.drain(..) {
-        match item.verdict {
-            Verdict::Encrypt(sa) => {
-                if !decrement(&mut item) {
-                    expired(item, out);
-                    continue;
-                }
-                // A run ends where another SA begins; packets in clear do not end it but may overtake it.
-                if let Some(before) = run
-                    && before != sa
-                {
-                    outbound::frame(tables, before, stage, out);
-                }
-                run = Some(sa);
-                stage.ready.push(item);
-            }
-            Verdict::Pass => match decrement(&mut item) {
-                true => send_clear(tables, item, stage, out),
-                false => expired(item, out),
-            },
-            Verdict::Drop(reason) => out.drop(reason),
-            Verdict::Acquire(policy) => acquire(tables, policy, item.buf.data(), out),
-            // Whoever gets one of these does not forward the packet.
-            Verdict::Ours | Verdict::Link | Verdict::Mismatch => out.drop(DropReason::NotForUs),
-        }
+/// Takes a packet that has been judged into the next work. Forwarded packets lose one hop; our own do not.
+#[inline(always)]
+pub(crate) fn enqueue<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    work: &mut Work<B>,
+    mut item: Forward<B>,
+    out: &mut Out<B>,
+) {
+    let sa = item.verdict.sa();
+    if let Some(sa) = sa {
+        tables.sad.prefetch(sa.slot);
     }
-    if let Some(sa) = run {
-        outbound::frame(tables, sa, stage, out);
+    let goes_on = sa.is_some() || item.verdict == Word::PASS;
+    if goes_on && item.origin != Origin::Own && ip::decrement_ttl(item.buf.data_mut()).is_none() {
+        return expired(item, out);
     }
-    stage.forward = packets;
+    work.forward.push(item);
 }
 
-/// Forwarded packets lose one hop; our own do not. False when there was none left.
-#[inline(always)]
-fn decrement<B: PacketBuf>(item: &mut Forward<B>) -> bool {
-    item.origin == Origin::Own || ip::decrement_ttl(item.buf.data_mut()).is_some()
+pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out: &mut Out<B>) {
+    let mut packets = std::mem::take(&mut work.forward);
+    approach(tables, work, &packets);
+    let mut left = packets.drain(..);
+    while let Some(first) = left.as_slice().first() {
+        if let Some(sa) = first.verdict.sa() {
+            // A run: packets of one SA that follow each other.
+            let same = |item: &&Forward<B>| item.verdict == first.verdict;
+            let count = left.as_slice().iter().take_while(same).count();
+            outbound::frame(tables, sa, &mut left, count, work, out);
+        } else if let Some(item) = left.next() {
+            in_clear(tables, item, work, out);
+        }
+    }
+    drop(left);
+    work.forward = packets;
 }
+
+/// Has what is to be known of each SA brought near, once the table said where it is.
+#[inline(always)]
+fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, packets: &[Forward<B>]) {
+    let mut before = None;
+    for item in packets {
+        if let Some(sa) = item.verdict.sa()
+            && before != Some(sa.slot)
+        {
+            before = Some(sa.slot);
+            work.counts.prefetch(sa.slot);
+            if let Some(sa) = tables.sad.slot(sa.slot) {
+                sa.shared.prefetch();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn in_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, work: &mut Work<B>, out: &mut Out<B>) {
+    match item.verdict.verdict() {
+        Verdict::Pass => send_clear(tables, item, work, out),
+        Verdict::Drop(reason) => out.drop(reason),
+        Verdict::Acquire => acquire(tables, item.buf.data(), out),
+        // Whoever gets one of these does not forward the packet.
+        Verdict::Encrypt(_) | Verdict::Ours | Verdict::Link | Verdict::Mismatch => {
+            out.drop(DropReason::NotForUs);
+        }
+    }
+}
+
 #[cold]
 fn expired<B>(item: Forward<B>, out: &mut Out<B>) {
     report(item, DropReason::TtlExpired, 0, out);
@@ -176,10 +215,11 @@ pub(crate) fn report<B>(item: Forward<B>, reason: DropReason, mtu: u16, out: &mu
 }
 
 #[cold]
-fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, bytes: &[u8], out: &mut Out<B>) {
+fn acquire<B, K>(tables: &Tables<K>, bytes: &[u8], out: &mut Out<B>) {
     out.drop(DropReason::NoSa);
     let Ok((_, flow)) = flow_of(bytes) else { return };
-    if tables.spd.by_id(policy).is_some_and(|e| e.placed.pending.claim()) {
+    let Some(Entry { placed, .. }) = tables.spd.find(&flow) else { return };
+    if placed.pending.claim() {
         let packet = PacketInfo {
             src: flow.src,
             dst: flow.dst,
@@ -187,20 +227,20 @@ fn acquire<B, K>(tables: &Tables<K>, policy: PolicyId, bytes: &[u8], out: &mut O
             src_port: flow.src_port.unwrap_or(0),
             dst_port: flow.dst_port.unwrap_or(0),
         };
-        out.events.push(Event::Acquire { policy, packet });
+        out.events.push(Event::Acquire { policy: placed.spec.id, packet });
     }
 }
 
-/// Splits a packet that does not fit into `stage.pieces`, or drops it and has its sender told.
+/// Splits a packet that does not fit into `work.pieces`, or drops it and has its sender told.
 /// Empty pieces: it was dropped.
 pub(crate) fn fit<B: PacketBuf>(
     item: Forward<B>,
     mtu: usize,
-    stage: &mut Work<B>,
+    work: &mut Work<B>,
     out: &mut Out<B>,
 ) -> Vec<Forward<B>> {
-    let mut pieces = std::mem::take(&mut stage.pieces);
-    match fragment::split(item, mtu, stage.make.as_mut(), &mut pieces) {
+    let mut pieces = std::mem::take(&mut work.pieces);
+    match fragment::split(item, mtu, work.make.as_mut(), &mut pieces) {
         Ok(count) => out.fragments += count as u64 - 1,
         Err((Whole::MayNot, item)) => report(item, DropReason::TooBig, mtu as u16, out),
         Err((Whole::NoBuffer, _)) => out.drop(DropReason::NoBuffer),
@@ -208,18 +248,18 @@ pub(crate) fn fit<B: PacketBuf>(
     pieces
 }
 
-fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, stage: &mut Work<B>, out: &mut Out<B>) {
+fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, work: &mut Work<B>, out: &mut Out<B>) {
     let Some(dst) = destination(item.buf.data()) else { return out.drop(DropReason::MalformedIp) };
-    let Some(way) = stage.ways.find(tables, dst) else { return report(item, DropReason::NoRoute, 0, out) };
+    let Some(way) = work.ways.find(tables, dst) else { return report(item, DropReason::NoRoute, 0, out) };
     if item.buf.len() <= way.mtu.into() {
         return way.send(tables, dst, item.buf, out);
     }
     let way = *way;
-    let mut pieces = fit(item, way.mtu.into(), stage, out);
+    let mut pieces = fit(item, way.mtu.into(), work, out);
     for piece in pieces.drain(..) {
         way.send(tables, dst, piece.buf, out);
     }
-    stage.pieces = pieces;
+    work.pieces = pieces;
 }
 
 /// Of a packet that was parsed before.

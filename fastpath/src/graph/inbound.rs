@@ -1,16 +1,17 @@
 //! Inbound: find the SA, look at the window, open; then commit, unwrap and check what was inside.
-use super::cache::Origin;
+use super::cache::{FlowCache, Origin, Word};
 use super::classify::to_host;
-use super::forward::{Forward, judge_packet};
+use super::forward::{Forward, enqueue, judge_packet};
 use super::seen::{Seen, flow_of};
-use super::{Context, Out, Verdict, Work, outbound};
+use super::{Context, Out, Progress, Verdict, Work, outbound};
 use crate::crypto::{Job, Operation, SaRef};
+use crate::prefetch::near;
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables, spd};
 use ipc::contract::Event;
-use sa::{Authentic, Candidate, DropReason, ReplayWindow, SaSlot, SeqNo, Stale};
+use sa::{Authentic, Candidate, DropReason, SaSlot, Stale};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::MutexGuard;
+use std::vec::Drain;
 use wire::eth::ethertype;
 use wire::ip::{self, protocol};
 use wire::{PacketBuf, esp, udp};
@@ -35,36 +36,46 @@ fn addresses(packet: &[u8]) -> Option<(IpAddr, IpAddr)> {
     Some((IpAddr::from(*src), IpAddr::from(*dst.first_chunk::<16>()?)))
 }
 
-pub(crate) fn open<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, out: &mut Out<B>) {
-    let mut incoming = std::mem::take(&mut stage.incoming);
-    let mut held = Held(None);
+pub(crate) fn admit<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out: &mut Out<B>) {
+    let mut incoming = std::mem::take(&mut work.incoming);
+    approach(tables, work, &incoming);
     for item in incoming.drain(..) {
-        match admit(tables, &item, &mut held) {
-            Ok((at, seq_high, candidate)) => stage.jobs.push(job(item, at, seq_high, candidate)),
+        match check(tables, &item) {
+            Ok((at, seq_high, candidate)) => work.jobs.push(job(item, at, seq_high, candidate)),
             Err(Refused { reason, at }) => {
                 out.drop(reason);
                 match at {
-                    Some(at) => stage.counts.dropped(at),
-                    None if reason == DropReason::NoSuchSa => unknown(stage, &item, out),
+                    Some(at) => work.counts.dropped(at),
+                    None if reason == DropReason::NoSuchSa => unknown(work, &item, out),
                     None => {}
                 }
             }
         }
     }
-    drop(held);
-    stage.incoming = incoming;
+    work.incoming = incoming;
 }
 
-/// The window of the SA of the packet before: packets of one SA come in runs.
-struct Held<'a>(Option<(u32, MutexGuard<'a, ReplayWindow>)>);
-impl<'a> Held<'a> {
-    #[inline(always)]
-    fn of<K>(&mut self, slot: u32, sa: &'a Sa<K>) -> &ReplayWindow {
-        if self.0.as_ref().is_none_or(|(held, _)| *held != slot) {
-            // Never two at a time: two workers that wait for each other would wait for ever.
-            self.0 = None;
-        }
-        &self.0.get_or_insert_with(|| (slot, sa.shared.window())).1
+/// Has what is to be known of each SA brought near: first what its record points to, then what that points to.
+#[inline(always)]
+fn approach<B: PacketBuf, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) {
+    let named = || {
+        let spi = |item: &Incoming<B>| {
+            let bytes = item.buf.data().get(item.esp_at.into()..)?;
+            Some(u32::from_be_bytes(*bytes.first_chunk()?))
+        };
+        let mut before = None;
+        incoming.iter().filter_map(move |item| spi(item).filter(|spi| before.replace(*spi) != Some(*spi)))
+    };
+    // One SA alone is near enough.
+    if named().nth(1).is_none() {
+        return;
+    }
+    for (slot, sa) in named().filter_map(|spi| tables.sad.inbound(spi)) {
+        sa.shared.prefetch();
+        work.counts.prefetch(slot);
+    }
+    for (_, sa) in named().filter_map(|spi| tables.sad.inbound(spi)) {
+        sa.shared.window().word_ahead().into_iter().for_each(near);
     }
 }
 
@@ -76,11 +87,10 @@ struct Refused {
 }
 
 /// Everything that can be known before the ICV has been checked. Changes nothing.
-#[inline]
-fn admit<'a, B: PacketBuf, K>(
-    tables: &'a Tables<K>,
+#[inline(always)]
+fn check<B: PacketBuf, K>(
+    tables: &Tables<K>,
     item: &Incoming<B>,
-    held: &mut Held<'a>,
 ) -> Result<(SaRef, Option<u32>, Candidate), Refused> {
     let refuse = |reason, at| Refused { reason, at };
     let packet = item.buf.data();
@@ -109,7 +119,7 @@ fn admit<'a, B: PacketBuf, K>(
     if sa.shared.state() == State::Dead {
         return Err(refuse(DropReason::SaExpiredIn));
     }
-    let candidate = held.of(slot, sa).check(header.seq_low).map_err(|why| refuse(stale(why)))?;
+    let candidate = sa.shared.window().check(header.seq_low).map_err(|why| refuse(stale(why)))?;
     Ok((at, sa.esn.then(|| candidate.seq().high()), candidate))
 }
 
@@ -130,17 +140,17 @@ fn job<B: PacketBuf>(item: Incoming<B>, at: SaRef, seq_high: Option<u32>, candid
         esp_len: (item.buf.len() - usize::from(item.esp_at)) as u16,
         seq_high,
         ok: false,
-        context: Context::Open { candidate, interface: item.interface },
+        context: Context { candidate, link: item.interface, progress: Progress::Open },
         packet: item.buf,
     }
 }
 
 #[cold]
-fn unknown<B: PacketBuf>(stage: &mut Work<B>, item: &Incoming<B>, out: &mut Out<B>) {
+fn unknown<B: PacketBuf>(work: &mut Work<B>, item: &Incoming<B>, out: &mut Out<B>) {
     let packet = item.buf.data();
     let header = esp::Header::parse(packet.get(item.esp_at.into()..).unwrap_or_default());
     if let (Ok(header), Some((remote, local)), true) =
-        (header, addresses(packet), stage.unknown_spi.take(stage.now))
+        (header, addresses(packet), work.unknown_spi.take(work.now))
     {
         out.events.push(Event::UnknownSpi { spi: header.spi, local, remote });
     }
@@ -148,84 +158,74 @@ fn unknown<B: PacketBuf>(stage: &mut Work<B>, item: &Incoming<B>, out: &mut Out<
 
 /// A run of packets of one SA, back from the engine: each authentic number is recorded, under one lock.
 pub(crate) fn commit<B, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
-    let mut window = sa.shared.window();
+    let mut window = sa.shared.hold_window();
     for job in run {
-        job.context = match job.context {
-            Context::Open { candidate, interface } if job.ok => {
-                let seq = candidate.seq();
-                match window.commit(candidate, Authentic::after_icv_verified()) {
-                    Ok(newest) => Context::Accepted { seq, interface, newest },
-                    Err(why) => Context::Refused(stale(why)),
+        job.context.progress = match job.context.progress {
+            Progress::Open if job.ok => {
+                match window.commit(job.context.candidate, Authentic::after_icv_verified()) {
+                    Ok(true) => Progress::Newest,
+                    Ok(false) => Progress::Accepted,
+                    Err(why) => Progress::Refused(stale(why)),
                 }
             }
             //= rfc4303#3.4.4/icv-first: a packet whose ICV is wrong is dropped; nothing of it is looked at.
-            Context::Open { .. } => Context::Refused(DropReason::IcvMismatch),
-            _ => Context::Refused(DropReason::EngineErrorIn),
+            Progress::Open => Progress::Refused(DropReason::IcvMismatch),
+            _ => Progress::Refused(DropReason::EngineErrorIn),
         };
     }
 }
 
-/// The same run: charge it, unwrap what was inside, check it, pass it on.
-pub(crate) fn settle<B: PacketBuf, K>(
-    tables: &Tables<K>,
-    sa: &Sa<K>,
-    stage: &mut Work<B>,
-    at: SaRef,
-    run: impl Iterator<Item = Job<B>>,
-    out: &mut Out<B>,
-) {
-    let (mut packets, mut bytes, mut last) = (0, 0, 0);
-    for job in run {
-        let len = u64::from(job.esp_len);
-        match unwrap(tables, sa, stage, job, out) {
-            Ok((inner, seq)) => {
-                packets += 1;
-                bytes += len;
-                last = last.max(seq.0);
-                deliver(tables, stage, inner, out);
-            }
-            Err(reason) => {
-                stage.counts.dropped(at);
-                out.drop(reason);
-            }
-        }
-    }
-    if packets > 0 {
-        stage.counts.passed(at, packets, bytes, last, stage.now);
+/// What was read of an opened packet before the flow cache is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
+    seen: Seen,
+    /// Where the flow cache has it.
+    place: u32,
+    /// Where the inner packet begins.
+    start: u16,
+    /// Of the outer header.
+    tos: u8,
+    /// Why it goes no further; then the rest says nothing.
+    refused: Option<DropReason>,
+}
+impl Opened {
+    fn refused(reason: DropReason) -> Self {
+        Self { seen: Seen::NOTHING, place: 0, start: 0, tos: 0, refused: Some(reason) }
     }
 }
 
-#[inline]
-fn unwrap<B: PacketBuf, K>(
+/// The same run, whose inner packets lie open now: reads them all, so that what the flow cache knows of them is on its
+/// way when it is needed. One entry for each job.
+#[inline(always)]
+pub(crate) fn look_inside<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa: &Sa<K>,
-    stage: &mut Work<B>,
-    job: Job<B>,
-    out: &mut Out<B>,
-) -> Result<(Forward<B>, SeqNo), DropReason> {
-    let (seq, interface, newest) = match job.context {
-        Context::Accepted { seq, interface, newest } => (seq, interface, newest),
-        Context::Refused(reason) => return Err(reason),
-        Context::Seal | Context::Open { .. } => return Err(DropReason::EngineErrorIn),
-    };
-    match sa.shared.charge(job.esp_len.into()) {
-        Charge::Fine => {}
-        Charge::Soft(why) => out.events.push(outbound::soft(job.sa, sa, why)),
-        Charge::Hard { why, first } => {
-            if first {
-                out.events.push(outbound::hard(job.sa, sa, why));
-            }
-            return Err(DropReason::SaExpiredIn);
+    run: &[Job<B>],
+    cache: &FlowCache,
+    opened: &mut Vec<Opened>,
+) {
+    opened.extend(run.iter().map(|job| match inner(sa, job) {
+        Ok(mut inner) => {
+            inner.seen.key = inner.seen.key.within(sa.install, tables.generation);
+            inner.place = cache.approach(&inner.seen.key);
+            inner
         }
+        Err(reason) => Opened::refused(reason),
+    }));
+}
+
+#[inline(always)]
+fn inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Result<Opened, DropReason> {
+    match job.context.progress {
+        Progress::Accepted | Progress::Newest => {}
+        Progress::Refused(reason) => return Err(reason),
+        Progress::Seal | Progress::Open => return Err(DropReason::EngineErrorIn),
     }
-    if newest && sa.encap.is_some() {
-        moved(sa, &job, stage, out);
-    }
-    let outer = tos(job.packet.data()).ok_or(DropReason::BadTrailer)?;
-    let mut buf = job.packet;
+    let packet = job.packet.data();
+    let tos = tos(packet).ok_or(DropReason::BadTrailer)?;
     let start = usize::from(job.esp_at) + esp::HEADER + usize::from(sa.iv_len);
     let end = usize::from(job.esp_at) + usize::from(job.esp_len) - usize::from(sa.icv_len);
-    let plain = buf.data().get(start..end).ok_or(DropReason::BadTrailer)?;
+    let plain = packet.get(start..end).ok_or(DropReason::BadTrailer)?;
     let trailer = esp::parse_trailer(plain).map_err(|_| DropReason::BadTrailer)?;
     let ipv4 = match trailer.next_header {
         protocol::IPV4 => true,
@@ -234,24 +234,118 @@ fn unwrap<B: PacketBuf, K>(
         protocol::NONE => return Err(DropReason::DummyPacket),
         _ => return Err(DropReason::BadTrailer),
     };
-    buf.truncate(start + trailer.payload_len).ok_or(DropReason::BadTrailer)?;
-    buf.advance(start).ok_or(DropReason::BadTrailer)?;
-    let seen = Seen::parse(buf.data(), Origin::Protected).map_err(|_| DropReason::BadTrailer)?;
+    let text = plain.get(..trailer.payload_len).ok_or(DropReason::BadTrailer)?;
+    let seen = Seen::parse(text, Origin::Protected).map_err(|_| DropReason::BadTrailer)?;
     if seen.ipv4 != ipv4 || seen.from_group {
         return Err(DropReason::BadTrailer);
     }
-    //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
-    buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
-    let key = seen.key.within(sa.install, tables.generation);
-    let verdict = stage.cache.look_up(&key, || first_look(tables, sa, buf.data()));
-    if verdict == Verdict::Mismatch {
-        return Err(DropReason::SelectorMismatch);
+    Ok(Opened { seen, place: 0, start: start as u16, tos, refused: None })
+}
+
+/// A run of packets of one SA, back from the engine.
+pub(crate) struct Back<'a, K> {
+    pub tables: &'a Tables<K>,
+    pub sa: &'a Sa<K>,
+    pub at: SaRef,
+}
+
+impl<K> Back<'_, K> {
+    /// The run that was looked into: charge it, unwrap what was inside, check it, pass it on.
+    #[inline(always)]
+    pub fn settle<B: PacketBuf>(
+        &self,
+        work: &mut Work<B>,
+        jobs: &mut Drain<'_, Job<B>>,
+        opened: &[Opened],
+        out: &mut Out<B>,
+    ) {
+        let (mut packets, mut bytes, mut last) = (0, 0, 0);
+        for opened in opened {
+            // Looked at in place: what is copied as a whole is loaded wider than it was stored.
+            let Some(job) = jobs.as_slice().first() else { break };
+            let (len, interface) = (u64::from(job.esp_len), job.context.link);
+            let (seq, progress) = (job.context.candidate.seq(), job.context.progress);
+            if let Err(reason) = self.charge(job, out) {
+                self.refuse(reason, work, out);
+                drop(jobs.next());
+                continue;
+            }
+            if progress == Progress::Newest && self.sa.encap.is_some() {
+                moved(self.sa, job, work, out);
+            }
+            let Some(Job { packet, .. }) = jobs.next() else { break };
+            match self.unwrap(work, packet, opened) {
+                Ok((buf, verdict)) => {
+                    packets += 1;
+                    bytes += len;
+                    last = last.max(seq.0);
+                    let origin = Origin::Protected;
+                    deliver(
+                        self.tables,
+                        work,
+                        Forward { buf, verdict, origin, interface: Some(interface) },
+                        out,
+                    );
+                }
+                Err(reason) => self.refuse(reason, work, out),
+            }
+        }
+        if packets > 0 {
+            work.counts.passed(self.at, packets, bytes, last, work.now);
+        }
     }
-    let ecn = decapsulated_ecn(outer & 3, seen.tos & 3).ok_or(DropReason::BadTrailer)?;
-    if ecn != seen.tos & 3 {
-        ip::set_ecn(buf.data_mut(), ecn).ok_or(DropReason::BadTrailer)?;
+
+    #[cold]
+    fn refuse<B>(&self, reason: DropReason, work: &mut Work<B>, out: &mut Out<B>) {
+        work.counts.dropped(self.at);
+        out.drop(reason);
     }
-    Ok((Forward { buf, verdict, origin: Origin::Protected, interface: Some(interface) }, seq))
+
+    #[inline(always)]
+    fn charge<B>(&self, job: &Job<B>, out: &mut Out<B>) -> Result<(), DropReason> {
+        match job.context.progress {
+            Progress::Accepted | Progress::Newest => {}
+            Progress::Refused(reason) => return Err(reason),
+            Progress::Seal | Progress::Open => return Err(DropReason::EngineErrorIn),
+        }
+        match self.sa.shared.charge(job.esp_len.into()) {
+            Charge::Fine => {}
+            Charge::Soft(why) => out.events.push(outbound::soft(self.at, self.sa, why)),
+            Charge::Hard { why, first } => {
+                if first {
+                    out.events.push(outbound::hard(self.at, self.sa, why));
+                }
+                return Err(DropReason::SaExpiredIn);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn unwrap<B: PacketBuf>(
+        &self,
+        work: &mut Work<B>,
+        mut buf: B,
+        opened: &Opened,
+    ) -> Result<(B, Word), DropReason> {
+        if let Some(reason) = opened.refused {
+            return Err(reason);
+        }
+        let seen = &opened.seen;
+        buf.advance(opened.start.into()).ok_or(DropReason::BadTrailer)?;
+        //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
+        buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
+        let judge = || first_look(self.tables, self.sa, buf.data());
+        let verdict = work.cache.look_up_at(opened.place, &seen.key, judge);
+        if verdict == Word::MISMATCH {
+            return Err(DropReason::SelectorMismatch);
+        }
+        let ecn = decapsulated_ecn(opened.tos & 3, seen.tos & 3).ok_or(DropReason::BadTrailer)?;
+        if ecn != seen.tos & 3 {
+            ip::set_ecn(buf.data_mut(), ecn).ok_or(DropReason::BadTrailer)?;
+        }
+        Ok((buf, verdict))
+    }
 }
 
 /// What an inner packet of this SA may do.
@@ -259,7 +353,7 @@ fn unwrap<B: PacketBuf, K>(
 fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
     let Ok((packet, flow)) = flow_of(bytes) else { return Verdict::Mismatch };
     //= rfc4301#5.2/selector-check: the inner packet must be what the SA is for; our own address never is.
-    if !spd::within(&sa.selectors, &flow.reversed()) || tables.ports.is_own(packet.src) {
+    if !spd::within(&sa.about.selectors, &flow.reversed()) || tables.ports.is_own(packet.src) {
         return Verdict::Mismatch;
     }
     if tables.ports.is_own(packet.dst) {
@@ -279,6 +373,7 @@ fn tos(packet: &[u8]) -> Option<u8> {
 }
 
 //= rfc6040#4.2/decapsulation: figure 4; `None` where congestion was marked on a packet that cannot say so.
+#[inline(always)]
 fn decapsulated_ecn(outer: u8, inner: u8) -> Option<u8> {
     const NOT_ECT: u8 = 0b00;
     const ECT_1: u8 = 0b01;
@@ -296,25 +391,25 @@ fn decapsulated_ecn(outer: u8, inner: u8) -> Option<u8> {
 //= rfc7296#2.23/address-update: the peer's address follows an authenticated packet with a new highest
 // number, and only behind a NAT.
 #[cold]
-fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, stage: &mut Work<B>, out: &mut Out<B>) {
+fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, work: &mut Work<B>, out: &mut Out<B>) {
     let packet = job.packet.data();
     let udp = usize::from(job.esp_at).checked_sub(udp::HEADER).and_then(|at| packet.get(at..));
     let port = udp.and_then(<[u8]>::first_chunk).map(|port| u16::from_be_bytes(*port));
     let (Some(encap), Some((from, _)), Some(port)) = (sa.encap, addresses(packet), port) else { return };
     let said = Some((job.sa, from, port));
-    if (from, port) != (sa.ends.remote, encap.remote_port) && stage.moved != said {
-        stage.moved = said;
+    if (from, port) != (sa.ends.remote, encap.remote_port) && work.moved != said {
+        work.moved = said;
         let from = SocketAddr::new(from, port);
-        out.events.push(Event::PeerMoved { slot: SaSlot(job.sa.slot), spi: sa.name, from });
+        out.events.push(Event::PeerMoved { slot: SaSlot(job.sa.slot), spi: sa.name(), from });
     }
 }
 
 /// A checked inner packet: to the gateway itself, or onwards.
 #[inline(always)]
-fn deliver<B: PacketBuf, K>(tables: &Tables<K>, stage: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
+fn deliver<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
     match inner.verdict {
-        Verdict::Ours => to_us(tables, inner, out),
-        _ => stage.forward.push(inner),
+        Word::OURS => to_us(tables, inner, out),
+        _ => enqueue(tables, work, inner, out),
     }
 }
 

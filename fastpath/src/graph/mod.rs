@@ -3,7 +3,7 @@
 //! ```text
 //! rx ─ classify ┬ for the gateway ─ IKE, keepalive ─┬─ out.ike
 //!               │                 ─ ARP, ND, other  ─┴─ out.host
-//!               ├ ESP ─ inbound::open ═ engine ═ inbound::settle ─┬─ out.host
+//!               ├ ESP ─ inbound::admit ═ engine ═ inbound::settle ─┬─ out.host
 //!               │                                                 ▼
 //!               └ everything else ───────────────────────── forward: policy
 //!                                                           ├ drop(reason)
@@ -12,6 +12,11 @@
 //! ```
 //! Every packet that goes in comes out exactly once: on a port, to the host, to IKE, waiting for a
 //! neighbour, or counted under one drop reason.
+//!
+//! Each stage takes the whole burst and looks ahead for the next: what that will read of the flow cache, the SA table
+//! and the SA itself is prefetched as soon as its place is known. So a packet of its own SA costs about what a packet of
+//! the SA before costs. What passes from stage to stage is read in place and made of whole words: a record that is
+//! copied right after it was written in smaller pieces makes the copy wait for the store.
 mod cache;
 mod classify;
 mod forward;
@@ -32,10 +37,11 @@ pub use stats::{SaCount, SaCounts};
 use crate::crypto::{Engine, Job, Operation, SaRef};
 use crate::tables::{Reader, Sa, Tables};
 use cache::{FlowCache, Verdict, WayCache};
+use classify::Head;
 use forward::Forward;
-use inbound::Incoming;
+use inbound::{Incoming, Opened};
 use iv::IvSource;
-use sa::{Candidate, DropReason, SeqNo};
+use sa::{Candidate, DropReason};
 use stages::Meter;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -46,19 +52,25 @@ use wire::PacketBuf;
 /// What the graph needs to finish a packet once an engine has given it back. Everything else stands in the packet's
 /// outer header or with its SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Context {
+pub struct Context {
+    /// Inbound: the number that is authentic if the packet is.
+    candidate: Candidate,
+    /// Inbound, the interface it came in on. Outbound, the port it leaves on, its link header being written;
+    /// [`Context::UNRESOLVED`] if the next hop's MAC address was not known.
+    link: u16,
+    progress: Progress,
+}
+impl Context {
+    const UNRESOLVED: u16 = u16::MAX;
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
     Seal,
-    Open {
-        candidate: Candidate,
-        interface: u16,
-    },
+    Open,
     /// Authentic, and its number recorded.
-    Accepted {
-        seq: SeqNo,
-        interface: u16,
-        /// The highest number so far.
-        newest: bool,
-    },
+    Accepted,
+    /// The same, and the number is the highest so far.
+    Newest,
     Refused(DropReason),
 }
 
@@ -73,17 +85,19 @@ where
     engine: E,
     submitted: u64,
     collected: u64,
-    stage: Work<B>,
+    work: Work<B>,
     meter: Meter,
 }
 
 /// What the nodes write to, apart from `Out`. The vectors keep their capacity from burst to burst.
 pub(crate) struct Work<B> {
+    heads: Vec<Head>,
     incoming: Vec<Incoming<B>>,
     forward: Vec<Forward<B>>,
     ready: Vec<Forward<B>>,
     jobs: Vec<Job<B>>,
     done: Vec<Job<B>>,
+    opened: Vec<Opened>,
     cache: FlowCache,
     ways: WayCache,
     ivs: IvSource,
@@ -119,7 +133,9 @@ pub struct NoRandomness;
 impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     pub fn new(reader: Reader<Tables<E::Key>>, engine: E) -> Result<Self, NoRandomness> {
         let counts = Arc::new(SaCounts::new(reader.table().sad.capacity()));
-        let stage = Work {
+        let work = Work {
+            heads: Vec::with_capacity(BURST),
+            opened: Vec::with_capacity(2 * BURST),
             incoming: Vec::with_capacity(BURST),
             forward: Vec::with_capacity(2 * BURST),
             ready: Vec::with_capacity(BURST),
@@ -141,18 +157,18 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             engine,
             submitted: 0,
             collected: 0,
-            stage,
+            work,
             meter: Meter::default(),
         })
     }
 
     /// Where fragments get their buffers. Without it, packets that do not fit are dropped.
     pub fn fragment_into(&mut self, make: MakeBuffer<B>) {
-        self.stage.make = Some(make);
+        self.work.make = Some(make);
     }
     /// Written by this worker only, readable from any thread.
     pub fn counts(&self) -> Arc<SaCounts> {
-        self.stage.counts.clone()
+        self.work.counts.clone()
     }
 
     /// From now on one call in [`stages::EVERY`] is measured with `clock`, which is anything that counts up; `None`
@@ -172,9 +188,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         burst.iter().for_each(PacketBuf::prefetch);
         self.begin(now, out);
         let tables: &Tables<_> = self.reader.table();
-        for packet in burst.drain(..) {
-            classify::classify(tables, &mut self.stage, port, packet, out);
-        }
+        classify::burst(tables, &mut self.work, port, burst, out);
         self.meter.end(Stage::Classify, packets);
         self.run(out);
     }
@@ -187,7 +201,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.begin(now, out);
         let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
-            classify::originate(tables, &mut self.stage, packet, exempt, out);
+            classify::originate(tables, &mut self.work, packet, exempt, out);
         }
         self.meter.end(Stage::Classify, count);
         self.run(out);
@@ -209,7 +223,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     }
 
     fn begin(&mut self, now: Duration, out: &mut Out<B>) {
-        self.stage.now = now;
+        self.work.now = now;
         if let Some(old) = self.reader.refresh()
             && self.collected < self.submitted
         {
@@ -223,13 +237,13 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
 
     fn run(&mut self, out: &mut Out<B>) {
         let tables: &Tables<_> = self.reader.table();
-        let arrived = self.stage.incoming.len();
-        inbound::open(tables, &mut self.stage, out);
+        let arrived = self.work.incoming.len();
+        inbound::admit(tables, &mut self.work, out);
         self.meter.end(Stage::Admit, arrived);
         self.crypto([Stage::Open, Stage::Unwrap], out);
         let tables: &Tables<_> = self.reader.table();
-        let leaving = self.stage.forward.len();
-        forward::forward(tables, &mut self.stage, out);
+        let leaving = self.work.forward.len();
+        forward::forward(tables, &mut self.work, out);
         self.meter.end(Stage::Forward, leaving);
         self.crypto([Stage::Seal, Stage::Send], out);
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
@@ -240,46 +254,59 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     /// Hands jobs over and finishes those that are back.
     fn crypto(&mut self, [engine, after]: [Stage; 2], out: &mut Out<B>) {
         let tables: &Tables<_> = self.reader.table();
-        let waiting = self.stage.jobs.len();
-        self.engine.submit(&mut self.stage.jobs, tables);
-        self.submitted += (waiting - self.stage.jobs.len()) as u64;
-        for job in self.stage.jobs.drain(..) {
+        let waiting = self.work.jobs.len();
+        self.engine.submit(&mut self.work.jobs, tables);
+        self.submitted += (waiting - self.work.jobs.len()) as u64;
+        for job in self.work.jobs.drain(..) {
             // The engine is full. Waiting would stall the port; the sender slows down instead.
             out.drop(match job.operation {
                 Operation::Seal => DropReason::EngineError,
                 Operation::Open => DropReason::EngineErrorIn,
             });
         }
-        let mut done = std::mem::take(&mut self.stage.done);
+        let mut done = std::mem::take(&mut self.work.done);
         self.engine.collect(&mut done);
         self.collected += done.len() as u64;
         self.meter.end(engine, waiting);
         let finished = done.len();
         // The windows of all first, and released again, before anything slower.
+        let mut opened = std::mem::take(&mut self.work.opened);
         for run in done.chunk_by_mut(|a, b| a.sa == b.sa && a.operation == b.operation) {
             if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
                 && let Some(sa) = find(tables, &self.retired, *at)
             {
                 inbound::commit(sa, run);
+                inbound::look_inside(tables, sa, run, &self.work.cache, &mut opened);
             }
         }
+        let mut opened_at = 0;
         let mut jobs = done.drain(..);
         while let Some(first) = jobs.as_slice().first() {
             // One look at the SA for all packets of it that follow each other.
             let (at, operation) = (first.sa, first.operation);
             let same = |job: &&Job<B>| job.sa == at && job.operation == operation;
             let count = jobs.as_slice().iter().take_while(same).count();
-            let run = jobs.by_ref().take(count);
-            match find(tables, &self.retired, at) {
-                Some(sa) => match operation {
-                    Operation::Open => inbound::settle(tables, sa, &mut self.stage, at, run, out),
-                    Operation::Seal => outbound::settle(tables, sa, &mut self.stage, at, run, out),
-                },
-                None => run.for_each(|_| out.drop(DropReason::NoSuchSa)),
+            let Some(sa) = find(tables, &self.retired, at) else {
+                jobs.by_ref().take(count).for_each(|_| out.drop(DropReason::NoSuchSa));
+                continue;
+            };
+            let run = inbound::Back { tables, sa, at };
+            match operation {
+                Operation::Open => {
+                    let insides = opened.get(opened_at..opened_at + count);
+                    opened_at += count;
+                    match insides {
+                        Some(insides) => run.settle(&mut self.work, &mut jobs, insides, out),
+                        // There is one for each job of an SA that was found.
+                        None => jobs.by_ref().take(count).for_each(|_| out.drop(DropReason::EngineErrorIn)),
+                    }
+                }
+                Operation::Seal => outbound::settle(&run, &mut self.work, &mut jobs, count, out),
             }
         }
         drop(jobs);
-        self.stage.done = done;
+        opened.clear();
+        (self.work.done, self.work.opened) = (done, opened);
         self.meter.end(after, finished);
     }
 }

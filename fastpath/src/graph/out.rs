@@ -67,6 +67,14 @@ impl<B> Default for Out<B> {
     }
 }
 impl<B> Out<B> {
+    /// A complete frame.
+    #[inline(always)]
+    pub(crate) fn send(&mut self, port: u16, frame: B) {
+        match self.tx.get_mut(usize::from(port)) {
+            Some(queue) => queue.push(frame),
+            None => self.drop(DropReason::NoRoute),
+        }
+    }
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
     }

@@ -1,12 +1,15 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
 use super::cache::To;
-use super::forward::{Forward, fit, report};
-use super::{Context, Out, Work};
+use super::forward::{Forward, Way, fit, report};
+use super::inbound::Back;
+use super::iv::IvSource;
+use super::{Context, Out, Progress, Work};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables};
 use ipc::contract::{Event, Expiry};
-use sa::{Direction, DropReason, SaSlot, SeqNo};
+use sa::{Candidate, Direction, DropReason, SaSlot, SeqNo};
+use std::vec::Drain;
 use wire::{PacketBuf, checksum, esp, ip, udp};
 
 /// Bytes of a packet's ESP form.
@@ -35,71 +38,141 @@ fn inner_mtu<K>(sa: &Sa<K>, mtu: usize) -> usize {
     (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
 }
 
-/// Frames `stage.ready`, a run of packets of one SA, into jobs.
+/// Frames the next `count` packets, all of one SA, into jobs.
+#[inline]
 pub(crate) fn frame<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa_ref: SaRef,
-    stage: &mut Work<B>,
+    left: &mut Drain<'_, Forward<B>>,
+    count: usize,
+    work: &mut Work<B>,
     out: &mut Out<B>,
 ) {
-    let mut ready = std::mem::take(&mut stage.ready);
-    match tables.sad.by_ref(sa_ref).filter(|sa| sa.direction == Direction::Outbound) {
-        Some(sa) => run(tables, sa_ref, sa, stage, &mut ready, out),
+    let sa = tables.sad.by_ref(sa_ref).filter(|sa| sa.direction == Direction::Outbound);
+    let Some(sa) = sa else {
         // The cache never outlives a generation, so this is a table that contradicts itself.
-        None => ready.drain(..).for_each(|_| out.drop(DropReason::NoSa)),
+        return left.by_ref().take(count).for_each(|_| out.drop(DropReason::NoSa));
+    };
+    let Some(way) = work.ways.find(tables, sa.ends.remote.into()).copied() else {
+        return left.by_ref().take(count).for_each(|item| {
+            work.counts.dropped(sa_ref);
+            report(item, DropReason::NoRoute, 0, out);
+        });
+    };
+    let inner = inner_mtu(sa, way.mtu.into());
+    let run = Run { sa_ref, sa, way };
+    if left.as_slice().iter().take(count).all(|item| item.buf.len() <= inner) {
+        return run.frame(left.by_ref().take(count), count, work, out);
     }
-    stage.ready = ready;
+    let mut ready = std::mem::take(&mut work.ready);
+    ready.extend(left.by_ref().take(count));
+    split_large(sa_ref, inner, work, &mut ready, out);
+    let count = ready.len();
+    run.frame(ready.drain(..), count, work, out);
+    work.ready = ready;
 }
 
-fn run<B: PacketBuf, K>(
-    tables: &Tables<K>,
+/// What packets of one SA that follow each other have in common.
+struct Run<'a, K> {
     sa_ref: SaRef,
-    sa: &Sa<K>,
-    stage: &mut Work<B>,
-    ready: &mut Vec<Forward<B>>,
-    out: &mut Out<B>,
-) {
-    let Some(mtu) = stage.ways.find(tables, sa.ends.remote.into()).map(|way| way.mtu) else {
-        for item in ready.drain(..) {
-            stage.counts.dropped(sa_ref);
-            report(item, DropReason::NoRoute, 0, out);
+    sa: &'a Sa<K>,
+    way: Way,
+}
+
+impl<K> Run<'_, K> {
+    #[inline(always)]
+    fn frame<B: PacketBuf>(
+        &self,
+        items: impl Iterator<Item = Forward<B>>,
+        count: usize,
+        work: &mut Work<B>,
+        out: &mut Out<B>,
+    ) {
+        let sa = self.sa;
+        let reserved = sa.shared.reserve(count as u64);
+        if reserved.soft && sa.shared.mark_dying() {
+            out.events.push(soft(self.sa_ref, sa, Expiry::Sequence));
         }
-        return;
-    };
-    split_large(sa_ref, sa, mtu.into(), stage, ready, out);
-    let reserved = sa.shared.reserve(ready.len() as u64);
-    if reserved.soft && sa.shared.mark_dying() {
-        out.events.push(soft(sa_ref, sa, Expiry::Sequence));
-    }
-    let mut numbers = reserved.first..reserved.first.saturating_add(reserved.count);
-    // `saturating_add` hides the very last 64-bit number from the range; it is then simply not used.
-    for item in ready.drain(..) {
-        let number = numbers.next();
-        match check(sa_ref, sa, &item, number, out) {
-            Err(reason) => {
-                stage.counts.dropped(sa_ref);
-                out.drop(reason);
-            }
-            Ok(seq) => {
-                let iv = if sa.counter_iv { Iv::Counter(seq) } else { Iv::Random(stage.ivs.next()) };
-                match encapsulate(sa, item, seq, iv) {
-                    Some((packet, esp_len)) => {
-                        stage.jobs.push(Job {
-                            packet,
-                            sa: sa_ref,
-                            operation: Operation::Seal,
-                            esp_at: sa.header.esp_at.into(),
-                            esp_len,
-                            seq_high: sa.esn.then(|| SeqNo(seq).high()),
-                            ok: false,
-                            context: Context::Seal,
-                        });
+        let mut numbers = reserved.first..reserved.first.saturating_add(reserved.count);
+        // `saturating_add` hides the very last 64-bit number from the range; it is then simply not used.
+        let enough = numbers.end - numbers.start == count as u64;
+        let plain = enough && !sa.shared.is_limited() && sa.shared.state() != State::Dead;
+        for item in items {
+            let number = numbers.next();
+            let seq = match number {
+                Some(seq) if plain => seq,
+                _ => match self.check(&item, number, out) {
+                    Ok(seq) => seq,
+                    Err(reason) => {
+                        work.counts.dropped(self.sa_ref);
+                        out.drop(reason);
+                        continue;
                     }
-                    None => {
-                        stage.counts.dropped(sa_ref);
-                        out.drop(DropReason::NoHeadroom);
-                    }
+                },
+            };
+            match self.job(item, seq, &mut work.ivs) {
+                Some(job) => work.jobs.push(job),
+                None => {
+                    work.counts.dropped(self.sa_ref);
+                    out.drop(DropReason::NoHeadroom);
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn job<B: PacketBuf>(&self, item: Forward<B>, seq: u64, ivs: &mut IvSource) -> Option<Job<B>> {
+        let sa = self.sa;
+        let iv = if sa.counter_iv { Iv::Counter(seq) } else { Iv::Random(ivs.next()) };
+        let (packet, esp_len) = encapsulate(sa, &self.way, item, seq, iv)?;
+        Some(Job {
+            packet,
+            sa: self.sa_ref,
+            operation: Operation::Seal,
+            // Less than a hundred.
+            esp_at: (self.way.header_len() + usize::from(sa.header.esp_at)) as u16,
+            esp_len,
+            seq_high: sa.esn.then(|| SeqNo(seq).high()),
+            ok: false,
+            context: Context {
+                candidate: Candidate::NONE,
+                link: self.way.port().unwrap_or(Context::UNRESOLVED),
+                progress: Progress::Seal,
+            },
+        })
+    }
+
+    #[cold]
+    fn check<B: PacketBuf>(
+        &self,
+        item: &Forward<B>,
+        number: Option<u64>,
+        out: &mut Out<B>,
+    ) -> Result<u64, DropReason> {
+        let Self { sa_ref, sa, .. } = *self;
+        if sa.shared.state() == State::Dead {
+            let exhausted = number.is_none();
+            return Err(if exhausted { DropReason::SeqExhausted } else { DropReason::SaExpiredOut });
+        }
+        let inner = item.buf.len();
+        let Some(seq) = number else {
+            //= rfc4303#3.3.3/no-cycle: the counter is at its end; the SA is dead, nothing is sent.
+            if sa.shared.mark_dead() {
+                out.events.push(hard(sa_ref, sa, Expiry::Sequence));
+            }
+            return Err(DropReason::SeqExhausted);
+        };
+        match sa.shared.charge(inner as u64) {
+            Charge::Fine => Ok(seq),
+            Charge::Soft(why) => {
+                out.events.push(soft(sa_ref, sa, why));
+                Ok(seq)
+            }
+            Charge::Hard { why, first } => {
+                if first {
+                    out.events.push(hard(sa_ref, sa, why));
+                }
+                Err(DropReason::SaExpiredOut)
             }
         }
     }
@@ -108,18 +181,14 @@ fn run<B: PacketBuf, K>(
 //= rfc4301#8.2.2/fragment-first: what may be fragmented is, before encryption, so that the peer need not
 // reassemble ESP.
 /// Replaces each packet of the run that does not fit the tunnel by its pieces.
-fn split_large<B: PacketBuf, K>(
+#[cold]
+fn split_large<B: PacketBuf>(
     sa_ref: SaRef,
-    sa: &Sa<K>,
-    mtu: usize,
-    stage: &mut Work<B>,
+    inner: usize,
+    work: &mut Work<B>,
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
-    let inner = inner_mtu(sa, mtu);
-    if ready.iter().all(|item| item.buf.len() <= inner) {
-        return;
-    }
     let mut at = 0;
     while at < ready.len() {
         if ready[at].buf.len() <= inner {
@@ -127,57 +196,22 @@ fn split_large<B: PacketBuf, K>(
             continue;
         }
         let item = ready.remove(at);
-        let mut pieces = fit(item, inner, stage, out);
+        let mut pieces = fit(item, inner, work, out);
         if pieces.is_empty() {
-            stage.counts.dropped(sa_ref);
+            work.counts.dropped(sa_ref);
         }
         let count = pieces.len();
         ready.splice(at..at, pieces.drain(..));
-        stage.pieces = pieces;
+        work.pieces = pieces;
         at += count;
     }
 }
 
-#[inline]
-fn check<B: PacketBuf, K>(
-    sa_ref: SaRef,
-    sa: &Sa<K>,
-    item: &Forward<B>,
-    number: Option<u64>,
-    out: &mut Out<B>,
-) -> Result<u64, DropReason> {
-    if sa.shared.state() == State::Dead {
-        let exhausted = number.is_none();
-        return Err(if exhausted { DropReason::SeqExhausted } else { DropReason::SaExpiredOut });
-    }
-    let inner = item.buf.len();
-    let Some(seq) = number else {
-        //= rfc4303#3.3.3/no-cycle: the counter is at its end; the SA is dead, nothing is sent.
-        if sa.shared.mark_dead() {
-            out.events.push(hard(sa_ref, sa, Expiry::Sequence));
-        }
-        return Err(DropReason::SeqExhausted);
-    };
-    match sa.shared.charge(inner as u64) {
-        Charge::Fine => Ok(seq),
-        Charge::Soft(why) => {
-            out.events.push(soft(sa_ref, sa, why));
-            Ok(seq)
-        }
-        Charge::Hard { why, first } => {
-            if first {
-                out.events.push(hard(sa_ref, sa, why));
-            }
-            Err(DropReason::SaExpiredOut)
-        }
-    }
-}
-
 pub(crate) fn soft<K>(at: SaRef, sa: &Sa<K>, why: Expiry) -> Event {
-    Event::SoftExpire { slot: SaSlot(at.slot), spi: sa.name, why }
+    Event::SoftExpire { slot: SaSlot(at.slot), spi: sa.name(), why }
 }
 pub(crate) fn hard<K>(at: SaRef, sa: &Sa<K>, why: Expiry) -> Event {
-    Event::HardExpire { slot: SaSlot(at.slot), spi: sa.name, why }
+    Event::HardExpire { slot: SaSlot(at.slot), spi: sa.name(), why }
 }
 
 enum Iv {
@@ -186,25 +220,34 @@ enum Iv {
     Random([u8; 16]),
 }
 
-/// Outer headers from the template, IV, padding, trailer; room for the ICV.
-#[inline]
-fn encapsulate<B: PacketBuf, K>(sa: &Sa<K>, item: Forward<B>, seq: u64, iv: Iv) -> Option<(B, u16)> {
+/// Link header, outer headers from the template, IV, padding, trailer; room for the ICV. With the bytes from SPI to ICV.
+#[inline(always)]
+fn encapsulate<B: PacketBuf, K>(
+    sa: &Sa<K>,
+    way: &Way,
+    item: Forward<B>,
+    seq: u64,
+    iv: Iv,
+) -> Option<(B, u16)> {
     let mut buf = item.buf;
     let inner = buf.len();
     let shape = Shape::of(sa, inner);
     let (esp_at, total) = (usize::from(sa.header.esp_at), shape.total(inner));
     let about = Inner::of(buf.data())?;
-    if buf.headroom() < shape.front || buf.tailroom() < shape.trailer + shape.icv {
+    let front = way.header_len() + shape.front;
+    if buf.headroom() < front || buf.tailroom() < shape.trailer + shape.icv {
         return None;
     }
-    let tail = buf.append(shape.trailer + shape.icv)?.get_mut(inner..inner + shape.trailer)?;
-    esp::write_trailer(tail, about.next_header)?;
-    let bytes = buf.prepend(shape.front)?;
-    let (header, rest) = bytes.split_at_mut_checked(esp_at)?;
+    write_trailer(buf.append(shape.trailer + shape.icv)?.get_mut(inner..)?, shape, about.next_header)?;
+    let bytes = buf.prepend(front)?;
+    let (link, rest) = bytes.split_at_mut_checked(way.header_len())?;
+    if !link.is_empty() {
+        way.write_header(link);
+    }
+    let (header, rest) = rest.split_at_mut_checked(esp_at)?;
     outer(sa, header, total, about, seq)?;
     let (esp, rest) = rest.split_first_chunk_mut::<{ esp::HEADER }>()?;
-    *esp.first_chunk_mut()? = sa.spi.to_be_bytes();
-    *esp.last_chunk_mut()? = SeqNo(seq).low().to_be_bytes();
+    *esp = (u64::from(sa.spi) << 32 | u64::from(SeqNo(seq).low())).to_be_bytes();
     match iv {
         Iv::Counter(n) => *rest.first_chunk_mut()? = n.to_be_bytes(),
         Iv::Random(block) => {
@@ -213,6 +256,22 @@ fn encapsulate<B: PacketBuf, K>(sa: &Sa<K>, item: Forward<B>, seq: u64, iv: Iv) 
         }
     }
     Some((buf, u16::try_from(total - esp_at).ok()?))
+}
+
+/// Padding, its length, the next header; `room` is for them and the ICV.
+#[inline(always)]
+fn write_trailer(room: &mut [u8], shape: Shape, next_header: u8) -> Option<()> {
+    match room.first_chunk_mut::<8>() {
+        // The padding of AEADs, in one store; the engine overwrites what goes beyond.
+        Some(word) if shape.trailer <= 5 && shape.icv >= 8 => {
+            let pad = shape.trailer as u64 - esp::TRAILER as u64;
+            let padding = 0x03_02_01 & ((1 << (8 * pad)) - 1);
+            let trailer = (pad | u64::from(next_header) << 8) << (8 * pad);
+            *word = (padding | trailer).to_le_bytes();
+            Some(())
+        }
+        _ => esp::write_trailer(room.get_mut(..shape.trailer)?, next_header),
+    }
 }
 
 /// What the outer header takes over from the inner packet.
@@ -246,7 +305,8 @@ fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64)
         //= rfc4301#8.1/df-copy: the outer DF bit is the inner one; IPv6 counts as set.
         let flags = if inner.dont_fragment { ip::DF } else { 0 };
         let id = seq as u16;
-        let sum = template.sum + u64::from(tos) + u64::from(total) + u64::from(id) + u64::from(flags);
+        let sum =
+            u64::from(template.sum) + u64::from(tos) + u64::from(total) + u64::from(id) + u64::from(flags);
         let sum = !checksum::fold(sum);
         let (header, udp) = header.split_first_chunk_mut::<{ ip::V4_HEADER }>()?;
         *header = *template.bytes.first_chunk()?;
@@ -278,34 +338,51 @@ fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64)
     Some(())
 }
 
-/// A run of packets of one SA, back from the engine.
+/// A run of `count` packets of one SA, back from the engine.
+#[inline(always)]
 pub(crate) fn settle<B: PacketBuf, K>(
-    tables: &Tables<K>,
-    sa: &Sa<K>,
-    stage: &mut Work<B>,
-    at: SaRef,
-    run: impl Iterator<Item = Job<B>>,
+    of: &Back<'_, K>,
+    work: &mut Work<B>,
+    jobs: &mut Drain<'_, Job<B>>,
+    count: usize,
     out: &mut Out<B>,
 ) {
-    let to = To::from(sa.ends.remote);
-    let Some(way) = stage.ways.find(tables, to) else {
-        return run.for_each(|_| {
-            stage.counts.dropped(at);
-            out.drop(DropReason::NoRoute);
-        });
-    };
     let (mut packets, mut bytes) = (0, 0);
-    for job in run {
-        if job.ok {
-            packets += 1;
-            bytes += u64::from(job.esp_len);
-            way.send(tables, to, job.packet, out);
-        } else {
-            stage.counts.dropped(at);
+    for _ in 0..count {
+        // Looked at in place: what is copied as a whole is loaded wider than it was stored.
+        let Some(job) = jobs.as_slice().first() else { break };
+        let (ok, len, link) = (job.ok, job.esp_len, job.context.link);
+        let Some(Job { packet, .. }) = jobs.next() else { break };
+        if !ok {
+            work.counts.dropped(of.at);
             out.drop(DropReason::EngineError);
+            continue;
+        }
+        packets += 1;
+        bytes += u64::from(len);
+        match link {
+            Context::UNRESOLVED => unresolved(of.tables, of.sa, work, packet, out),
+            port => out.send(port, packet),
         }
     }
     if packets > 0 {
-        stage.counts.passed(at, packets, bytes, sa.shared.last_seq(Direction::Outbound), stage.now);
+        let last = of.sa.shared.last_seq(Direction::Outbound);
+        work.counts.passed(of.at, packets, bytes, last, work.now);
+    }
+}
+
+/// The next hop's MAC address was not known when the packet was framed; perhaps it is now.
+#[cold]
+fn unresolved<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    sa: &Sa<K>,
+    work: &mut Work<B>,
+    packet: B,
+    out: &mut Out<B>,
+) {
+    let to = To::from(sa.ends.remote);
+    match work.ways.find(tables, to) {
+        Some(way) => way.send(tables, to, packet, out),
+        None => out.drop(DropReason::NoRoute),
     }
 }

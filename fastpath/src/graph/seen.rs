@@ -16,6 +16,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    pub const NOTHING: Self = Self {
+        key: Key::NOTHING,
+        total_len: 0,
+        protocol: 0,
+        tos: 0,
+        ipv4: false,
+        from_group: false,
+        plain: false,
+    };
     #[inline(always)]
     pub fn parse(bytes: &[u8], origin: Origin) -> Result<Self, Malformed> {
         match Self::plain(bytes, origin) {
@@ -25,18 +34,18 @@ impl Seen {
     }
     /// The common case; `None` says nothing.
     #[inline(always)]
-    fn plain(bytes: &[u8], origin: Origin) -> Option<Self> {
+    pub fn plain(bytes: &[u8], origin: Origin) -> Option<Self> {
         let (header, upper) = bytes.split_first_chunk::<{ ip::V4_HEADER }>()?;
         let (ports, _) = upper.split_first_chunk::<4>()?;
-        let word =
-            |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let (words, _) = header.as_chunks::<4>();
         let total_len = u16::from_be_bytes([header[2], header[3]]);
         let ports = match header[9] {
             protocol::TCP | protocol::UDP => Some(u32::from_be_bytes(*ports)),
             protocol::ESP => None,
             _ => return None,
         };
-        let sum = [0, 4, 8, 12, 16].map(|at| u64::from(word(at))).iter().sum::<u64>();
+        // The sum of words is intact in either byte order.
+        let sum = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>();
         let fragment = u16::from_be_bytes([header[6], header[7]]) & (ip::MF | ip::OFFSET);
         let len = usize::from(total_len);
         if header[0] != 0x45
@@ -47,7 +56,7 @@ impl Seen {
         {
             return None;
         }
-        let (src, dst) = (word(12), word(16));
+        let (src, dst) = (u32::from_be_bytes(words[3]), u32::from_be_bytes(words[4]));
         Some(Self {
             key: Key::v4(src, dst, header[9], ports, origin),
             total_len,

@@ -1,5 +1,7 @@
 //! Counters per SA, one table per worker: written by the worker alone, summed by whoever reads.
 use crate::crypto::SaRef;
+use crate::pages;
+use crate::prefetch::near;
 use ipc::contract::SaCounters;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,9 +19,19 @@ pub struct SaCount {
     used: AtomicU64,
 }
 
+impl SaCount {
+    #[cold]
+    fn restart(&self, install: u32) {
+        for counter in [&self.packets, &self.bytes, &self.dropped, &self.last_seq, &self.used] {
+            counter.store(0, Relaxed);
+        }
+        self.install.store(install, Relaxed);
+    }
+}
+
 #[derive(Debug)]
 pub struct SaCounts {
-    slots: Box<[SaCount]>,
+    slots: Vec<SaCount>,
 }
 
 /// Only one thread writes, so reading and storing apart is enough.
@@ -29,18 +41,24 @@ fn add(counter: &AtomicU64, n: u64) {
 
 impl SaCounts {
     pub fn new(slots: u32) -> Self {
-        Self { slots: (0..slots).map(|_| SaCount::default()).collect() }
+        Self { slots: pages::filled(slots as usize, SaCount::default) }
     }
+    /// Has what counts for a slot brought near.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        if let Some(entry) = self.slots.get(slot as usize) {
+            near(entry);
+        }
+    }
+    #[inline]
     fn entry(&self, sa: SaRef) -> Option<&SaCount> {
         let entry = self.slots.get(sa.slot as usize)?;
         if entry.install.load(Relaxed) != sa.install {
-            for counter in [&entry.packets, &entry.bytes, &entry.dropped, &entry.last_seq, &entry.used] {
-                counter.store(0, Relaxed);
-            }
-            entry.install.store(sa.install, Relaxed);
+            entry.restart(sa.install);
         }
         Some(entry)
     }
+    #[inline]
     pub(crate) fn passed(&self, sa: SaRef, packets: u64, bytes: u64, seq: u64, now: Duration) {
         if let Some(entry) = self.entry(sa) {
             add(&entry.packets, packets);

@@ -219,7 +219,8 @@ impl<M: KeyMaker> Control<M> {
         };
         let window = ReplayWindow::new(width, spec.esn, spec.last_seq);
         let shared = Arc::new(Shared::new(key, spec.esn, spec.last_seq, spec.lifetime, window));
-        self.installs = self.installs.wrapping_add(1);
+        // Never 0: that is no installation.
+        self.installs = self.installs.wrapping_add(1).max(1);
         let (slot, install) = (spec.slot.0, self.installs);
         for (limit, timer) in [
             (spec.lifetime.seconds.soft, Timer::Soft { slot, install }),

@@ -1,16 +1,20 @@
 //! The SA table: a power-of-two array of slots, and what workers share of one SA.
 //!
-//! A [`Sa`] is what a packet reads: two cache lines, one of them the finished outer headers. A
-//! [`Shared`] exists once per SA and holds the key and everything that changes with packets.
+//! A [`Sa`] is what a packet reads: one cache line with the finished outer IPv4 header in it, two for IPv6. A
+//! [`Shared`] exists once per SA and holds the key and everything that changes with packets: one line that packets
+//! read, one that they write.
 use super::hash::Map;
 use crate::crypto::SaRef;
+use crate::pages;
+use crate::prefetch::near;
 use ipc::contract::Expiry;
 use sa::{
-    Direction, Encap, Lifetime, Limit, PolicyId, ReplayWindow, Spi, Stale, Suite, TrafficSelector, TunnelEnds,
+    Direction, Encap, Held, Lifetime, Limit, PolicyId, ReplayWindow, Spi, Stale, Suite, TrafficSelector,
+    TunnelEnds,
 };
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use wire::{ip, udp};
 
 /// What an SA may do (RFC 4301 4.4.2.1; the names are RouterOS's).
@@ -26,20 +30,27 @@ pub enum State {
 
 /// The part of an SA that exists once, however many workers use it.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Shared<K> {
     pub key: K,
-    /// Outbound: last number handed out. On a line of its own: every sender writes it.
-    last: Padded<AtomicU64>,
     last_allowed: u64,
-    lifetime: Lifetime,
-    limited: bool,
     state: AtomicU8,
+    limited: bool,
+    /// On a line of its own: every packet writes it, and other workers read the rest meanwhile.
+    moving: Padded<Moving>,
     used: Padded<Used>,
-    window: Mutex<ReplayWindow>,
+    lifetime: Lifetime,
 }
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Padded<T>(T);
+#[derive(Debug)]
+struct Moving {
+    /// Outbound: last number handed out.
+    last: AtomicU64,
+    /// Inbound.
+    window: ReplayWindow,
+}
 #[derive(Debug, Default)]
 struct Used {
     bytes: AtomicU64,
@@ -73,25 +84,25 @@ impl<K> Shared<K> {
         let limits = [lifetime.bytes, lifetime.packets];
         Self {
             key,
-            last: Padded(AtomicU64::new(last_seq)),
             last_allowed: if esn { u64::MAX } else { u64::from(u32::MAX) },
-            lifetime,
-            limited: limits.iter().any(|l| *l != Limit::default()),
             state: AtomicU8::new(State::Mature as u8),
+            limited: limits.iter().any(|l| *l != Limit::default()),
+            moving: Padded(Moving { last: AtomicU64::new(last_seq), window }),
             used: Padded::default(),
-            window: Mutex::new(window),
+            lifetime,
         }
     }
 
     //= rfc4303#3.3.3/no-cycle: past the last number an SA sends nothing more.
     /// Takes up to `wanted` numbers; no two callers get the same one, and none is beyond the last.
+    #[inline]
     pub fn reserve(&self, wanted: u64) -> Reserved {
-        let mut last = self.last.0.load(Ordering::Relaxed);
+        let mut last = self.moving.0.last.load(Ordering::Relaxed);
         loop {
             let count = wanted.min(self.last_allowed.saturating_sub(last));
             let next = last + count;
             // Relaxed: the numbers alone matter, nothing else is published through them.
-            match self.last.0.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.moving.0.last.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     let soft = self.last_allowed - self.last_allowed / 8;
                     return Reserved {
@@ -107,23 +118,34 @@ impl<K> Shared<K> {
     /// Outbound: the last number used. Inbound: the highest accepted.
     pub fn last_seq(&self, direction: Direction) -> u64 {
         match direction {
-            Direction::Outbound => self.last.0.load(Ordering::Relaxed),
+            Direction::Outbound => self.moving.0.last.load(Ordering::Relaxed),
             Direction::Inbound => self.window().newest().0,
         }
     }
 
-    /// The replay window, ours alone until dropped. Held for a run of packets at a time, never across
-    /// anything slow, so the other side spins for nanoseconds and never sleeps.
-    pub fn window(&self) -> MutexGuard<'_, ReplayWindow> {
-        loop {
-            match self.window.try_lock() {
-                Ok(guard) => return guard,
-                Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-            }
-        }
+    /// The replay window, to look at.
+    #[inline]
+    pub fn window(&self) -> &ReplayWindow {
+        &self.moving.0.window
+    }
+    /// The replay window, to be moved by nobody else until dropped.
+    #[inline]
+    pub fn hold_window(&self) -> Held<'_> {
+        self.window().hold()
+    }
+    /// Whether packets have to be charged at all.
+    #[inline]
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+    /// Has both lines brought near.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        near(self);
+        near(&self.moving);
     }
 
+    #[inline]
     pub fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
             0 => State::Mature,
@@ -142,10 +164,11 @@ impl<K> Shared<K> {
     }
 
     /// Charges one packet of `bytes` to the limits that count packets or bytes.
+    #[inline]
     pub fn charge(&self, bytes: u64) -> Charge {
-        if !self.limited {
-            return Charge::Fine;
-        }
+        if self.limited { self.charge_limited(bytes) } else { Charge::Fine }
+    }
+    fn charge_limited(&self, bytes: u64) -> Charge {
         let bytes_used = self.used.0.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let packets_used = self.used.0.packets.fetch_add(1, Ordering::Relaxed) + 1;
         let mut verdict = Charge::Fine;
@@ -164,16 +187,14 @@ impl<K> Shared<K> {
     }
 }
 
-/// One SA as a worker reads it.
+/// One SA as a worker reads it. What most packets need stands in the first cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Sa<K> {
+    pub shared: Arc<Shared<K>>,
     pub spi: u32,
     /// Number of the installation that filled the slot.
     pub install: u32,
-    pub name: Spi,
-    pub shared: Arc<Shared<K>>,
-    pub selectors: Arc<[TrafficSelector]>,
     pub direction: Direction,
     pub esn: bool,
     /// The IV counts up with the sequence number (AEADs) instead of being drawn at random (CBC).
@@ -181,28 +202,36 @@ pub struct Sa<K> {
     pub iv_len: u8,
     pub icv_len: u8,
     pub pad_to: u8,
+    pub encap: Option<Encap>,
     pub header: Template,
     pub ends: TunnelEnds,
-    pub encap: Option<Encap>,
-    pub policy: PolicyId,
+    /// What only first packets and events ask for.
+    pub about: Arc<Install<K>>,
+}
+impl<K> Sa<K> {
+    pub fn name(&self) -> Spi {
+        self.about.spi
+    }
 }
 
-/// Outer IP header, UDP header if any, SPI: all that is the same in each packet, checksum included.
+/// Outer IP header and UDP header if any: all that is the same in each packet, checksum included.
 /// Lengths, TOS, DF and the sequence number are filled in per packet.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Template {
-    pub bytes: [u8; 52],
     /// Of the IPv4 header's words, not folded.
-    pub sum: u64,
+    pub sum: u32,
     /// Bytes of outer IP and UDP header, and so where the SPI is.
     pub esp_at: u8,
     /// Where the UDP header is; 0 without one.
     pub udp_at: u8,
     pub is_ipv4: bool,
+    pub bytes: [u8; TEMPLATE],
 }
+const TEMPLATE: usize = ip::V6_HEADER + udp::HEADER;
+
 impl Template {
-    fn new(spi: u32, ends: TunnelEnds, encap: Option<Encap>) -> Self {
+    fn new(ends: TunnelEnds, encap: Option<Encap>) -> Self {
         let fields = ip::Fields {
             src: ends.local,
             dst: ends.remote,
@@ -212,22 +241,23 @@ impl Template {
             dont_fragment: false,
             id: 0,
         };
-        let mut bytes = [0; 52];
+        let mut bytes = [0; TEMPLATE];
         let mut at = fields.header_len();
-        // Payload length 0: the packet's own is added to the checksum when it is known. The largest
-        // header is 40 + 8 + 4 bytes, and control refuses mixed families, so everything fits.
+        // Payload length 0: the packet's own is added to the checksum when it is known. Control refuses mixed
+        // families, so everything fits.
         let _ = fields.write(&mut bytes, 0);
         let udp_at = if encap.is_some() { at as u8 } else { 0 };
         if let Some(encap) = encap {
             let _ = udp::write(&mut bytes[at..], encap.local_port, encap.remote_port, 0);
             at += udp::HEADER;
         }
-        bytes[at..at + 4].copy_from_slice(&spi.to_be_bytes());
         let mut fixed = bytes;
         for changing in [1..8, 10..12] {
             fixed[changing].fill(0);
         }
+        // Ten words of 16 bits.
         let sum = wire::checksum::partial(&fixed[..ip::V4_HEADER]);
+        let sum = ((sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32)) as u32;
         Self { bytes, sum, esp_at: at as u8, udp_at, is_ipv4: ends.local.is_ipv4() }
     }
     /// Whether a packet's source is our peer and its destination our end. The packet was parsed before.
@@ -271,7 +301,7 @@ pub struct Install<K> {
 
 #[derive(Debug)]
 pub struct Sad<K> {
-    slots: Box<[Option<Sa<K>>]>,
+    slots: Vec<Option<Sa<K>>>,
     /// Inbound SPIs that do not carry their slot.
     foreign: Map<u32, u32>,
 }
@@ -279,12 +309,12 @@ pub struct Sad<K> {
 impl<K> Sad<K> {
     pub fn new(slots: u32) -> Self {
         let slots = slots.max(1).next_power_of_two();
-        Self { slots: (0..slots).map(|_| None).collect(), foreign: Map::default() }
+        Self { slots: pages::filled(slots as usize, || None), foreign: Map::default() }
     }
     pub fn capacity(&self) -> u32 {
         self.slots.len() as u32
     }
-    pub(crate) fn install(&mut self, new: &Install<K>) {
+    pub(crate) fn install(&mut self, new: &Arc<Install<K>>) {
         let (mask, spi) = (self.capacity() - 1, new.spi.get());
         if new.direction == Direction::Inbound && spi & mask != new.slot {
             self.foreign.insert(spi, new.slot);
@@ -292,21 +322,19 @@ impl<K> Sad<K> {
         let encryption = new.suite.encryption();
         if let Some(slot) = self.slots.get_mut(new.slot as usize) {
             *slot = Some(Sa {
+                shared: new.shared.clone(),
                 spi,
                 install: new.install,
-                name: new.spi,
-                shared: new.shared.clone(),
-                selectors: new.selectors.clone(),
                 direction: new.direction,
                 esn: new.esn,
                 counter_iv: encryption.is_aead(),
                 iv_len: encryption.iv_len() as u8,
                 icv_len: new.suite.icv_len() as u8,
                 pad_to: encryption.pad_to() as u8,
-                header: Template::new(spi, new.ends, new.encap),
-                ends: new.ends,
                 encap: new.encap,
-                policy: new.policy,
+                header: Template::new(new.ends, new.encap),
+                ends: new.ends,
+                about: new.clone(),
             });
         }
     }
@@ -318,23 +346,43 @@ impl<K> Sad<K> {
     }
     pub(crate) fn relocate(&mut self, slot: u32, ends: TunnelEnds, encap: Option<Encap>) {
         if let Some(Some(sa)) = self.slots.get_mut(slot as usize) {
-            (sa.ends, sa.encap, sa.header) = (ends, encap, Template::new(sa.spi, ends, encap));
+            (sa.ends, sa.encap, sa.header) = (ends, encap, Template::new(ends, encap));
         }
     }
+    /// Has the record that a slot holds brought near.
+    #[inline(always)]
+    pub fn prefetch(&self, slot: u32) {
+        if let Some(place) = self.slots.get(slot as usize) {
+            near(place);
+        }
+    }
+    /// The same for an SPI as it came from the wire, if it carries its slot.
+    #[inline(always)]
+    pub fn prefetch_inbound(&self, spi: u32) {
+        self.prefetch(spi & (self.capacity() - 1));
+    }
+    #[inline]
     pub fn slot(&self, slot: u32) -> Option<&Sa<K>> {
         self.slots.get(slot as usize)?.as_ref()
     }
+    #[inline]
     pub fn by_ref(&self, sa: SaRef) -> Option<&Sa<K>> {
         self.slot(sa.slot).filter(|found| found.install == sa.install)
     }
     /// The inbound SA of an SPI as it came from the wire: slot and record.
     //= rfc4301#4.1/spi-lookup: the SPI alone names a unicast SA; the outer addresses are compared after.
+    #[inline]
     pub fn inbound(&self, spi: u32) -> Option<(u32, &Sa<K>)> {
         let slot = spi & (self.capacity() - 1);
         let fits = |sa: &&Sa<K>| sa.spi == spi && sa.direction == Direction::Inbound;
         if let Some(sa) = self.slot(slot).filter(fits) {
             return Some((slot, sa));
         }
+        self.foreign(spi)
+    }
+    #[cold]
+    fn foreign(&self, spi: u32) -> Option<(u32, &Sa<K>)> {
+        let fits = |sa: &&Sa<K>| sa.spi == spi && sa.direction == Direction::Inbound;
         //= rfc4303#2.1/reserved-spi: 0 to 255 are never looked up further.
         if spi < Spi::FIRST || self.foreign.is_empty() {
             return None;
@@ -354,7 +402,12 @@ pub fn same_family(ends: TunnelEnds) -> bool {
     matches!((ends.local, ends.remote), (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)))
 }
 
-const _: () = assert!(ip::V6_HEADER + udp::HEADER + 4 <= 52);
+/// The outer IPv4 header with UDP is in the first of two lines.
+const _: () = {
+    type Any = Sa<()>;
+    let end = std::mem::offset_of!(Any, header) + std::mem::offset_of!(Template, bytes);
+    assert!(end + ip::V4_HEADER + udp::HEADER <= 64 && size_of::<Option<Any>>() == 128);
+};
 
 #[cfg(test)]
 mod tests {
