@@ -64,6 +64,16 @@ pub struct Turn {
 
 pub trait Case {
     fn label(&self) -> &Label;
+    /// Every other sample is taken with the stages measured, and counted apart.
+    fn has_stages(&self) -> bool {
+        false
+    }
+    /// From the next sample on.
+    fn measure_stages(&mut self, _on: bool) {}
+    /// What each stage took, in cycles per packet.
+    fn stages(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
     fn turn(&self) -> Turn {
         Turn { untimed: 1, timed: 3 }
     }
@@ -85,34 +95,51 @@ pub struct Cycles {
     pub p99: f64,
 }
 
+/// What came of a case.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub cycles: Cycles,
+    /// While the stages were measured as well.
+    pub with_stages: Option<Cycles>,
+}
+
 /// Measures all cases, interleaved. Every sample is checked. `progress` is told after each turn.
 pub fn measure(
     cases: &mut [Box<dyn Case>],
     warm_up: usize,
     rounds: usize,
     mut progress: impl FnMut(&Label),
-) -> Result<Vec<Cycles>> {
-    let mut samples = (0..cases.len()).map(|_| Samples::new()).collect::<Result<Vec<_>>>()?;
+) -> Result<Vec<Measured>> {
+    let all = |n: usize| (0..n).map(|_| Samples::new()).collect::<Result<Vec<_>>>();
+    let (mut samples, mut staged) = (all(cases.len())?, all(cases.len())?);
     for round in 0..warm_up + rounds {
         for turn in 0..cases.len() {
             // Another one begins each time, so that nobody always runs in another's wake.
             let at = (turn + round) % cases.len();
             let case = &mut cases[at];
             let Turn { untimed, timed } = case.turn();
+            let timed = if case.has_stages() { 2 * timed } else { timed };
             for sample in 0..untimed + timed {
+                let stages = case.has_stages() && sample >= untimed && (sample + round) % 2 == 0;
+                case.measure_stages(stages);
                 case.prepare()?;
                 let from = clock::now();
                 case.run();
                 let took = clock::now() - from;
                 case.check().with_context(|| case.label().name())?;
                 if round >= warm_up && sample >= untimed {
-                    samples[at].add(took as f64 / case.label().buffers as f64)?;
+                    let into = if stages { &mut staged } else { &mut samples };
+                    into[at].add(took as f64 / case.label().buffers as f64)?;
                 }
             }
             progress(case.label());
         }
     }
-    Ok(samples.iter().map(Samples::cycles).collect())
+    let measured = samples.iter().zip(&staged).zip(cases).map(|((samples, staged), case)| Measured {
+        cycles: samples.cycles(),
+        with_stages: case.has_stages().then(|| staged.cycles()),
+    });
+    Ok(measured.collect())
 }
 
 /// All samples of a case, in hundredths of a cycle per packet.

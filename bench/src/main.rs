@@ -17,6 +17,9 @@ enum What {
     Datapath {
         #[command(flatten)]
         selection: datapath::Selection,
+        /// Also where the cycles of each row go, and what measuring that adds.
+        #[arg(long)]
+        stages: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -53,17 +56,19 @@ struct Common {
     core: Option<usize>,
 }
 impl Common {
-    fn pace(&self, warm_up: usize) -> Result<Pace> {
+    fn pace(&self, warm_up: usize, stages: bool) -> Result<Pace> {
         ensure!(self.rounds > 0, "--rounds must be at least 1");
-        Ok(Pace { rounds: self.rounds, warm_up, only: self.only.clone(), core: self.core })
+        Ok(Pace { rounds: self.rounds, warm_up, only: self.only.clone(), core: self.core, stages })
     }
 }
 
 fn main() -> Result<()> {
     let (report, json) = match Command::parse().what {
-        What::Datapath { selection, common } => (datapath::run(&selection, &common.pace(1)?)?, common.json),
-        What::Engines { suite, common } => (engines::run(&common.pace(2)?, &suite)?, common.json),
-        What::Quick { loads, common } => (quick::run(&common.pace(2)?, loads)?, common.json),
+        What::Datapath { selection, stages, common } => {
+            (datapath::run(&selection, &common.pace(1, stages)?)?, common.json)
+        }
+        What::Engines { suite, common } => (engines::run(&common.pace(2, false)?, &suite)?, common.json),
+        What::Quick { loads, common } => (quick::run(&common.pace(2, false)?, loads)?, common.json),
     };
     if json {
         println!("{}", serde_json::to_string(&report)?);

@@ -4,10 +4,12 @@
 //! went in clear came out clear behind the second gateway.
 use crate::buffer::MemBuf;
 use crate::case::{Case, Direction, Label, Turn};
+use crate::clock;
 use crate::rings::Rings;
 use crate::traffic::{Flows, Traffic};
-use crate::world::{ETHERNET, IPV4, LAN, Pair, Setup, WAN};
+use crate::world::{ETHERNET, Gateway, IPV4, LAN, Pair, Setup, WAN};
 use anyhow::{Context, Result, ensure};
+use fastpath::graph::Stage;
 use std::cell::RefCell;
 use std::rc::Rc;
 use wire::PacketBuf;
@@ -30,6 +32,20 @@ pub struct Path {
     traffic: Traffic,
     /// Bytes of an ESP packet with its outer header.
     sealed_len: usize,
+    stages: Option<Stages>,
+}
+
+/// What the stages took, apart from other cases on the same worker.
+#[derive(Default)]
+struct Stages {
+    on: bool,
+    before: (u64, [u64; Stage::COUNT]),
+    packets: u64,
+    cycles: [u64; Stage::COUNT],
+}
+fn reading(worker: &Gateway) -> (u64, [u64; Stage::COUNT]) {
+    let cycles = worker.worker.stage_cycles();
+    (cycles.packets(), Stage::ALL.map(|stage| cycles.cost(stage).cycles))
 }
 
 /// What a case is about, beside the tables it uses.
@@ -67,6 +83,37 @@ impl Path {
             rings: Rings::new(load.buffers),
             traffic: Traffic::new(setup.sas, load.flows, load.bytes, load.buffers),
             sealed_len: IPV4 + 8 + suite.iv_len() + text + suite.icv_len(),
+            stages: None,
+        }
+    }
+    pub fn with_stages(self, wanted: bool) -> Self {
+        Self { stages: wanted.then(Stages::default), ..self }
+    }
+    fn timed<T>(&self, work: impl FnOnce(&mut Gateway) -> T) -> T {
+        let mut pair = self.pair.borrow_mut();
+        work(if self.label.direction == Direction::Out { &mut pair.first } else { &mut pair.second })
+    }
+    /// The worker is shared: what it measures belongs to this case from here to [`Self::end_stages`].
+    fn begin_stages(&mut self) {
+        let on = self.stages.as_ref().is_some_and(|stages| stages.on);
+        let before = self.timed(|gateway| {
+            gateway.worker.measure_stages(on.then_some(clock::now as fn() -> u64));
+            reading(gateway)
+        });
+        if let Some(stages) = &mut self.stages {
+            stages.before = before;
+        }
+    }
+    fn end_stages(&mut self) {
+        let (packets, cycles) = self.timed(|gateway| {
+            gateway.worker.measure_stages(None);
+            reading(gateway)
+        });
+        if let Some(stages) = self.stages.as_mut().filter(|stages| stages.on) {
+            stages.packets += packets - stages.before.0;
+            for (sum, (now, before)) in stages.cycles.iter_mut().zip(cycles.iter().zip(stages.before.1)) {
+                *sum += now - before;
+            }
         }
     }
     fn load(&mut self) -> Result<()> {
@@ -117,6 +164,23 @@ impl Case for Path {
     fn label(&self) -> &Label {
         &self.label
     }
+    fn has_stages(&self) -> bool {
+        self.stages.is_some()
+    }
+    fn measure_stages(&mut self, on: bool) {
+        if let Some(stages) = &mut self.stages {
+            stages.on = on;
+        }
+    }
+    fn stages(&self) -> Vec<(&'static str, f64)> {
+        let Some(stages) = &self.stages else { return Vec::new() };
+        let per_packet = |cycles: u64| cycles as f64 / stages.packets.max(1) as f64;
+        Stage::ALL
+            .iter()
+            .zip(stages.cycles)
+            .map(|(stage, cycles)| (stage.name(), per_packet(cycles)))
+            .collect()
+    }
     fn turn(&self) -> Turn {
         match self.label.sas {
             1 => Turn { untimed: 1, timed: 3 },
@@ -131,6 +195,7 @@ impl Case for Path {
             self.seal();
             self.check_sealed()?;
         }
+        self.begin_stages();
         Ok(())
     }
     fn run(&mut self) {
@@ -140,6 +205,7 @@ impl Case for Path {
         }
     }
     fn check(&mut self) -> Result<()> {
+        self.end_stages();
         if self.label.direction == Direction::Out {
             self.check_sealed()?;
             self.open();

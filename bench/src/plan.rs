@@ -1,5 +1,5 @@
 //! Which rows a run has, and how they are measured: the tables they need are made once for all of them.
-use crate::case::{self, BUFFERS, Case, Cycles, Direction, Label};
+use crate::case::{self, BUFFERS, Case, Direction, Label, Measured};
 use crate::engine::Engine;
 use crate::environment::{self, Environment, Tables};
 use crate::floor::Floor;
@@ -78,7 +78,7 @@ impl Plan {
         ensure!(!cases.is_empty(), "no row is named like `{}`", pace.only);
         let turns = ((pace.warm_up + pace.rounds) * cases.len()) as u64;
         let bar = progress(turns)?;
-        let cycles = case::measure(&mut cases, pace.warm_up, pace.rounds, |label| {
+        let measured = case::measure(&mut cases, pace.warm_up, pace.rounds, |label| {
             bar.inc(1);
             if bar.position() % 16 == 0 {
                 bar.set_message(label.name());
@@ -87,8 +87,7 @@ impl Plan {
         bar.finish_and_clear();
         environment.ticks_per_second = clock::frequency().round();
         environment.steal_percent = environment::steal_since(steal);
-        let labels: Vec<_> = cases.iter().map(|case| case.label().clone()).collect();
-        let rows = rows(&labels, &cycles, environment.ticks_per_second);
+        let rows = rows(&cases, &measured, environment.ticks_per_second);
         Ok(Report { environment, rows })
     }
 
@@ -110,7 +109,8 @@ impl Plan {
                     pair
                 }
             };
-            cases.push(Box::new(Path::new(label, setup, pair, *load, &buffers)));
+            let path = Path::new(label, setup, pair, *load, &buffers);
+            cases.push(Box::new(path.with_stages(pace.stages)));
             floors.push((setup.suite, load.direction, load.bytes));
         }
         for (kind, suite, direction, bytes) in self.engines {
@@ -144,6 +144,8 @@ pub struct Pace {
     /// Measures only rows whose name holds this.
     pub only: String,
     pub core: Option<usize>,
+    /// Also what each stage of the path takes.
+    pub stages: bool,
 }
 
 fn make(setup: &Setup, tables: &mut Vec<Tables>) -> Result<Rc<RefCell<Pair>>> {
@@ -168,17 +170,19 @@ fn progress(turns: u64) -> Result<ProgressBar> {
     Ok(ProgressBar::new(turns).with_style(style))
 }
 
-fn rows(labels: &[Label], cycles: &[Cycles], ticks_per_second: f64) -> Vec<Row> {
+fn rows(cases: &Cases, measured: &[Measured], ticks_per_second: f64) -> Vec<Row> {
     let floor_of = |label: &Label| {
         let same =
             |l: &Label| (l.direction, l.bytes, &l.suite) == (label.direction, label.bytes, &label.suite);
-        labels.iter().zip(cycles).find(|(l, _)| l.mode == "floor" && same(l)).map(|(_, c)| c.median)
+        let mut floors = cases.iter().zip(measured).filter(|(case, _)| case.label().mode == "floor");
+        floors.find(|(case, _)| same(case.label())).map(|(_, m)| m.cycles.median)
     };
-    let mut rows: Vec<_> = labels
-        .iter()
-        .zip(cycles)
-        .map(|(label, cycles)| Row::new(label.clone(), *cycles, floor_of(label), ticks_per_second))
-        .collect();
+    let mut rows = Vec::new();
+    for (case, measured) in cases.iter().zip(measured) {
+        let label = case.label();
+        let row = Row::new(label.clone(), measured.cycles, floor_of(label), ticks_per_second);
+        rows.push(row.with_stages(case.stages(), measured));
+    }
     targets::judge(&mut rows);
     rows
 }

@@ -1,9 +1,11 @@
 //! Rows for people and for machines.
-use crate::case::{Cycles, Label};
+use crate::case::{Cycles, Label, Measured};
 use crate::environment::Environment;
 use crate::targets::Target;
 use comfy_table::{CellAlignment, Table, presets};
+use fastpath::graph::Stage;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 pub struct Row {
@@ -22,6 +24,12 @@ pub struct Row {
     pub gbps: f64,
     #[serde(flatten)]
     pub target: Option<Target>,
+    /// Cycles per packet of each stage of the path, and `around`: rings and pool.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: BTreeMap<&'static str, f64>,
+    /// What measuring the stages added, of the same run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stages_overhead_percent: Option<f64>,
 }
 impl Row {
     pub fn new(label: Label, cycles: Cycles, floor: Option<f64>, ticks_per_second: f64) -> Self {
@@ -38,7 +46,19 @@ impl Row {
             mpps: (pps / 1e2).round() / 1e4,
             gbps: (gbps * 1e4).round() / 1e4,
             target: None,
+            stages: BTreeMap::new(),
+            stages_overhead_percent: None,
         }
+    }
+    pub fn with_stages(mut self, stages: Vec<(&'static str, f64)>, measured: &Measured) -> Self {
+        let Some(on) = measured.with_stages else { return self };
+        // Most samples are alike, and disturbances come to both kinds: what is added shows where there are few.
+        let (on, off) = (on.p10, measured.cycles.p10);
+        self.stages_overhead_percent = Some(((on / off - 1.0) * 1e4).round() / 1e2);
+        let all: f64 = stages.iter().map(|(_, cycles)| cycles).sum();
+        self.stages = stages.into_iter().map(|(name, cycles)| (name, round(cycles))).collect();
+        self.stages.insert("around", round(measured.cycles.median - all));
+        self
     }
 }
 fn round(cycles: f64) -> f64 {
@@ -108,7 +128,24 @@ impl Report {
         let right = |at: usize| (4..15).contains(&at) && at != 6;
         let columns = table.column_iter_mut().enumerate().filter(|(at, _)| right(*at));
         columns.for_each(|(_, column)| column.set_cell_alignment(CellAlignment::Right));
-        format!("{}\n{table}\n{}", self.head(), self.tail())
+        let stages = self.stage_table().map_or(String::new(), |table| format!("\n{table}"));
+        format!("{}\n{table}{stages}\n{}", self.head(), self.tail())
+    }
+    /// Where the cycles of each row went, in the order of the path.
+    fn stage_table(&self) -> Option<Table> {
+        let names: Vec<_> = Stage::ALL.iter().map(|stage| stage.name()).chain(["around"]).collect();
+        let staged: Vec<_> = self.rows.iter().filter(|row| !row.stages.is_empty()).collect();
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED);
+        table.set_header(["row"].into_iter().chain(names.iter().copied()).chain(["measuring adds"]));
+        for row in &staged {
+            let cells =
+                names.iter().map(|name| row.stages.get(name).map_or(String::new(), |c| format!("{c:.1}")));
+            let adds = row.stages_overhead_percent.map_or(String::new(), |p| format!("{p:.1} %"));
+            table.add_row([row.label.name()].into_iter().chain(cells).chain([adds]));
+        }
+        table.column_iter_mut().skip(1).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+        (!staged.is_empty()).then_some(table)
     }
     fn head(&self) -> String {
         let e = &self.environment;

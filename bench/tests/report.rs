@@ -7,7 +7,7 @@ use bench::report::Report;
 use serde_json::Value;
 
 fn pace(only: &str) -> Pace {
-    Pace { rounds: 1, warm_up: 0, only: only.into(), core: None }
+    Pace { rounds: 1, warm_up: 0, only: only.into(), core: None, stages: true }
 }
 fn json(report: &Report) -> Value {
     serde_json::from_str(&serde_json::to_string(report).unwrap()).unwrap()
@@ -67,7 +67,7 @@ fn datapath_measures_what_is_named_and_judges_it() {
         sizes: vec![64],
         sas: vec![1, 70],
         policies: vec![1, 300],
-        buffers: vec![64],
+        buffers: vec![1024],
         ..Selection::default()
     };
     let report = datapath::run(&selection, &pace("")).expect("libipsec-mb1 is installed");
@@ -83,6 +83,12 @@ fn datapath_measures_what_is_named_and_judges_it() {
                 });
                 assert_consistent(&json, row);
                 let judged = row["verdict"] == "met" || row["verdict"] == "short";
+                let stages = row["stages"].as_object().expect("stages");
+                let sum: f64 = stages.values().filter_map(Value::as_f64).sum();
+                assert!(stages.len() == 9 && (sum - number(row, "cycles_per_packet")).abs() < 1.0, "{row}");
+                let crypto = if direction == "out" { "seal" } else { "open" };
+                assert!(number(&row["stages"], crypto) > 0.0 && number(&row["stages"], "classify") > 0.0);
+                number(row, "stages_overhead_percent");
                 assert_eq!(judged, policies > sas || lookup == "miss", "{row}");
             }
         }

@@ -86,30 +86,36 @@ pub struct Gateway {
     now: Duration,
 }
 
+/// Interfaces, routes and neighbours of a setup; no policies and SAs yet.
+pub fn control(setup: &Setup, engines: &[CpuEngineKind]) -> Result<Control<CpuKeys>, SetupError> {
+    let highest = setup.sas.iter().map(|spec| spec.slot.0).max().unwrap_or(0);
+    let maker = CpuKeys::new(engines).map_err(|e| SetupError::Engine(e.to_string()))?;
+    let mut control = Control::new(maker, highest.saturating_add(1).clamp(16, 1 << 20));
+    let count = setup.interfaces.len();
+    for (index, interface) in setup.interfaces.iter().enumerate() {
+        let InterfaceSpec { port, vlan, mac, mtu, addresses } = interface.clone();
+        control.set_interface(index as u16, Interface { port, vlan, mac: Mac(mac), mtu, addresses });
+    }
+    let named = |what, index: usize| match index < count {
+        true => Ok(index as u16),
+        false => Err(SetupError::NoSuchInterface { what, index, count }),
+    };
+    for route in &setup.routes {
+        let via = NextHop { interface: named("a route", route.interface)?, gateway: route.next_hop };
+        control.set_route(route.prefix, via);
+    }
+    for neighbour in &setup.neighbours {
+        let interface = named("a neighbour", neighbour.interface)?;
+        control.set_neighbour(interface, neighbour.address, Some(Mac(neighbour.mac)));
+    }
+    Ok(control)
+}
+
 impl Gateway {
     /// Runs on the CPU engines in this order.
     pub fn new(setup: &Setup, engines: &[CpuEngineKind]) -> Result<Self, SetupError> {
         let engine = |e: &dyn std::error::Error| SetupError::Engine(e.to_string());
-        let highest = setup.sas.iter().map(|spec| spec.slot.0).max().unwrap_or(0);
-        let maker = CpuKeys::new(engines).map_err(|e| engine(&e))?;
-        let mut control = Control::new(maker, highest.saturating_add(1).clamp(16, 1 << 20));
-        let count = setup.interfaces.len();
-        for (index, interface) in setup.interfaces.iter().enumerate() {
-            let InterfaceSpec { port, vlan, mac, mtu, addresses } = interface.clone();
-            control.set_interface(index as u16, Interface { port, vlan, mac: Mac(mac), mtu, addresses });
-        }
-        let named = |what, index: usize| match index < count {
-            true => Ok(index as u16),
-            false => Err(SetupError::NoSuchInterface { what, index, count }),
-        };
-        for route in &setup.routes {
-            let via = NextHop { interface: named("a route", route.interface)?, gateway: route.next_hop };
-            control.set_route(route.prefix, via);
-        }
-        for neighbour in &setup.neighbours {
-            let interface = named("a neighbour", neighbour.interface)?;
-            control.set_neighbour(interface, neighbour.address, Some(Mac(neighbour.mac)));
-        }
+        let control = control(setup, engines)?;
         let worker = CpuEngine::new(engines).map_err(|e| engine(&e))?;
         let mut worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
         worker.fragment_into(Box::new(|header, payload| Some(TestBuf::new(&[header, payload].concat()))));
