@@ -127,6 +127,24 @@ impl PacketBuf for MemBuf {
         Some(())
     }
     #[inline]
+    fn grow(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
+        if front > self.0.start || back > self.tailroom() {
+            return None;
+        }
+        self.0.start -= front;
+        self.0.end += back;
+        Some(self.data_mut())
+    }
+    #[inline]
+    fn cut(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
+        if from.checked_add(len)? > self.len() {
+            return None;
+        }
+        self.0.start += from;
+        self.0.end = self.0.start + len;
+        Some(self.data_mut())
+    }
+    #[inline]
     fn len(&self) -> usize {
         self.0.end - self.0.start
     }
@@ -159,7 +177,12 @@ mod tests {
         let room = b.tailroom();
         assert!(b.append(room + 1).is_none() && b.append(room).is_some() && b.tailroom() == 0);
         assert_eq!((b.len(), b.advance(b.len() + 1), b.truncate(b.len() + 1)), (MemBuf::SIZE, None, None));
-        assert_eq!((b.advance(128), b.truncate(3)), (Some(()), Some(())));
+        assert!(b.cut(129, b.len() - 128).is_none() && b.cut(usize::MAX, 1).is_none());
+        assert_eq!(b.cut(128, 3).map(|kept| kept.to_vec()), Some(vec![1, 2, 3]));
+        let room = b.tailroom();
+        assert!(b.grow(129, 0).is_none() && b.grow(0, room + 1).is_none());
+        assert_eq!(b.grow(128, room).map(|all| all.len()), Some(MemBuf::SIZE));
+        assert!(b.cut(128, 3).is_some());
         assert_eq!(b.data(), [1, 2, 3]);
         assert!(!b.load(&vec![0; MemBuf::SIZE]), "longer than what is behind the headroom");
     }

@@ -185,6 +185,25 @@ impl PacketBuf for Mbuf {
         (len <= self.len()).then(|| self.set_len(len))
     }
     #[inline]
+    fn grow(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
+        let room = self.headroom().checked_sub(front)?;
+        if back > self.tailroom() {
+            return None;
+        }
+        self.raw_mut().data_off = room as u16;
+        self.set_len(front + self.len() + back);
+        Some(self.data_mut())
+    }
+    #[inline]
+    fn cut(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
+        if from.checked_add(len)? > self.len() {
+            return None;
+        }
+        self.raw_mut().data_off += from as u16;
+        self.set_len(len);
+        Some(self.data_mut())
+    }
+    #[inline]
     fn len(&self) -> usize {
         usize::from(self.raw().data_len)
     }

@@ -14,6 +14,25 @@ pub trait PacketBuf {
     fn advance(&mut self, n: usize) -> Option<()>;
     /// Shrinks at the end.
     fn truncate(&mut self, len: usize) -> Option<()>;
+    /// Grows on both sides at once and returns the whole packet.
+    #[inline]
+    fn grow(&mut self, front: usize, back: usize) -> Option<&mut [u8]> {
+        if self.headroom() < front || self.tailroom() < back {
+            return None;
+        }
+        self.append(back)?;
+        self.prepend(front)
+    }
+    /// Keeps `len` bytes from `from` on and returns them.
+    #[inline]
+    fn cut(&mut self, from: usize, len: usize) -> Option<&mut [u8]> {
+        if from.checked_add(len)? > self.len() {
+            return None;
+        }
+        self.advance(from)?;
+        self.truncate(len)?;
+        Some(self.data_mut())
+    }
     fn len(&self) -> usize {
         self.data().len()
     }

@@ -211,11 +211,12 @@ pub fn decrement_ttl(packet: &mut [u8]) -> Option<()> {
         *hop_limit = hop_limit.checked_sub(1).filter(|left| *left > 0)?;
         return Some(());
     }
-    let (header, _) = V4::mut_from_prefix(packet).ok()?;
-    let ttl = header.ttl.checked_sub(1).filter(|left| *left > 0)?;
-    let word = |ttl: u8| u16::from_be_bytes([ttl, header.protocol]);
-    header.checksum = checksum::update(header.checksum.get(), word(header.ttl), word(ttl)).into();
-    header.ttl = ttl;
+    let header = packet.first_chunk_mut::<V4_HEADER>()?;
+    let [_, _, _, _, _, _, _, _, ttl, _, high, low, ..] = header;
+    *ttl = ttl.checked_sub(1).filter(|left| *left > 0)?;
+    //= rfc1624#3/eqn-3: for a word that is 0x0100 less, the checksum is as much more, with end-around carry.
+    let sum = u32::from(u16::from_be_bytes([*high, *low])) + 0x100;
+    [*high, *low] = ((sum + u32::from(sum >= 0xffff)) as u16).to_be_bytes();
     Some(())
 }
 
@@ -331,6 +332,19 @@ mod tests {
         assert_eq!((later.protocol, later.is_later_fragment()), (60, true));
         let atomic = Packet::parse(&v6(44, &[17, 0, 0, 0, 0, 0, 0, 9, 0, 53, 0, 53, 0, 8, 0, 0])).unwrap();
         assert_eq!(atomic.fragment, None);
+    }
+    #[test]
+    fn one_hop_less_is_the_update_of_its_word() {
+        for sum in 0..=u16::MAX {
+            for ttl in [2, 64, 255] {
+                let mut header = [0x45, 0, 0, 20, 0, 0, 0, 0, ttl, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                let word = |ttl| u16::from_be_bytes([ttl, 17]);
+                decrement_ttl(&mut header).expect("a hop is left");
+                let expected = checksum::update(sum, word(ttl), word(ttl - 1));
+                assert_eq!((header[8], u16::from_be_bytes([header[10], header[11]])), (ttl - 1, expected));
+            }
+        }
     }
     proptest! {
         #[test]

@@ -397,8 +397,8 @@ impl Prepared {
     #[inline(always)]
     fn fill(&mut self, salt: &[u8; 4], esp: &[u8], seq_high: Option<u32>) {
         self.esp_len = esp.len() as u32;
-        let Some((header, rest)) = esp.split_first_chunk::<HEADER>() else { return };
-        let Some(iv) = rest.first_chunk::<8>() else { return };
+        let Some(front) = esp.first_chunk::<{ HEADER + 8 }>() else { return };
+        let ([header, iv], _) = front.as_chunks::<8>() else { return };
         //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
         //= rfc7634#2/nonce: the same with ChaCha20-Poly1305.
         self.nonce[..4].copy_from_slice(salt);

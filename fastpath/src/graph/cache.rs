@@ -8,7 +8,7 @@ use crate::pages;
 use crate::prefetch::near;
 use crate::tables::Tables;
 use sa::DropReason;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use wire::Flow;
 
 /// How a packet came to the policy.
@@ -112,36 +112,42 @@ impl Key {
     /// Of no flow.
     pub const NOTHING: Self = Self { addresses: [0; 4], rest: 0, scope: 0 };
 
-    /// `ports` as they stand in the packet.
+    /// Ports as they stand in the packet.
     #[inline(always)]
-    pub fn v4(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
-        let ports = ports.map_or(0, |ports| u64::from(ports) << 32 | PORTS);
-        let rest = ports | u64::from(protocol) << 8 | (origin as u64) << 4 | IPV4;
-        Self { addresses: [u64::from(src) << 32 | u64::from(dst), 0, 0, 0], rest, scope: 0 }
+    const fn rest(protocol: u8, ports: Option<u32>, origin: Origin) -> u64 {
+        let ports = match ports {
+            Some(ports) => (ports as u64) << 32 | PORTS,
+            None => 0,
+        };
+        ports | (protocol as u64) << 8 | (origin as u64) << 4
     }
     pub fn of(flow: &Flow, origin: Origin) -> Self {
-        let ports = flow.src_port.zip(flow.dst_port).map(|(src, dst)| u32::from(src) << 16 | u32::from(dst));
+        let ports = flow.src_port.zip(flow.dst_port).map(|(src, dst)| {
+            let ([a, b], [c, d]) = (src.to_be_bytes(), dst.to_be_bytes());
+            u32::from_le_bytes([a, b, c, d])
+        });
+        let rest = Self::rest(flow.protocol, ports, origin);
         match (flow.src, flow.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                Self::v4(src.into(), dst.into(), flow.protocol, ports, origin)
+                let word = |address: Ipv4Addr| u64::from(u32::from_le_bytes(address.octets()));
+                Self { addresses: [word(src) << 32 | word(dst), 0, 0, 0], rest: rest | IPV4, scope: 0 }
             }
             (src, dst) => {
                 let (src, dst) = (bits(src), bits(dst));
                 let addresses = [(src >> 64) as u64, src as u64, (dst >> 64) as u64, dst as u64];
-                let rest = Self::v4(0, 0, flow.protocol, ports, origin).rest & !IPV4;
                 Self { addresses, rest, scope: 0 }
             }
         }
     }
     #[inline(always)]
     pub fn within(self, scope: u32, generation: u32) -> Self {
-        Self { scope: u64::from(scope) << 32 | u64::from(generation), ..self }
+        Self { scope: scope_of(scope, generation), ..self }
     }
     /// Strangers choose these: who finds flows that collide gains cache misses and nothing else.
     #[inline(always)]
     fn hash(&self) -> usize {
         let [a, b, c, d] = self.addresses;
-        (mix(a ^ d, self.rest ^ self.scope >> 32 << 16) ^ mix(b, c)) as usize
+        (mix(a ^ d, self.rest ^ self.scope >> 32 << 16) ^ mix(b, c)) as usize % PAIRS
     }
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
@@ -153,8 +159,42 @@ impl Key {
 }
 
 #[inline(always)]
-fn mix(a: u64, b: u64) -> u64 {
-    let wide = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
+pub const fn scope_of(scope: u32, generation: u32) -> u64 {
+    (scope as u64) << 32 | generation as u64
+}
+
+/// The [`Key`] of an IPv4 flow, as far as it is not zero; the scope is that of the whole burst or SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainKey {
+    addresses: u64,
+    rest: u64,
+}
+impl PlainKey {
+    /// Source and destination, and the ports if the protocol has them, as they stand in the packet.
+    #[inline(always)]
+    pub const fn new(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
+        Self { addresses: (src as u64) << 32 | dst as u64, rest: Key::rest(protocol, ports, origin) | IPV4 }
+    }
+    #[inline(always)]
+    pub const fn within(self, scope: u64) -> Key {
+        Key { addresses: [self.addresses, 0, 0, 0], rest: self.rest, scope }
+    }
+    /// That of the key.
+    #[inline(always)]
+    fn hash(self, scope: u64) -> usize {
+        const NOTHING: u64 = mix(0, 0);
+        (mix(self.addresses, self.rest ^ scope >> 32 << 16) ^ NOTHING) as usize % PAIRS
+    }
+    /// Whether it is the key: the rest tells that it is an IPv4 flow, and so that its other words are zero.
+    #[inline(always)]
+    fn is(self, scope: u64, key: &Key) -> bool {
+        (self.addresses ^ key.addresses[0]) | (self.rest ^ key.rest) | (scope ^ key.scope) == 0
+    }
+}
+
+#[inline(always)]
+const fn mix(a: u64, b: u64) -> u64 {
+    let wide = (a ^ 0x9e37_79b9_7f4a_7c15) as u128 * (b ^ 0xd6e8_feb8_6659_fd93) as u128;
     wide as u64 ^ (wide >> 64) as u64
 }
 fn bits(address: IpAddr) -> u128 {
@@ -192,31 +232,44 @@ impl FlowCache {
     }
     /// Where the flow's verdict is, if anywhere, and asks for it to be brought near.
     #[inline(always)]
-    pub fn approach(&self, key: &Key) -> u32 {
-        let place = key.hash() % PAIRS;
-        if let Some(Pair([newer, older])) = self.pairs.get(place) {
+    pub fn approach(&self, key: PlainKey, scope: u64) -> u32 {
+        let place = key.hash(scope);
+        if let Some(Pair([newer, _])) = self.pairs.get(place) {
             near(newer);
-            near(older);
         }
         place as u32
     }
+    /// What is known of the flow, at the place that [`Self::approach`] told.
     #[inline(always)]
-    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
-        self.look_up_at((key.hash() % PAIRS) as u32, key, judge)
+    pub fn look_up_at(
+        &mut self,
+        place: u32,
+        key: PlainKey,
+        scope: u64,
+        judge: impl FnOnce() -> Verdict,
+    ) -> Word {
+        let pair = &mut self.pairs[place as usize % PAIRS];
+        if key.is(scope, &pair.0[0].key) {
+            return pair.0[0].verdict;
+        }
+        if key.is(scope, &pair.0[1].key) {
+            return pair.0[1].verdict;
+        }
+        pair.remember(&key.within(scope), judge())
     }
-    /// The same with the `place` that [`Self::approach`] told.
-    #[inline(always)]
-    pub fn look_up_at(&mut self, place: u32, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
-        let Pair([newer, older]) = &mut self.pairs[place as usize % PAIRS];
-        if newer.key.is(key) {
-            return newer.verdict;
+    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
+        let pair = &mut self.pairs[key.hash()];
+        match pair.0.iter().find(|line| line.key.is(key)) {
+            Some(line) => line.verdict,
+            None => pair.remember(key, judge()),
         }
-        if older.key.is(key) {
-            return older.verdict;
-        }
-        let verdict = judge().into();
-        *older = *newer;
-        *newer = Line { key: *key, verdict };
+    }
+}
+impl Pair {
+    #[cold]
+    fn remember(&mut self, key: &Key, verdict: Verdict) -> Word {
+        let verdict = verdict.into();
+        self.0 = [Line { key: *key, verdict }, self.0[0]];
         verdict
     }
 }
@@ -302,21 +355,53 @@ mod tests {
         const A: u32 = 0x0a00_0001;
         const B: u32 = 0x0a00_0002;
         let mut cache = FlowCache::new();
-        let key = Key::v4(A, B, 17, Some(0x1_0002), Origin::Clear).within(3, 7);
+        let v4 = |src, dst, protocol, ports, origin, scope, generation| {
+            PlainKey::new(src, dst, protocol, ports, origin).within(scope_of(scope, generation))
+        };
+        let key = v4(A, B, 17, Some(0x1_0002), Origin::Clear, 3, 7);
         let others = [
-            key.within(4, 7),
-            key.within(3, 8),
-            Key::v4(A, B, 17, None, Origin::Clear).within(3, 7),
-            Key::v4(A, B, 17, Some(0x2_0001), Origin::Clear).within(3, 7),
-            Key::v4(B, A, 17, Some(0x1_0002), Origin::Clear).within(3, 7),
-            Key::v4(A, B, 6, Some(0x1_0002), Origin::Clear).within(3, 7),
-            Key::v4(A, B, 17, Some(0x1_0002), Origin::Own).within(3, 7),
+            v4(A, B, 17, Some(0x1_0002), Origin::Clear, 4, 7),
+            v4(A, B, 17, Some(0x1_0002), Origin::Clear, 3, 8),
+            v4(A, B, 17, None, Origin::Clear, 3, 7),
+            v4(A, B, 17, Some(0x2_0001), Origin::Clear, 3, 7),
+            v4(B, A, 17, Some(0x1_0002), Origin::Clear, 3, 7),
+            v4(A, B, 6, Some(0x1_0002), Origin::Clear, 3, 7),
+            v4(A, B, 17, Some(0x1_0002), Origin::Own, 3, 7),
         ];
         for other in others {
             assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
             assert_eq!(cache.look_up(&key, || Verdict::Link), Word::OURS, "remembered");
             assert_eq!(cache.look_up(&other, || Verdict::Link), Word::LINK, "{other:?}");
             assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
+        }
+    }
+    #[test]
+    fn the_short_key_finds_what_the_whole_key_left() {
+        let ports = |a: u16, b: u16| {
+            let ([a, b], [c, d]) = (a.to_be_bytes(), b.to_be_bytes());
+            u32::from_le_bytes([a, b, c, d])
+        };
+        let address = |octets| u32::from_le_bytes(octets);
+        for n in 0..200u8 {
+            let (src, dst) = ([10, 0, n, 1], [10, 1, n, 2]);
+            let (protocol, both) =
+                if n % 3 == 0 { (50, None) } else { (17, Some((1000 + u16::from(n), 53))) };
+            let flow = Flow {
+                src: src.into(),
+                dst: dst.into(),
+                protocol,
+                src_port: both.map(|b| b.0),
+                dst_port: both.map(|b| b.1),
+            };
+            let (mut cache, whole) = (FlowCache::new(), Key::of(&flow, Origin::Clear).within(5, 9));
+            let scope = scope_of(5, 9);
+            let both = both.map(|(a, b)| ports(a, b));
+            let short = PlainKey::new(address(src), address(dst), protocol, both, Origin::Clear);
+            assert_eq!(short.within(scope), whole);
+            assert_eq!(cache.look_up(&whole, || Verdict::Ours), Word::OURS);
+            let place = cache.approach(short, scope);
+            assert_eq!(cache.look_up_at(place, short, scope, || Verdict::Link), Word::OURS);
+            assert_eq!(cache.look_up_at(place, short, scope_of(6, 9), || Verdict::Link), Word::LINK);
         }
     }
     #[test]

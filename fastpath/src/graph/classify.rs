@@ -1,8 +1,8 @@
 //! First node: what is this frame, and who is it for.
-use super::cache::{FlowCache, Key, Origin, Word};
+use super::cache::{FlowCache, Key, Origin, Word, scope_of};
 use super::forward::{Forward, enqueue, judge_packet};
 use super::inbound::Incoming;
-use super::seen::{Seen, flow_of};
+use super::seen::{Plain, Seen, flow_of};
 use super::{Out, ToHost, Verdict, Work};
 use crate::tables::{Interface, Tables};
 use ipc::contract::{FrameKind, FrameMeta};
@@ -20,7 +20,7 @@ const NAT_T_PORT: u16 = 4500;
 /// cache and the SA table know of them is on its way when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    seen: Seen,
+    packet: Plain,
     /// Where the flow cache has it.
     place: u32,
     /// A plain IPv4 packet to our MAC address, untagged; everything else is read again at leisure.
@@ -32,8 +32,9 @@ pub(crate) struct Head {
 struct Untagged<'a> {
     index: u16,
     interface: &'a Interface,
-    /// The MAC address as a number.
+    /// The MAC address, its first byte the lowest.
     mac: u64,
+    scope: u64,
 }
 
 /// All frames of a burst from one port.
@@ -44,47 +45,46 @@ pub(crate) fn burst<B: PacketBuf, K>(
     packets: &mut Vec<B>,
     out: &mut Out<B>,
 ) {
-    let untagged = tables.ports.interface_of(port, None).map(|(index, interface)| {
-        let [a, b, c, d, e, f] = interface.mac.0;
-        Untagged { index, interface, mac: u64::from_be_bytes([0, 0, a, b, c, d, e, f]) }
-    });
+    let Some((index, interface)) = tables.ports.interface_of(port, None) else {
+        return packets.drain(..).for_each(|packet| classify(tables, work, port, packet, out));
+    };
+    let [a, b, c, d, e, f] = interface.mac.0;
+    let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    let link = Untagged { index, interface, mac, scope: scope_of(index.into(), tables.generation) };
     let mut heads = std::mem::take(&mut work.heads);
     heads.clear();
-    heads.extend(packets.iter().map(|packet| read(tables, &work.cache, untagged, packet.data())));
+    heads.extend(packets.iter().map(|packet| read(tables, &work.cache, link, packet.data())));
     for (packet, head) in packets.drain(..).zip(&heads) {
-        match untagged {
-            Some(link) if head.plain => plain(tables, work, link, port, packet, head, out),
-            _ => classify(tables, work, port, packet, out),
+        match head.plain {
+            true => plain(tables, work, link, port, packet, head, out),
+            false => classify(tables, work, port, packet, out),
         }
     }
     work.heads = heads;
 }
 
 #[inline(always)]
-fn read<K>(tables: &Tables<K>, cache: &FlowCache, link: Option<Untagged<'_>>, frame: &[u8]) -> Head {
-    match link.and_then(|link| read_plain(tables, link, frame)) {
-        Some((seen, spi)) => {
-            if seen.protocol == protocol::ESP {
-                tables.sad.prefetch_inbound(spi);
+fn read<K>(tables: &Tables<K>, cache: &FlowCache, link: Untagged<'_>, frame: &[u8]) -> Head {
+    match read_plain(link, frame) {
+        Some(packet) => {
+            if packet.protocol == protocol::ESP {
+                tables.sad.prefetch_inbound(packet.upper.swap_bytes());
             }
-            Head { seen, place: cache.approach(&seen.key), plain: true }
+            Head { packet, place: cache.approach(packet.key, link.scope), plain: true }
         }
-        None => Head { seen: Seen::NOTHING, place: 0, plain: false },
+        None => Head { packet: Plain::NOTHING, place: 0, plain: false },
     }
 }
-/// With what would be the SPI.
 #[inline(always)]
-fn read_plain<K>(tables: &Tables<K>, link: Untagged<'_>, frame: &[u8]) -> Option<(Seen, u32)> {
+fn read_plain(link: Untagged<'_>, frame: &[u8]) -> Option<Plain> {
+    const MAC: u64 = 0xffff_ffff_ffff;
     let (header, packet) = frame.split_first_chunk::<{ eth::HEADER }>()?;
-    let [a, b, c, d, e, f, _, _, _, _, _, _, kind @ ..] = *header;
-    let dst = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    let [a, b, c, d, e, f, g, h, _, _, _, _, kind @ ..] = *header;
+    let dst = u64::from_le_bytes([a, b, c, d, e, f, g, h]) & MAC;
     if dst != link.mac || u16::from_be_bytes(kind) != ethertype::IPV4 {
         return None;
     }
-    let seen = Seen::plain(packet, Origin::Clear)?;
-    let spi = u32::from_be_bytes(*packet.get(ip::V4_HEADER..)?.first_chunk()?);
-    let key = seen.key.within(link.index.into(), tables.generation);
-    (!seen.from_group).then_some((Seen { key, ..seen }, spi))
+    Plain::parse(packet, Origin::Clear)
 }
 
 #[inline(always)]
@@ -97,23 +97,25 @@ fn plain<B: PacketBuf, K>(
     head: &Head,
     out: &mut Out<B>,
 ) {
-    let Untagged { index, interface, .. } = link;
+    let Untagged { index, interface, scope, .. } = link;
     let judge = || first_look(tables, interface, buf.data().get(eth::HEADER..).unwrap_or_default());
-    let verdict = work.cache.look_up_at(head.place, &head.seen.key, judge);
-    let is_esp = head.seen.protocol == protocol::ESP;
+    let verdict = work.cache.look_up_at(head.place, head.packet.key, scope, judge);
+    let is_esp = head.packet.protocol == protocol::ESP;
     if verdict == Word::LINK || verdict == Word::OURS && !is_esp {
         return classify(tables, work, port, buf, out);
     }
-    buf.advance(eth::HEADER);
-    buf.truncate(head.seen.total_len.into());
+    if buf.cut(eth::HEADER, head.packet.total_len.into()).is_none() {
+        return out.drop(DropReason::MalformedIp);
+    }
     if verdict == Word::OURS {
-        let esp_at = ip::V4_HEADER as u16;
-        return work.incoming.push(Incoming { buf, esp_at, ports: None, interface: index });
+        let (esp_at, spi) = (ip::V4_HEADER as u16, head.packet.upper.swap_bytes());
+        return work.incoming.push(Incoming { buf, spi, esp_at, ports: None, interface: index });
     }
     enqueue(tables, work, Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) }, out);
 }
 
 /// Any frame.
+#[inline(never)]
 fn classify<B: PacketBuf, K>(
     tables: &Tables<K>,
     work: &mut Work<B>,
@@ -148,7 +150,7 @@ fn classify<B: PacketBuf, K>(
     match verdict {
         Word::OURS if seen.plain && seen.protocol == protocol::ESP => {
             let esp_at = ip::V4_HEADER as u16;
-            work.incoming.push(Incoming { buf, esp_at, ports: None, interface: index });
+            work.incoming.push(Incoming::new(buf, esp_at, None, index));
         }
         Word::OURS | Word::LINK => {
             local(tables, work, &Link { index, frame }, verdict == Word::OURS, buf, out);
@@ -204,7 +206,7 @@ fn local<B: PacketBuf, K>(
         (protocol::ESP, _) if packet.fragment.is_some() => return out.drop(DropReason::EspFragment),
         (protocol::ESP, _) if own => {
             let (esp_at, interface) = (packet.upper_at, link.index);
-            work.incoming.push(Incoming { buf, esp_at, ports: None, interface });
+            work.incoming.push(Incoming::new(buf, esp_at, None, interface));
             return;
         }
         //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
@@ -254,7 +256,7 @@ fn udp_for_us<B: PacketBuf>(work: &mut Work<B>, link: &Link, packet: Packet, mut
         (_, NatT::Esp) => {
             buf.truncate(end);
             let (esp_at, ports) = (payload_at as u16, Some((src_port, dst_port)));
-            work.incoming.push(Incoming { buf, esp_at, ports, interface: link.index });
+            work.incoming.push(Incoming::new(buf, esp_at, ports, link.index));
             return;
         }
     };

@@ -61,6 +61,11 @@ impl Way {
     pub fn port(&self) -> Option<u16> {
         (self.header_len != 0).then_some(self.port)
     }
+    /// The header, if it is known and has no tag.
+    #[inline(always)]
+    pub fn untagged(&self) -> Option<&[u8; eth::HEADER]> {
+        if self.header_len() == eth::HEADER { self.header.first_chunk() } else { None }
+    }
     /// Writes the header; `bytes` has room for it.
     #[inline(always)]
     pub fn write_header(&self, bytes: &mut [u8]) {

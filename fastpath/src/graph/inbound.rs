@@ -1,8 +1,8 @@
 //! Inbound: find the SA, look at the window, open; then commit, unwrap and check what was inside.
-use super::cache::{FlowCache, Origin, Word};
+use super::cache::{FlowCache, Origin, Word, scope_of};
 use super::classify::to_host;
 use super::forward::{Forward, enqueue, judge_packet};
-use super::seen::{Seen, flow_of};
+use super::seen::{Plain, Seen, flow_of};
 use super::{Context, Out, Progress, Verdict, Work, outbound};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::prefetch::near;
@@ -20,10 +20,18 @@ use wire::{PacketBuf, esp, udp};
 #[derive(Debug)]
 pub(crate) struct Incoming<B> {
     pub buf: B,
+    /// 0 if the packet is too short to have one.
+    pub spi: u32,
     pub esp_at: u16,
     /// Source and destination port of UDP encapsulation.
     pub ports: Option<(u16, u16)>,
     pub interface: u16,
+}
+impl<B: PacketBuf> Incoming<B> {
+    pub fn new(buf: B, esp_at: u16, ports: Option<(u16, u16)>, interface: u16) -> Self {
+        let header = esp::Header::parse(buf.data().get(esp_at.into()..).unwrap_or_default());
+        Self { spi: header.map_or(0, |header| header.spi), buf, esp_at, ports, interface }
+    }
 }
 
 /// Addresses of the outer header of a packet that was parsed before.
@@ -57,24 +65,15 @@ pub(crate) fn admit<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out
 
 /// Has what is to be known of each SA brought near: first what its record points to, then what that points to.
 #[inline(always)]
-fn approach<B: PacketBuf, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) {
-    let named = || {
-        let spi = |item: &Incoming<B>| {
-            let bytes = item.buf.data().get(item.esp_at.into()..)?;
-            Some(u32::from_be_bytes(*bytes.first_chunk()?))
-        };
-        let mut before = None;
-        incoming.iter().filter_map(move |item| spi(item).filter(|spi| before.replace(*spi) != Some(*spi)))
-    };
-    // One SA alone is near enough.
-    if named().nth(1).is_none() {
-        return;
-    }
-    for (slot, sa) in named().filter_map(|spi| tables.sad.inbound(spi)) {
+fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) {
+    let changes = incoming.windows(2).filter(|pair| pair[0].spi != pair[1].spi).map(|pair| pair[1].spi);
+    let first = incoming.first().map(|item| item.spi);
+    let named = first.into_iter().chain(changes);
+    for (slot, sa) in named.clone().filter_map(|spi| tables.sad.inbound(spi)) {
         sa.shared.prefetch();
         work.counts.prefetch(slot);
     }
-    for (_, sa) in named().filter_map(|spi| tables.sad.inbound(spi)) {
+    for (_, sa) in named.filter_map(|spi| tables.sad.inbound(spi)) {
         sa.shared.window().word_ahead().into_iter().for_each(near);
     }
 }
@@ -178,19 +177,30 @@ pub(crate) fn commit<B, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
 /// What was read of an opened packet before the flow cache is asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opened {
-    seen: Seen,
+    packet: Plain,
     /// Where the flow cache has it.
     place: u32,
     /// Where the inner packet begins.
     start: u16,
+    /// From there to the padding.
+    len: u16,
     /// Of the outer header.
     tos: u8,
-    /// Why it goes no further; then the rest says nothing.
-    refused: Option<DropReason>,
+    inside: Inside,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    Plain,
+    /// Another IPv4 packet, to be read at leisure.
+    Ipv4,
+    Ipv6,
+    /// It goes no further; the rest says nothing.
+    Refused(DropReason),
 }
 impl Opened {
-    fn refused(reason: DropReason) -> Self {
-        Self { seen: Seen::NOTHING, place: 0, start: 0, tos: 0, refused: Some(reason) }
+    const fn refused(reason: DropReason) -> Self {
+        let inside = Inside::Refused(reason);
+        Self { packet: Plain::NOTHING, place: 0, start: 0, len: 0, tos: 0, inside }
     }
 }
 
@@ -204,12 +214,9 @@ pub(crate) fn look_inside<B: PacketBuf, K>(
     cache: &FlowCache,
     opened: &mut Vec<Opened>,
 ) {
+    let scope = scope_of(sa.install, tables.generation);
     opened.extend(run.iter().map(|job| match inner(sa, job) {
-        Ok(mut inner) => {
-            inner.seen.key = inner.seen.key.within(sa.install, tables.generation);
-            inner.place = cache.approach(&inner.seen.key);
-            inner
-        }
+        Ok(inner) => Opened { place: cache.approach(inner.packet.key, scope), ..inner },
         Err(reason) => Opened::refused(reason),
     }));
 }
@@ -227,19 +234,20 @@ fn inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Result<Opened, DropReason
     let end = usize::from(job.esp_at) + usize::from(job.esp_len) - usize::from(sa.icv_len);
     let plain = packet.get(start..end).ok_or(DropReason::BadTrailer)?;
     let trailer = esp::parse_trailer(plain).map_err(|_| DropReason::BadTrailer)?;
-    let ipv4 = match trailer.next_header {
-        protocol::IPV4 => true,
-        protocol::IPV6 => false,
+    let inside = match trailer.next_header {
+        protocol::IPV4 => Inside::Ipv4,
+        protocol::IPV6 => Inside::Ipv6,
         //= rfc4303#2.6/dummy: next header 59 is dropped without being an error.
         protocol::NONE => return Err(DropReason::DummyPacket),
         _ => return Err(DropReason::BadTrailer),
     };
     let text = plain.get(..trailer.payload_len).ok_or(DropReason::BadTrailer)?;
-    let seen = Seen::parse(text, Origin::Protected).map_err(|_| DropReason::BadTrailer)?;
-    if seen.ipv4 != ipv4 || seen.from_group {
-        return Err(DropReason::BadTrailer);
-    }
-    Ok(Opened { seen, place: 0, start: start as u16, tos, refused: None })
+    let (packet, inside) = match Plain::parse(text, Origin::Protected) {
+        Some(packet) if inside == Inside::Ipv4 => (packet, Inside::Plain),
+        _ => (Plain::NOTHING, inside),
+    };
+    // Both fit: an IP packet is at most 65535 bytes long.
+    Ok(Opened { packet, place: 0, start: start as u16, len: text.len() as u16, tos, inside })
 }
 
 /// A run of packets of one SA, back from the engine.
@@ -328,23 +336,46 @@ impl<K> Back<'_, K> {
         mut buf: B,
         opened: &Opened,
     ) -> Result<(B, Word), DropReason> {
-        if let Some(reason) = opened.refused {
-            return Err(reason);
-        }
-        let seen = &opened.seen;
-        buf.advance(opened.start.into()).ok_or(DropReason::BadTrailer)?;
-        //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
-        buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
-        let judge = || first_look(self.tables, self.sa, buf.data());
-        let verdict = work.cache.look_up_at(opened.place, &seen.key, judge);
+        let (verdict, inner_tos) = match opened.inside {
+            Inside::Refused(reason) => return Err(reason),
+            Inside::Plain => {
+                let Plain { key, total_len, tos, .. } = opened.packet;
+                //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
+                buf.cut(opened.start.into(), total_len.into()).ok_or(DropReason::BadTrailer)?;
+                let scope = scope_of(self.sa.install, self.tables.generation);
+                let judge = || first_look(self.tables, self.sa, buf.data());
+                (work.cache.look_up_at(opened.place, key, scope, judge), tos)
+            }
+            Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, &mut buf, opened)?,
+        };
         if verdict == Word::MISMATCH {
             return Err(DropReason::SelectorMismatch);
         }
-        let ecn = decapsulated_ecn(opened.tos & 3, seen.tos & 3).ok_or(DropReason::BadTrailer)?;
-        if ecn != seen.tos & 3 {
+        let ecn = decapsulated_ecn(opened.tos & 3, inner_tos & 3).ok_or(DropReason::BadTrailer)?;
+        if ecn != inner_tos & 3 {
             ip::set_ecn(buf.data_mut(), ecn).ok_or(DropReason::BadTrailer)?;
         }
         Ok((buf, verdict))
+    }
+
+    /// Any inner packet.
+    #[inline(never)]
+    fn at_leisure<B: PacketBuf>(
+        &self,
+        work: &mut Work<B>,
+        buf: &mut B,
+        opened: &Opened,
+    ) -> Result<(Word, u8), DropReason> {
+        buf.cut(opened.start.into(), opened.len.into()).ok_or(DropReason::BadTrailer)?;
+        let seen = Seen::parse(buf.data(), Origin::Protected).map_err(|_| DropReason::BadTrailer)?;
+        if seen.ipv4 != (opened.inside == Inside::Ipv4) || seen.from_group {
+            return Err(DropReason::BadTrailer);
+        }
+        //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
+        buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
+        let key = seen.key.within(self.sa.install, self.tables.generation);
+        let judge = || first_look(self.tables, self.sa, buf.data());
+        Ok((work.cache.look_up(&key, judge), seen.tos))
     }
 }
 
