@@ -53,6 +53,7 @@ struct Chosen {
     policies: Vec<usize>,
     buffers: Vec<usize>,
     directions: Vec<Direction>,
+    /// Lists in order of preference; an empty one is the automatic choice.
     engines: Vec<Vec<CpuEngineKind>>,
 }
 impl Chosen {
@@ -63,7 +64,7 @@ impl Chosen {
             known.with_context(|| format!("`{name}` is no direction: use out or in"))
         };
         let engine = |name: &String| -> Result<Vec<CpuEngineKind>> {
-            Ok(if name == "auto" { plan::automatic() } else { vec![name.parse()?] })
+            Ok(if name == "auto" { Vec::new() } else { vec![name.parse()?] })
         };
         let listed = [sas, policies, buffers].iter().any(|list| !list.is_empty());
         let this = Self {
@@ -82,7 +83,7 @@ impl Chosen {
         ensure!(this.buffers.iter().all(|n| (32..=1 << 20).contains(n)), "--buffers: from 32 to 1048576");
         let directions = or(&this.directions, &Direction::BOTH);
         let suites = if suite.is_empty() { vec![gcm(Encryption::Aes128Gcm)?] } else { this.suites };
-        let engines = if engines.is_empty() { vec![plan::automatic()] } else { this.engines };
+        let engines = if engines.is_empty() { vec![Vec::new()] } else { this.engines };
         Ok(Self { directions, suites, engines, ..this })
     }
 }
@@ -98,6 +99,7 @@ fn cross(chosen: &Chosen) -> Result<Plan> {
     let mut plan = Plan::default();
     for engines in &chosen.engines {
         for &suite in &chosen.suites {
+            let engines = if engines.is_empty() { plan::automatic(suite) } else { engines.clone() };
             for &sas in &chosen.sas {
                 for (policies, flows) in lookups(chosen, sas) {
                     let setup = Setup { suite, engines: engines.clone(), sas, policies };
@@ -128,8 +130,7 @@ fn all(plan: &mut Plan, chosen: &Chosen, setup: &Setup, buffers: usize, flows: F
 /// The rows with targets.
 fn standard(chosen: &Chosen) -> Result<Plan> {
     let mut plan = Plan::default();
-    let engines = plan::automatic();
-    let setup = |suite, sas, policies| Setup { suite, engines: engines.clone(), sas, policies };
+    let setup = |suite, sas, policies| Setup { suite, engines: plan::automatic(suite), sas, policies };
     let gcm128 = gcm(Encryption::Aes128Gcm)?;
     for sas in [1, 1000, 10_000, 100_000] {
         all(&mut plan, chosen, &setup(gcm128, sas, sas), BUFFERS, Flows::Known);

@@ -8,11 +8,12 @@ use crate::report::{Report, Row};
 use crate::world::{Pair, Setup};
 use crate::{clock, targets};
 use anyhow::{Context, Result, ensure};
-use fastpath::crypto::{CpuCrypto, CpuEngineKind};
+use fastpath::crypto::{Automatic, CpuEngineKind};
 use indicatif::{ProgressBar, ProgressStyle};
 use sa::{Encryption, Integrity, Suite};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Inner packet lengths: the smallest, the middle, the largest that fits common paths.
@@ -42,9 +43,10 @@ pub fn suite(name: &str) -> Result<Suite> {
     Ok(Suite::new(enc, int)?)
 }
 
-/// The engines that run here, best first: what a gateway uses unless its configuration says otherwise.
-pub fn automatic() -> Vec<CpuEngineKind> {
-    CpuEngineKind::ALL.into_iter().filter(|kind| CpuCrypto::new(*kind).is_ok()).collect()
+/// The engines that run here, the one first that a gateway takes for this suite unless its configuration names some.
+pub fn automatic(suite: Suite) -> Vec<CpuEngineKind> {
+    static MEASURED: OnceLock<Automatic> = OnceLock::new();
+    MEASURED.get_or_init(|| Automatic::measure().0).order(suite)
 }
 
 type Cases = Vec<Box<dyn Case>>;
@@ -60,8 +62,8 @@ impl Plan {
     }
     /// Every engine of this machine alone.
     pub fn engines(&mut self, suites: &[Suite], directions: &[Direction], sizes: &[usize]) {
-        for kind in automatic() {
-            for &suite in suites {
+        for &suite in suites {
+            for kind in automatic(suite) {
                 for &direction in directions {
                     self.engines.extend(sizes.iter().map(|bytes| (kind, suite, direction, *bytes)));
                 }

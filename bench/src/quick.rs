@@ -18,7 +18,7 @@ pub fn run(pace: &Pace, loads: bool) -> Result<Report> {
     let mut plan = Plan::default();
     let setup = |suite, kind, sas| Setup { suite, engines: vec![kind], sas, policies: sas };
     for direction in Direction::BOTH {
-        for kind in automatic() {
+        for kind in automatic(gcm) {
             for bytes in SIZES {
                 plan.path(&setup(gcm, kind, 1), near(direction, bytes));
                 if kind == CpuEngineKind::IpsecMb {
@@ -27,7 +27,8 @@ pub fn run(pace: &Pace, loads: bool) -> Result<Report> {
             }
         }
         for (sas, buffers) in LOADS.into_iter().filter(|_| loads) {
-            for (bytes, kind) in SIZES.into_iter().flat_map(|b| automatic().first().map(|kind| (b, *kind))) {
+            for (bytes, kind) in SIZES.into_iter().flat_map(|b| automatic(gcm).first().map(|kind| (b, *kind)))
+            {
                 let load = Load { direction, bytes, buffers, flows: Flows::Known };
                 debug_assert!(load.buffers > BUFFERS);
                 plan.path(&setup(gcm, kind, sas), load);

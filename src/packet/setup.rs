@@ -13,7 +13,7 @@ pub fn port_names(config: &Config) -> Vec<String> {
 
 /// The engines of the configuration that work without DPDK and are present; all present ones if there is none.
 pub fn engines(config: &Config) -> Vec<CpuEngineKind> {
-    let here = config.system.engines.iter().filter_map(|engine| match engine {
+    let here = config.system.engines.iter().flatten().filter_map(|engine| match engine {
         Engine::Native => Some(CpuEngineKind::Native),
         Engine::IpsecMb => Some(CpuEngineKind::IpsecMb),
         Engine::Ring => Some(CpuEngineKind::Ring),

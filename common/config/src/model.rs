@@ -34,8 +34,9 @@ pub struct System {
     /// Slots of the SA table, both directions together; a power of two.
     pub sa_slots: u32,
     pub idle: Idle,
-    /// Crypto engines in order of preference; not empty, no repetition.
-    pub engines: Vec<Engine>,
+    /// Crypto engines in order of preference, not empty, no repetition. `None`: the fastest of the machine for each
+    /// suite.
+    pub engines: Option<Vec<Engine>>,
     pub run_dir: PathBuf,
     /// Permits what has no place in production, such as keys in the file.
     pub lab: bool,

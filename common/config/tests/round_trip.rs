@@ -36,8 +36,11 @@ fn yaml(config: &Config) -> String {
             Idle::Adaptive { max_sleep } => format!("  idle-max-sleep: {}", show_duration(max_sleep)),
         },
     );
-    let engines: Vec<_> = s.engines.iter().map(|e| e.name()).collect();
-    line(y, format!("  crypto:\n    engines: [{}]\ninterface:", engines.join(", ")));
+    if let Some(engines) = &s.engines {
+        let engines: Vec<_> = engines.iter().map(|e| e.name()).collect();
+        line(y, format!("  crypto:\n    engines: [{}]", engines.join(", ")));
+    }
+    line(y, "interface:".into());
     for i in &config.interfaces {
         line(y, format!("  - name: {}\n    mtu: {}", i.name, i.mtu));
         line(
@@ -259,14 +262,16 @@ fn seconds(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
 prop_compose! {
     fn system()(name in "[a-z][a-z0-9-]{0,20}", cpus in prop::option::of(prop::collection::hash_set(0u16..1024, 1..6)),
                 count in 1u16..=128, main in prop::option::of(0u16..1024), mb in 512u64..4096, buffers in 1024u32..100_000,
-                slots in 10u32..20, sleep in prop::option::of(1u64..=100_000), engines in some(Engine::ALL),
+                slots in 10u32..20, sleep in prop::option::of(1u64..=100_000), engines in prop::option::of(some(Engine::ALL)),
                 hugepages in select(Hugepages::ALL), lab: bool) -> System {
         let workers = cpus.map_or(Workers::Count(count), |cpus| Workers::Cpus(cpus.into_iter().collect()));
         let idle = sleep.map_or(Idle::Poll, |us| Idle::Adaptive { max_sleep: Duration::from_micros(us) });
         let main_core = main.filter(|core| !matches!(&workers, Workers::Cpus(cpus) if cpus.contains(core)));
         // An engine that knows everything is always among them.
         let mut engines = engines;
-        if !engines.iter().any(|e| !matches!(e, Engine::Native | Engine::Ring)) {
+        if let Some(engines) = &mut engines
+            && !engines.iter().any(|e| !matches!(e, Engine::Native | Engine::Ring))
+        {
             engines.push(Engine::RustCrypto);
         }
         System { run_dir: format!("/run/x/{name}").into(), name, workers, main_core, memory: mb << 20, hugepages, buffers,

@@ -68,6 +68,6 @@ pub use {
     layout::{Geometry, GeometryError, LAYOUT_VERSION, MAX_FRAME},
     region::{Region, RegionError},
     slow::{SendError, SlowSide},
-    stats::{SaIdentity, SaState, StatsReader, WorkerStats},
+    stats::{SaEngine, SaIdentity, SaState, StatsReader, WorkerStats},
     vault::{Vault, VaultError, VaultKey},
 };

@@ -31,6 +31,33 @@ impl SaState {
     }
 }
 
+/// Who does the arithmetic of an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SaEngine {
+    Native = 1,
+    IpsecMb = 2,
+    Cryptodev = 3,
+    Ring = 4,
+    RustCrypto = 5,
+}
+impl SaEngine {
+    pub const ALL: [Self; 5] = [Self::Native, Self::IpsecMb, Self::Cryptodev, Self::Ring, Self::RustCrypto];
+    /// As in `system.crypto.engines`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::IpsecMb => "ipsec-mb",
+            Self::Cryptodev => "cryptodev",
+            Self::Ring => "ring",
+            Self::RustCrypto => "rustcrypto",
+        }
+    }
+    pub fn from_u8(raw: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| *engine as u8 == raw)
+    }
+}
+
 /// What a slot of the fast path's table holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaIdentity {
@@ -38,6 +65,8 @@ pub struct SaIdentity {
     pub direction: Direction,
     pub state: SaState,
     pub policy: PolicyId,
+    /// `None`: the fast path did not say.
+    pub engine: Option<SaEngine>,
     /// `SaSpec::last_seq` it was installed with.
     pub start_seq: u64,
     /// Fast path's clock.
@@ -46,7 +75,9 @@ pub struct SaIdentity {
 impl SaIdentity {
     fn to_words(self) -> [u64; 4] {
         let kind = (self.state as u64) << 8 | self.direction as u64;
-        [kind << 32 | u64::from(self.spi.get()), self.policy.0.into(), self.start_seq, self.installed_at]
+        let engine = self.engine.map_or(0, |engine| engine as u64);
+        let policy = engine << 32 | u64::from(self.policy.0);
+        [kind << 32 | u64::from(self.spi.get()), policy, self.start_seq, self.installed_at]
     }
     fn from_words([name, policy, start_seq, installed_at]: [u64; 4]) -> Option<Self> {
         let kind = name >> 32;
@@ -63,7 +94,11 @@ impl SaIdentity {
                 3 => SaState::Dead,
                 _ => return None,
             },
-            policy: PolicyId(u32::try_from(policy).ok()?),
+            policy: PolicyId(policy as u32),
+            engine: match u8::try_from(policy >> 32).ok()? {
+                0 => None,
+                raw => Some(SaEngine::from_u8(raw)?),
+            },
             start_seq,
             installed_at,
         })

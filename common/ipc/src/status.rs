@@ -125,6 +125,9 @@ pub struct InstalledSa {
     pub state: String,
     pub enc_algorithm: String,
     pub auth_algorithm: String,
+    /// Who does the arithmetic, named as in `system.crypto.engines`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// Bits.
     pub enc_key_size: u32,
     pub replay: u32,

@@ -126,6 +126,7 @@ fn counters_are_summed_over_workers_and_start_at_zero_with_each_sa() {
         direction: Direction::Outbound,
         state: SaState::Mature,
         policy: PolicyId(3),
+        engine: Some(SaEngine::Ring),
         start_seq: 100,
         installed_at: 40,
     };

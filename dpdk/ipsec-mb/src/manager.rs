@@ -59,7 +59,6 @@ pub struct ChainJob<'p> {
 #[derive(Clone, Copy)]
 struct Entry {
     get_next_job: sys::JobFn,
-    submit_job: sys::JobFn,
     submit_job_nocheck: sys::JobFn,
     get_completed_job: sys::JobFn,
     flush_job: sys::JobFn,
@@ -332,8 +331,9 @@ impl InFlight<'_> {
         let slot = unsafe { (entry.get_next_job)(mgr) };
         // SAFETY: `slot` points to a free job that only this thread touches until it is submitted.
         job.fill(unsafe { &mut *slot });
-        // SAFETY: every pointer in the job was checked by `is_sound` and stays valid until the flush.
-        let mut ready = unsafe { (entry.submit_job)(mgr) };
+        // SAFETY: every pointer in the job is one of a live reference that stays so until the flush, and `is_sound`
+        // has checked all lengths, which the library takes as they are.
+        let mut ready = unsafe { (entry.submit_job_nocheck)(mgr) };
         while let Some(job) = NonNull::new(ready) {
             // SAFETY: the library hands back a finished job, valid until the next `get_next_job`.
             let job = unsafe { job.as_ref() };
@@ -360,12 +360,16 @@ impl Drop for InFlight<'_> {
 }
 
 impl ChainJob<'_> {
+    /// What a lane of the library can count: it has 16 bits for a length, the block of the padded key included.
+    const LONGEST: usize = 0xff00;
+
     /// The library trusts lengths; this is where they are checked.
     fn is_sound(&self) -> bool {
         let std::ops::Range { start, end } = self.cipher_range;
         let fits = start <= end && end <= self.data.len() && self.tag_len <= self.hmac.alg.digest_len();
         let cbc = matches!(self.cipher, Cipher::CbcEncrypt(_) | Cipher::CbcDecrypt(_));
         fits && !self.data.is_empty()
+            && self.data.len() <= Self::LONGEST
             && (!cbc || (start >= 16 && end > start && (end - start).is_multiple_of(16)))
     }
     fn fill(self, slot: &mut sys::ImbJob) {
@@ -408,7 +412,6 @@ impl Entry {
     fn read(m: &sys::ImbMgr) -> Option<Self> {
         Some(Self {
             get_next_job: m.get_next_job?,
-            submit_job: m.submit_job?,
             submit_job_nocheck: m.submit_job_nocheck?,
             get_completed_job: m.get_completed_job?,
             flush_job: m.flush_job?,

@@ -1,6 +1,6 @@
 //! The main lcore: commands of the slow path, frames both ways, neighbours and ICMP, the exception
 //! path, timers, statistics. May allocate and sleep; workers never wait for it.
-use crate::engine::{Key, Maker};
+use crate::engine::{Key, Made, Maker};
 use crate::exchange::{Lane, ToMain, ToWorker};
 use crate::idle::Backoff;
 use crate::mirror::Mirror;
@@ -11,7 +11,7 @@ use fastpath::host::frame::{addresses, ethernet};
 use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
 use fastpath::tables::control::Applied;
 use fastpath::tables::{Completion, Control};
-use ipc::{Command, Event, FastSide, FrameKind, PeerEvent};
+use ipc::{Command, Event, FastSide, FrameKind, PeerEvent, SaIdentity};
 use sa::{Action, DropReason, Level, SaSlot};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +34,8 @@ const HOST_EVERY: Duration = Duration::from_millis(100);
 
 pub struct Main {
     pub control: Control<Maker>,
+    /// By which engine the last key was made.
+    pub made: Made,
     pub host: Host,
     pub region: FastSide,
     pub lanes: Vec<Arc<Lane>>,
@@ -130,6 +132,7 @@ impl Main {
             }
             Ok(Applied::Now) => {
                 if let Some((slot, identity)) = identity {
+                    let identity = SaIdentity { engine: self.made.engine(), ..identity };
                     self.mirror.installed(&mut self.region, slot, &identity);
                 }
                 if let Some(generation) = generation {

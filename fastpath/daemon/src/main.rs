@@ -81,7 +81,8 @@ fn run(args: &Args) -> Result<()> {
     let workers = plan.eal.workers.len() as u16;
     let mut opened = ports::open_all(&eal, &plan, &pool, workers)?;
 
-    let (maker, engines) = engine::open(&eal, &plan.engines, workers, plan.sa_slots)?;
+    let (maker, engines) = engine::open(&eal, plan.engines.as_deref(), workers, plan.sa_slots)?;
+    let made = maker.made();
     let mut control = Control::new(maker, plan.sa_slots);
     let host = interfaces(&plan, &opened, &mut control);
     let mut taps = Vec::new();
@@ -106,13 +107,11 @@ fn run(args: &Args) -> Result<()> {
         .zip(loops)
         .map(|(lcore, work)| eal.launch(lcore.id, move || work.run()))
         .collect::<Result<_, _>>()?;
-    info!(
-        workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(),
-        engines = ?plan.engines, "data path is running"
-    );
+    info!(workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(), "data path is running");
     let (ports, quiet): (Vec<_>, Vec<_>) = opened.into_iter().map(|p| (p.port, p.quiet)).unzip();
     let main = control::Main {
         control,
+        made,
         host,
         region,
         lanes,

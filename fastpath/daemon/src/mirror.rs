@@ -54,6 +54,8 @@ impl Mirror {
             direction: spec.direction,
             state: SaState::Mature,
             policy: spec.policy,
+            // Known when the key has been made.
+            engine: None,
             start_seq: spec.last_seq,
             installed_at: now.as_secs(),
         };

@@ -17,7 +17,8 @@ pub struct Plan {
     pub buffers: u32,
     pub sa_slots: u32,
     pub idle: Idle,
-    pub engines: Vec<config::model::Engine>,
+    /// `None`: the fastest for each suite.
+    pub engines: Option<Vec<config::model::Engine>>,
 }
 pub struct PortPlan {
     pub name: String,

@@ -31,20 +31,19 @@ pub struct Engine {
     manager: Manager,
     /// Takes the SHA-256 jobs where the first one would not use the CPU's instructions for it.
     sha_ni: Option<Manager>,
-    /// What the hash of each job of a burst gave, and what the packet said.
+    /// What the hash of each job of a burst gave, and what stood where it borrowed room in the packet.
     computed: Box<[[u8; TAG_ROOM]; STAGE]>,
-    received: Box<[[u8; TAG_ROOM]; STAGE]>,
+    borrowed: Box<[[u8; 4]; STAGE]>,
     finished: [bool; STAGE],
 }
 
 impl Engine {
     pub fn new() -> Result<Self, ipsec_mb::LoadError> {
-        let room = || Box::new([[0; TAG_ROOM]; STAGE]);
         Ok(Self {
             manager: Manager::new()?,
             sha_ni: Manager::new_sha_ni()?,
-            computed: room(),
-            received: room(),
+            computed: Box::new([[0; TAG_ROOM]; STAGE]),
+            borrowed: Box::new([[0; 4]; STAGE]),
             finished: [false; STAGE],
         })
     }
@@ -112,13 +111,13 @@ impl Engine {
 
     /// Runs those packets of a burst (at most [`STAGE`]) whose keys are chained, all side by side.
     pub fn chained(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
-        let Self { manager, sha_ni, computed, received, finished } = self;
+        let Self { manager, sha_ni, computed, borrowed, finished } = self;
         *finished = [false; STAGE];
-        let mut run = |manager: &mut Manager, wanted: &dyn Fn(HmacAlg) -> bool| {
-            let rows = computed.iter_mut().zip(received.iter_mut()).enumerate();
-            let jobs = ops.iter_mut().zip(rows).filter_map(|(op, (token, (tag, received)))| {
+        let mut run = |manager: &mut Manager, wanted: &mut dyn FnMut(HmacAlg) -> bool| {
+            let rows = computed.iter_mut().zip(borrowed.iter_mut()).enumerate();
+            let jobs = ops.iter_mut().zip(rows).filter_map(|(op, (token, (tag, borrowed)))| {
                 let (cipher, hmac) = chained_keys(op, direction)?;
-                if wanted(hmac.alg()) { job(op, cipher, hmac, token, tag, received) } else { None }
+                if wanted(hmac.alg()) { job(op, cipher, hmac, token, tag, borrowed) } else { None }
             });
             manager.run_chained(jobs, |token, done| {
                 if let Some(slot) = finished.get_mut(token) {
@@ -127,40 +126,47 @@ impl Engine {
             });
         };
         match sha_ni {
-            None => run(manager, &|_| true),
+            None => run(manager, &mut |_| true),
             Some(sha_ni) => {
-                run(sha_ni, &|alg| alg == HmacAlg::Sha256);
-                run(manager, &|alg| alg != HmacAlg::Sha256);
+                let mut others = false;
+                run(sha_ni, &mut |alg| {
+                    others |= alg != HmacAlg::Sha256;
+                    alg == HmacAlg::Sha256
+                });
+                if others {
+                    run(manager, &mut |alg| alg != HmacAlg::Sha256);
+                }
             }
         }
-        let rows = self.computed.iter().zip(self.received.iter()).zip(self.finished);
-        for (op, ((computed, received), finished)) in ops.iter_mut().zip(rows) {
+        let rows = self.computed.iter().zip(self.borrowed.iter()).zip(self.finished);
+        for (op, ((computed, borrowed), finished)) in ops.iter_mut().zip(rows) {
             if chained_keys(op, direction).is_some() {
-                op.ok = finished && settle(op, direction, computed, received);
+                op.ok = finished && settle(op, direction, computed, *borrowed);
             }
         }
     }
 }
 
-/// Puts the packet's ICV aside and describes the rest. `None` when the packet is too short for its suite.
+/// Describes the packet. `None` when it is too short for its suite.
+#[inline(always)]
 fn job<'p>(
     op: &'p mut EspOp<'_>,
     cipher: Cipher<'p>,
     hmac: &'p HmacKey,
     token: usize,
     tag: &'p mut [u8; TAG_ROOM],
-    received: &mut [u8; TAG_ROOM],
+    borrowed: &mut [u8; 4],
 ) -> Option<ChainJob<'p>> {
     let suite = op.key.suite();
     let tag_len = suite.icv_len();
     let icv_at = op.esp.len().checked_sub(tag_len)?;
-    received.get_mut(..tag_len)?.copy_from_slice(op.esp.get(icv_at..)?);
     let hashed = match op.seq_high {
         None => icv_at,
         //= rfc4303#2.2.1/esn-hashed: the high half is hashed behind the trailer but not sent. It borrows the
         //= place of the ICV, which every suite makes wide enough.
         Some(high) => {
-            op.esp.get_mut(icv_at..icv_at + 4)?.copy_from_slice(&high.to_be_bytes());
+            let place = op.esp.get_mut(icv_at..)?.first_chunk_mut()?;
+            *borrowed = std::mem::replace(place, high.to_be_bytes());
             icv_at + 4
         }
     };
@@ -184,23 +190,38 @@ fn chained_keys<'k>(op: &EspOp<'k>, direction: Direction) -> Option<(Cipher<'k>,
 }
 
 /// Outbound: writes the ICV. Inbound: compares it, and wipes what was decrypted when it does not match.
-fn settle(op: &mut EspOp<'_>, direction: Direction, computed: &[u8; 64], received: &[u8; 64]) -> bool {
+#[inline(always)]
+fn settle(op: &mut EspOp<'_>, direction: Direction, computed: &[u8; TAG_ROOM], borrowed: [u8; 4]) -> bool {
     let suite = op.key.suite();
-    let Some(icv_at) = op.esp.len().checked_sub(suite.icv_len()) else { return false };
-    let (Some((text, icv)), Some(computed), Some(received)) = (
-        op.esp.split_at_mut_checked(icv_at),
-        computed.get(..suite.icv_len()),
-        received.get(..suite.icv_len()),
-    ) else {
-        return false;
-    };
+    // Lengths as constants: copies and comparisons without calls.
+    match suite.icv_len() {
+        12 => settle_len::<12>(op, direction, computed, borrowed),
+        16 => settle_len::<16>(op, direction, computed, borrowed),
+        24 => settle_len::<24>(op, direction, computed, borrowed),
+        32 => settle_len::<32>(op, direction, computed, borrowed),
+        _ => false,
+    }
+}
+#[inline(always)]
+fn settle_len<const LEN: usize>(
+    op: &mut EspOp<'_>,
+    direction: Direction,
+    computed: &[u8; TAG_ROOM],
+    borrowed: [u8; 4],
+) -> bool {
+    let Some((text, icv)) = op.esp.split_last_chunk_mut::<LEN>() else { return false };
+    let Some(computed) = computed.first_chunk::<LEN>() else { return false };
     if direction == Direction::Outbound {
-        icv.copy_from_slice(computed);
+        *icv = *computed;
         return true;
     }
-    icv.copy_from_slice(received);
-    let authentic = cpu::same(computed, received);
-    if !authentic && let Some(text) = text.get_mut(HEADER + suite.iv_len()..) {
+    if op.seq_high.is_some()
+        && let Some(place) = icv.first_chunk_mut()
+    {
+        *place = borrowed;
+    }
+    let authentic = cpu::same(computed, icv);
+    if !authentic && let Some(text) = text.get_mut(HEADER + op.key.suite().iv_len()..) {
         text.fill(0);
     }
     authentic

@@ -7,6 +7,7 @@
 //!
 //! Keys are found through the SA table at submission. The worker keeps the table a job was submitted
 //! under alive until the job has come back, so a key outlives every operation that uses it.
+pub mod auto;
 pub mod cpu;
 mod mb;
 pub mod native;
@@ -14,6 +15,7 @@ mod ring;
 mod rustcrypto;
 pub mod sync;
 
+pub use auto::Automatic;
 pub use cpu::{CpuCrypto, CpuEngineKind, KeyRecord};
 pub use sync::{CpuEngine, CpuKeys};
 

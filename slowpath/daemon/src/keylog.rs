@@ -48,8 +48,10 @@ fn ike_line(k: &KeyLog) -> String {
         IkeCipher::Aes128Gcm => "AES-GCM-128 with 16 octet ICV [RFC5282]",
         IkeCipher::Aes192Gcm => "AES-GCM-192 with 16 octet ICV [RFC5282]",
         IkeCipher::Aes256Gcm => "AES-GCM-256 with 16 octet ICV [RFC5282]",
-        // Not in Wireshark's list yet; it passes over such a line.
-        IkeCipher::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
+        // Wireshark does not decrypt it, and a value that it does not know costs the lines behind it.
+        IkeCipher::ChaCha20Poly1305 => {
+            return format!("# {:016x},{:016x}: ChaCha20 with Poly1305 [RFC7634]", k.spi_i, k.spi_r);
+        }
     };
     let integrity = match k.integrity {
         None => "NONE [RFC4306]",
@@ -71,6 +73,7 @@ fn esp_line(spec: &SaSpec) -> String {
     let cipher = match spec.suite.encryption() {
         Encryption::Null => "NULL",
         Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "AES-CBC [RFC3602]",
+        // Known to newer versions of Wireshark alone.
         Encryption::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
         Encryption::Aes128Gcm | Encryption::Aes192Gcm | Encryption::Aes256Gcm => {
             "AES-GCM with 16 octet ICV [RFC4106]"

@@ -163,6 +163,7 @@ fn installed_sa(
         },
         enc_algorithm: family(spec.suite.encryption()).into(),
         auth_algorithm: spec.suite.integrity().name().into(),
+        engine: identity.and_then(|i| i.engine).map(|engine| engine.name().into()),
         enc_key_size: spec.suite.encryption().key_len() as u32 * 8,
         replay: spec.replay_window,
         esn: spec.esn,

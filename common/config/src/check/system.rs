@@ -53,8 +53,12 @@ pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
         good = false;
     }
     let engines = row.get::<&Row>("crypto").and_then(|crypto| {
-        let words: &[(&'static str, _)] = crypto.get("engines")?;
-        words.iter().map(|(word, _)| Engine::from_name(word).ok_or(Bad)).collect::<Result<Vec<_>, _>>()
+        let Some(words) = crypto.opt::<&[(&'static str, _)]>("engines")? else { return Ok(None) };
+        words
+            .iter()
+            .map(|(word, _)| Engine::from_name(word).ok_or(Bad))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
     })?;
     let run_dir =
         row.opt::<&str>("run-dir")?.map_or_else(|| PathBuf::from("/run/espway").join(name), PathBuf::from);
@@ -83,6 +87,8 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
             format!("the policies need {needed} slots while they are rekeyed, there are {}", system.sa_slots);
         row.error(sink, "sa-slots", said, format!("write {}", needed.next_power_of_two()));
     }
+    // Left to the gateway, a suite runs on whatever has it; there is always one.
+    let Some(engines) = &system.engines else { return };
     let suites = ipsec
         .policies
         .iter()
@@ -91,7 +97,7 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
         .chain(ipsec.manual_sas.iter().map(|sa| sa.suite));
     let mut told: Vec<Suite> = Vec::new();
     for suite in suites {
-        if !told.contains(&suite) && !system.engines.iter().any(|engine| runs(*engine, suite)) {
+        if !told.contains(&suite) && !engines.iter().any(|engine| runs(*engine, suite)) {
             told.push(suite);
             let said = format!("none of these engines knows {suite}");
             row.error(sink, "crypto", said, "add ipsec-mb or rustcrypto to `engines`");

@@ -446,7 +446,7 @@ pub(super) const MANUAL_SA: Menu = Menu {
             "enc-key",
             Kind::Key,
             Unset,
-            "Key in hexadecimal; for AES-GCM with the 4 bytes of salt at the end.",
+            "Key in hexadecimal; for AES-GCM and ChaCha20-Poly1305 with the 4 bytes of salt at the end.",
         ),
         own("auth-algorithm", Kind::One(ESP_INTEGRITY), Is("null"), "Integrity."),
         own("auth-key", Kind::Key, Unset, "Its key in hexadecimal."),

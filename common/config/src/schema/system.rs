@@ -83,8 +83,10 @@ pub(super) const SYSTEM: Menu = Menu {
 pub(super) const CRYPTO: &[Property] = &[own(
     "engines",
     Kind::Some(&[ok("native"), ok("ipsec-mb"), ok("cryptodev"), ok("ring"), ok("rustcrypto")]),
-    Is("native,ipsec-mb,cryptodev,ring,rustcrypto"),
-    "Crypto engines in order of preference; each SA runs on the first that is present and knows its algorithms.",
+    Unset,
+    "Crypto engines in order of preference; each SA runs on the first that is present and knows its algorithms. Left out: \
+     for each algorithm the fastest CPU engine of this machine, measured at the start. Crypto devices are used only when \
+     named.",
 )];
 
 pub(super) const INTERFACE: Menu = Menu {

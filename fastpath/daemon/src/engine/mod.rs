@@ -1,7 +1,8 @@
 //! The crypto engines of this process: CPU libraries and DPDK crypto devices side by side.
 //!
 //! Each SA's key is made by the first engine in the configured order that runs its suite; from then on
-//! all packets of that SA go there. Order is kept per SA.
+//! all packets of that SA go there. Order is kept per SA. Without a configured order each suite has an order of its own,
+//! the measured one; devices are not in it, since the software ones cost more than the libraries behind them.
 mod device;
 
 use config::model::Engine as Named;
@@ -9,8 +10,13 @@ use device::{DeviceKey, DeviceLane, Devices};
 use dpdk::Mbuf;
 use dpdk::crypto::QueuePair;
 use fastpath::crypto::cpu::{CpuEngineKind, EngineError};
-use fastpath::crypto::{CpuEngine, CpuKeys, Engine, Job, KeyMaker, KeyRecord, Keys, SaRef, Unsupported};
+use fastpath::crypto::{
+    Automatic, CpuEngine, CpuKeys, Engine, Job, KeyMaker, KeyRecord, Keys, SaRef, Unsupported,
+};
+use ipc::SaEngine;
 use sa::SaSpec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 pub enum Key {
     Cpu(KeyRecord),
@@ -20,20 +26,33 @@ pub enum Key {
 /// Control-time half.
 pub struct Maker {
     order: Vec<Choice>,
+    automatic: Option<Automatic>,
+    made: Made,
+}
+/// By which engine the last key was made: for the status, which outlives the key's way into the table.
+#[derive(Clone, Default)]
+pub struct Made(Arc<AtomicU8>);
+impl Made {
+    pub fn engine(&self) -> Option<SaEngine> {
+        SaEngine::from_u8(self.0.load(Relaxed))
+    }
 }
 enum Choice {
-    Cpu(CpuKeys),
+    Cpu(CpuEngineKind, CpuKeys),
     Devices(Devices),
 }
 
-/// Opens what the configuration names. An engine that is missing on this machine is said and passed over,
-/// as long as one remains.
+/// Opens what the configuration names, or all CPU engines and the fastest first. An engine that is missing on this
+/// machine is said and passed over, as long as one remains.
 pub fn open(
     eal: &dpdk::Eal,
-    engines: &[Named],
+    engines: Option<&[Named]>,
     workers: u16,
     sa_slots: u32,
 ) -> anyhow::Result<(Maker, Vec<WorkerEngine>)> {
+    let automatic = engines.is_none().then(measured);
+    let present = automatic.as_ref().map(|a| a.present().iter().map(|kind| named(*kind)).collect::<Vec<_>>());
+    let engines = engines.or(present.as_deref()).unwrap_or_default();
     let mut order = Vec::new();
     let mut cpu = Vec::new();
     let mut pairs: Vec<Vec<QueuePair>> = (0..workers).map(|_| Vec::new()).collect();
@@ -42,7 +61,7 @@ pub fn open(
             Some(kind) => match CpuKeys::new(&[kind]) {
                 Ok(keys) => {
                     cpu.push(kind);
-                    order.push(Choice::Cpu(keys));
+                    order.push(Choice::Cpu(kind, keys));
                 }
                 Err(error) => tracing::warn!("{error}; going on without it"),
             },
@@ -58,7 +77,44 @@ pub fn open(
     anyhow::ensure!(!order.is_empty(), "none of the crypto engines of system.crypto.engines is usable here");
     let build = |pairs| WorkerEngine::new(&cpu, pairs);
     let engines = pairs.into_iter().map(build).collect::<Result<_, _>>()?;
-    Ok((Maker { order }, engines))
+    Ok((Maker { order, automatic, made: Made::default() }, engines))
+}
+
+/// Measures, and says what was found.
+fn measured() -> Automatic {
+    let from = std::time::Instant::now();
+    let (automatic, absent) = Automatic::measure();
+    let millis = from.elapsed().as_millis();
+    for error in absent {
+        match error {
+            EngineError::IpsecMb(_) => {
+                tracing::warn!("{error}; AES-CBC and NULL with a hash run several times slower without it");
+            }
+            _ => tracing::info!("{error}"),
+        }
+    }
+    let (measured, settled): (Vec<_>, Vec<_>) =
+        automatic.picks().iter().partition(|pick| !pick.others.is_empty());
+    for pick in measured {
+        tracing::info!("crypto: {pick}");
+    }
+    for kind in automatic.present() {
+        let suites: Vec<_> =
+            settled.iter().filter(|pick| pick.engine == *kind).map(|pick| pick.suite.to_string()).collect();
+        if !suites.is_empty() {
+            tracing::info!("crypto: on {kind} without a rival here: {}", suites.join(", "));
+        }
+    }
+    tracing::info!(millis, "crypto: engines chosen by measurement; system.crypto.engines would fix them");
+    automatic
+}
+fn named(kind: CpuEngineKind) -> Named {
+    match kind {
+        CpuEngineKind::Native => Named::Native,
+        CpuEngineKind::IpsecMb => Named::IpsecMb,
+        CpuEngineKind::Ring => Named::Ring,
+        CpuEngineKind::RustCrypto => Named::RustCrypto,
+    }
 }
 
 fn cpu_kind(engine: Named) -> Option<CpuEngineKind> {
@@ -71,17 +127,40 @@ fn cpu_kind(engine: Named) -> Option<CpuEngineKind> {
     }
 }
 
+impl Maker {
+    pub fn made(&self) -> Made {
+        self.made.clone()
+    }
+}
+impl Choice {
+    fn name(&self) -> SaEngine {
+        match self {
+            Self::Devices(_) => SaEngine::Cryptodev,
+            Self::Cpu(CpuEngineKind::Native, _) => SaEngine::Native,
+            Self::Cpu(CpuEngineKind::IpsecMb, _) => SaEngine::IpsecMb,
+            Self::Cpu(CpuEngineKind::Ring, _) => SaEngine::Ring,
+            Self::Cpu(CpuEngineKind::RustCrypto, _) => SaEngine::RustCrypto,
+        }
+    }
+}
+
 impl KeyMaker for Maker {
     type Key = Key;
     fn make(&mut self, spec: &SaSpec) -> Result<Key, Unsupported> {
         let mut refusal = Unsupported { suite: spec.suite, why: "no engine is configured" };
-        for choice in &mut self.order {
-            let made = match choice {
-                Choice::Cpu(keys) => keys.make(spec).map(Key::Cpu),
+        let pick = self.automatic.as_ref().and_then(|automatic| automatic.engine(spec.suite));
+        let is_pick = |choice: &Choice| matches!(choice, Choice::Cpu(kind, _) if Some(*kind) == pick);
+        let first = self.order.iter().position(is_pick);
+        for at in first.into_iter().chain((0..self.order.len()).filter(|at| Some(*at) != first)) {
+            let made = match &mut self.order[at] {
+                Choice::Cpu(_, keys) => keys.make(spec).map(Key::Cpu),
                 Choice::Devices(devices) => devices.key(spec).map(Key::Device),
             };
             match made {
-                Ok(key) => return Ok(key),
+                Ok(key) => {
+                    self.made.0.store(self.order[at].name() as u8, Relaxed);
+                    return Ok(key);
+                }
                 Err(why) => refusal = why,
             }
         }

@@ -34,7 +34,7 @@ impl<V: Lanes> Product<V> {
     }
     /// The same for vector `at` of a full batch, whose folded powers are at hand.
     #[inline(always)]
-    fn add_batch(&mut self, cpu: V::Cpu, data: V, key: &Parts<'_>, at: usize) {
+    fn add_batch<const MORE: usize>(&mut self, cpu: V::Cpu, data: V, key: &Parts<'_, MORE>, at: usize) {
         let powers = V::load(cpu, &key.powers[1 + at * V::BLOCKS..]);
         self.low = self.low.xor(data.multiply::<LOW_LOW>(powers));
         self.high = self.high.xor(data.multiply::<HIGH_HIGH>(powers));
@@ -65,9 +65,9 @@ pub fn dot(cpu: AesNi, a: Block, power: Block) -> Block {
 }
 
 /// A packet on its way.
-struct Packet<'k, V: Lanes> {
+struct Packet<'k, V: Lanes, const MORE: usize> {
     cpu: V::Cpu,
-    key: &'k Parts<'k>,
+    key: &'k Parts<'k, MORE>,
     /// The counter blocks of the next vector, back to front.
     counter: V,
     /// The last block of additional data with all before it, until it is multiplied.
@@ -75,11 +75,12 @@ struct Packet<'k, V: Lanes> {
     hash: Block,
 }
 
-/// Seals or opens `text` in place. Sealing writes the ICV; opening compares it and wipes `text` when it differs.
+/// Seals or opens `text` in place, with `MORE` rounds of AES above ten: the number is constant, so that rounds are
+/// straight code and mix with the hash. Sealing writes the ICV; opening compares it and wipes `text` when it differs.
 #[inline(always)]
-pub fn run<V: Lanes, const SEAL: bool>(
+pub fn run<V: Lanes, const SEAL: bool, const MORE: usize>(
     cpu: V::Cpu,
-    key: &Parts<'_>,
+    key: &Parts<'_, MORE>,
     nonce: &[u8; 12],
     aad: &[u8],
     text: &mut [u8],
@@ -114,7 +115,7 @@ pub fn run<V: Lanes, const SEAL: bool>(
     genuine
 }
 
-impl<V: Lanes> Packet<'_, V> {
+impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
     #[inline(always)]
     fn additional(&mut self, aad: &[u8]) {
         let cpu = V::cpu(self.cpu);
@@ -196,18 +197,20 @@ impl<V: Lanes> Packet<'_, V> {
             state[at] = self.counters(at).reverse().xor(key);
         }
         self.counter = self.counters(vectors);
-        for round in 1..10 {
-            let key = self.round_key(&self.key.first[round]);
+        // Products are spread over the rounds, which wait for each other and leave room between.
+        let stride = 9 / vectors;
+        for round in 0..9 {
+            let key = self.round_key(&self.key.first[1 + round]);
             for at in 0..vectors {
                 state[at] = state[at].aes_round(key);
             }
-            if HASH && round <= vectors {
+            if HASH && round % stride == 0 && round / stride < vectors {
                 // The vector that waits for the hash so far comes last.
-                self.hash_vector(&mut product, hashed, round % vectors);
+                self.hash_vector(&mut product, hashed, (round / stride + 1) % vectors);
             }
         }
-        for key in self.key.more {
-            let key = self.round_key(key);
+        for round in 0..MORE {
+            let key = self.round_key(&self.key.more[round]);
             for at in 0..vectors {
                 state[at] = state[at].aes_round(key);
             }
@@ -285,8 +288,8 @@ impl<V: Lanes> Packet<'_, V> {
                 state[at] = state[at].aes_round(key);
             }
         }
-        for key in self.key.more {
-            let key = self.round_key(key);
+        for round in 0..MORE {
+            let key = self.round_key(&self.key.more[round]);
             for at in 0..vectors {
                 state[at] = state[at].aes_round(key);
             }

@@ -24,10 +24,10 @@ pub struct Record<const MORE: usize> {
 }
 const _: () = assert!(size_of::<Record<0>>() == 384 && size_of::<Record<4>>() == 448);
 
-/// A record without its type's number.
-pub struct Parts<'a> {
+/// A record's fields.
+pub struct Parts<'a, const MORE: usize> {
     pub first: &'a [Bytes; 10],
-    pub more: &'a [Bytes],
+    pub more: &'a [Bytes; MORE],
     pub last: &'a Bytes,
     pub powers: &'a [Bytes; BATCH + 1],
     pub folded: &'a [u64; BATCH],
@@ -92,7 +92,7 @@ impl<const MORE: usize> Record<MORE> {
         words.zeroize();
     }
     #[inline(always)]
-    pub fn parts(&self) -> Parts<'_> {
+    pub fn parts(&self) -> Parts<'_, MORE> {
         let Self { first, more, last, powers, folded } = self;
         Parts { first, more, last, powers, folded }
     }

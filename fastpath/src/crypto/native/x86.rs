@@ -67,13 +67,15 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        let key = &self.parts();
-        match self.cpu {
-            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
-            Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
-            // SAFETY: the same.
-            Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
-        }
+        each!(&self.sized, record => {
+            let key = &record.parts();
+            match self.cpu {
+                // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+                Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
+                // SAFETY: the same.
+                Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
+            }
+        })
     }
     /// Wipes `text` when the ICV does not match.
     #[inline]
@@ -81,17 +83,15 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        let key = &self.parts();
-        match self.cpu {
-            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
-            Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
-            // SAFETY: the same.
-            Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
-        }
-    }
-    #[inline(always)]
-    fn parts(&self) -> Parts<'_> {
-        each!(&self.sized, record => record.parts())
+        each!(&self.sized, record => {
+            let key = &record.parts();
+            match self.cpu {
+                // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+                Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
+                // SAFETY: the same.
+                Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
+            }
+        })
     }
 }
 
@@ -108,19 +108,19 @@ fn fill<const MORE: usize>(cpu: AesNi, record: &mut Record<MORE>, key: &[u8]) {
     record.fill(cpu, key);
 }
 
-/// One code path, one direction.
+/// One code path, one direction; a copy for each key size.
 macro_rules! path {
     ($name:ident, $features:literal, $cpu:ty, $vector:ty, $seal:literal) => {
         #[target_feature(enable = $features)]
-        fn $name(
+        fn $name<const MORE: usize>(
             cpu: $cpu,
-            key: &Parts<'_>,
+            key: &Parts<'_, MORE>,
             nonce: &[u8; 12],
             aad: &[u8],
             text: &mut [u8],
             icv: &mut Bytes,
         ) -> bool {
-            kernel::run::<$vector, $seal>(cpu, key, nonce, aad, text, icv)
+            kernel::run::<$vector, $seal, MORE>(cpu, key, nonce, aad, text, icv)
         }
     };
 }

@@ -78,6 +78,7 @@ impl Fast {
                     direction: spec.direction,
                     state: SaState::Mature,
                     policy: spec.policy,
+                    engine: Some(SaEngine::Native),
                     start_seq: spec.last_seq,
                     installed_at: 0,
                 };
