@@ -84,6 +84,161 @@ proptest! {
     }
 }
 
+/// A step of an edit, with places as shares of the list.
+#[derive(Clone, Debug)]
+enum Step {
+    Insert {
+        place: prop::sample::Index,
+        at: usize,
+    },
+    Remove(prop::sample::Index),
+    /// Taken out and put in elsewhere, unchanged.
+    Move(prop::sample::Index, prop::sample::Index),
+    Bind(prop::sample::Index),
+    Unbind(prop::sample::Index),
+    Commit,
+}
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let index = any::<prop::sample::Index>;
+    let step = prop_oneof![
+        4 => (index(), 0usize..20).prop_map(|(place, at)| Step::Insert { place, at }),
+        // Always at the front: ranks run out and neighbours have to move.
+        2 => (0usize..20).prop_map(|at| Step::Insert { place: prop::sample::Index::default(), at }),
+        2 => index().prop_map(Step::Remove),
+        1 => (index(), index()).prop_map(|(a, b)| Step::Move(a, b)),
+        2 => index().prop_map(Step::Bind),
+        1 => index().prop_map(Step::Unbind),
+        2 => Just(Step::Commit),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+/// What the tables should say: policies in order, each with its SAs, newest first.
+#[derive(Clone, Default)]
+struct Model {
+    list: Vec<(PolicySpec, Vec<u32>)>,
+}
+fn bind(c: &mut Control<CpuKeys>, slot: u32, policy: PolicyId, selector: Selector) {
+    let spec = SaSpec {
+        slot: SaSlot(slot),
+        spi: Spi::new(0x1000 + slot).expect("an SPI"),
+        policy,
+        selectors: vec![selector.into()],
+        ..a_to_b(Side::A, "aes-128-gcm")
+    };
+    c.apply(Command::InstallSa(Box::new(spec)), NOW).expect("a free slot");
+}
+
+proptest! {
+    /// Edits, SAs that come and go, and whole lists in between: the list scan always agrees, on both instances.
+    #[test]
+    fn edits_agree_with_a_list_scan(pool in prop::collection::vec(selectors(), 20), steps in steps(), flows in prop::collection::vec(flows(), 20)) {
+        let mut c = control();
+        let (mut model, mut edits, mut done) = (Model::default(), Vec::new(), Vec::new());
+        let (mut generation, mut next_id, mut next_slot) = (7, 1u32, 0u32);
+        let mut bound: Vec<u32> = Vec::new();
+        commit(&mut c, &[]).expect("a transaction");
+        let mut open = model.clone();
+        for step in steps.into_iter().chain([Step::Commit]) {
+            match step {
+                Step::Insert { place, at } => {
+                    let place = place.index(open.list.len() + 1);
+                    let policy = PolicySpec { id: PolicyId(next_id), selector: pool[at], action: REQUIRE };
+                    next_id += 1;
+                    let after = place.checked_sub(1).map(|n| open.list[n].0.id);
+                    edits.push(Command::PolicyInsert { after, policy });
+                    open.list.insert(place, (policy, Vec::new()));
+                }
+                Step::Remove(which) if !open.list.is_empty() => {
+                    let (policy, _) = open.list.remove(which.index(open.list.len()));
+                    edits.push(Command::PolicyRemove { policy: policy.id });
+                }
+                Step::Move(which, place) if !open.list.is_empty() => {
+                    let row = open.list.remove(which.index(open.list.len()));
+                    edits.push(Command::PolicyRemove { policy: row.0.id });
+                    let place = place.index(open.list.len() + 1);
+                    let after = place.checked_sub(1).map(|n| open.list[n].0.id);
+                    edits.push(Command::PolicyInsert { after, policy: row.0 });
+                    open.list.insert(place, row);
+                }
+                // SAs belong to policies in force; what is open does not count yet.
+                Step::Bind(which) if edits.is_empty() && !model.list.is_empty() && next_slot < 60 => {
+                    let at = which.index(model.list.len());
+                    let (policy, slots) = &mut model.list[at];
+                    bind(&mut c, next_slot, policy.id, policy.selector);
+                    slots.insert(0, next_slot);
+                    bound.push(next_slot);
+                    next_slot += 1;
+                    open = model.clone();
+                }
+                Step::Unbind(which) if edits.is_empty() && !bound.is_empty() => {
+                    let slot = bound.swap_remove(which.index(bound.len()));
+                    let spi = Spi::new(0x1000 + slot).expect("an SPI");
+                    c.apply(Command::RemoveSa { slot: SaSlot(slot), spi }, NOW).expect("there");
+                    model.list.iter_mut().for_each(|(_, slots)| slots.retain(|s| *s != slot));
+                    open = model.clone();
+                }
+                Step::Commit => {
+                    c.apply(Command::PolicyEdit { from: generation, generation: generation + 1 }, NOW).expect("open");
+                    for edit in edits.drain(..) {
+                        c.apply(edit, NOW).expect("an open edit");
+                    }
+                    generation += 1;
+                    c.apply(Command::PolicyCommit { generation }, NOW).expect("a good edit");
+                    model = open.clone();
+                }
+                _ => {}
+            }
+            // Twice: each poll may bring the other instance to the front.
+            for _ in 0..2 {
+                c.poll(NOW, &mut Vec::new(), &mut done);
+                let table = &c.tables().spd;
+                prop_assert_eq!(table.len(), model.list.len());
+                for flow in &flows {
+                    let expected = model.list.iter().find(|(p, _)| spd::covers(&p.selector, flow));
+                    let found = table.find(flow);
+                    prop_assert_eq!(found.map(|e| e.placed.spec.id), expected.map(|(p, _)| p.id), "{:?}", flow);
+                    let sa = found.and_then(|e| e.sa_for(flow)).map(|b| b.slot);
+                    prop_assert_eq!(sa, expected.and_then(|(_, slots)| slots.first().copied()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_edit_is_all_or_nothing_and_of_one_generation() {
+    let mut c = control();
+    let p = |id| policy(id, prefix("10.1.0.0/24"), prefix("10.2.0.0/24"), REQUIRE);
+    commit(&mut c, &[p(1), p(2)]).expect("a transaction");
+    let ids = |c: &Control<CpuKeys>| [1, 2, 3].map(|id| c.tables().spd.by_id(PolicyId(id)).is_some());
+    let edit = |c: &mut Control<CpuKeys>, from, steps: &[Command]| {
+        c.apply(Command::PolicyEdit { from, generation: 8 }, NOW)?;
+        for step in steps {
+            c.apply(step.clone(), NOW)?;
+        }
+        c.apply(Command::PolicyCommit { generation: 8 }, NOW).map(|_| ())
+    };
+    let remove = |id| Command::PolicyRemove { policy: PolicyId(id) };
+    let insert = |after: Option<u32>, id| Command::PolicyInsert { after: after.map(PolicyId), policy: p(id) };
+    assert_eq!(edit(&mut c, 6, &[]), Err(Refusal::BadTransaction), "of another generation");
+    assert_eq!(c.apply(remove(1), NOW), Err(Refusal::BadTransaction), "and none is open");
+    for (steps, expected) in [
+        (vec![remove(1), remove(3)], Refusal::NoSuchPolicy),
+        (vec![remove(1), remove(1)], Refusal::NoSuchPolicy),
+        (vec![remove(1), insert(Some(1), 3)], Refusal::NoSuchPolicy),
+        (vec![remove(1), insert(None, 2)], Refusal::BadTransaction),
+        (vec![remove(1), insert(None, 0)], Refusal::BadTransaction),
+        (vec![insert(None, 3), insert(None, 3)], Refusal::BadTransaction),
+        (vec![remove(1), Command::Policy(p(3))], Refusal::BadTransaction),
+    ] {
+        assert_eq!(edit(&mut c, 7, &steps), Err(expected), "{steps:?}");
+        assert_eq!(ids(&c), [true, true, false], "nothing has changed");
+    }
+    assert_eq!(edit(&mut c, 7, &[remove(1), insert(Some(2), 3)]), Ok(()));
+    assert_eq!(ids(&c), [false, true, true]);
+    assert_eq!(edit(&mut c, 7, &[]), Err(Refusal::BadTransaction), "that one is past");
+}
+
 #[test]
 fn a_transaction_is_all_or_nothing() {
     let mut c = control();

@@ -5,10 +5,13 @@ mod table;
 pub use ask::shut_down;
 
 use crate::rundir::{RunDir, State};
-use ipc::status::Status;
 use serde_json::{Value, json};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Rows of a table that is shown without being asked for.
+const LONG: u32 = 1000;
 
 /// Show a running gateway: processes, peers, SAs, policies, ports, drops, statistics.
 ///
@@ -16,9 +19,12 @@ use std::process::ExitCode;
 /// process is missing or does not answer.
 #[derive(clap::Args)]
 pub struct Args {
-    /// One JSON object instead of tables.
+    /// One JSON object instead of tables, always with everything.
     #[arg(long)]
     json: bool,
+    /// Also tables of more than a thousand rows; without it they are only counted.
+    #[arg(long)]
+    all: bool,
     /// Of the gateway with this configuration.
     #[arg(long, value_name = "FILE", conflicts_with = "run_dir")]
     config: Option<PathBuf>,
@@ -30,32 +36,52 @@ pub struct Args {
 pub fn status(args: &Args) -> anyhow::Result<ExitCode> {
     let run_dir = RunDir::find(args.run_dir.as_deref(), args.config.as_deref())?;
     let state = run_dir.read().filter(|_| run_dir.taken());
-    let answer = ask::status(&run_dir.control_socket());
-    let healthy = state.is_some() && answer.is_ok();
     if args.json {
-        crate::say(as_json(&run_dir, state.as_ref(), answer.as_ref().map_err(|e| format!("{e:#}"))));
-    } else {
-        match &state {
-            Some(state) => crate::say(table::processes(state)),
-            None => crate::say(format_args!("no supervisor runs in {}\n", run_dir.path().display())),
-        }
-        match &answer {
-            Ok(status) => crate::say(table::gateway(status)),
-            Err(error) => crate::say(format_args!("the slow path does not answer: {error:#}")),
-        }
+        return as_json(&run_dir, state.as_ref());
+    }
+    let answer = ask::status(&run_dir.control_socket(), (!args.all).then_some(LONG));
+    let healthy = state.is_some() && answer.is_ok();
+    match &state {
+        Some(state) => crate::say(table::processes(state)),
+        None => crate::say(format_args!("no supervisor runs in {}\n", run_dir.path().display())),
+    }
+    match &answer {
+        Ok(status) => crate::say(table::gateway(status)),
+        Err(error) => crate::say(format_args!("the slow path does not answer: {error:#}")),
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The slow path's answer with the supervisor's view beside it.
-fn as_json(run_dir: &RunDir, state: Option<&State>, status: Result<&Status, String>) -> Value {
-    let mut out = match status {
-        Ok(status) => {
-            serde_json::to_value(status).unwrap_or_else(|error| json!({ "error": error.to_string() }))
-        }
-        Err(error) => json!({ "error": error }),
-    };
-    out["run-dir"] = json!(run_dir.path());
+/// The slow path's answer, passed on as it comes, with the supervisor's view behind it.
+fn as_json(run_dir: &RunDir, state: Option<&State>) -> anyhow::Result<ExitCode> {
+    let mut out = Counted { to: std::io::stdout().lock(), written: 0 };
+    let answer = ask::pass_status_on(&run_dir.control_socket(), &mut out);
+    if let Err(error) = &answer {
+        anyhow::ensure!(out.written == 0, "the status broke off: {error:#}");
+        write!(out, "{{\"error\":{}", json!(format!("{error:#}")))?;
+    }
+    let ours = supervisor(run_dir, state).to_string();
+    writeln!(out, ",{}", ours.trim_start_matches('{'))?;
+    let healthy = state.is_some() && answer.is_ok();
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+struct Counted<W> {
+    to: W,
+    written: usize,
+}
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.written += n;
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn supervisor(run_dir: &RunDir, state: Option<&State>) -> Value {
+    let mut out = json!({ "run-dir": run_dir.path() });
     out["supervisor"] = match state {
         Some(state) => json!({
             "name": state.name,

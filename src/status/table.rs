@@ -39,14 +39,23 @@ pub fn gateway(status: &Status) -> String {
     if !status.fastpath_attached {
         out += "the slow path is not connected to a fast path\n\n";
     }
-    out += &peers(status);
-    out += &sas(status);
-    out += &policies(status);
+    let totals = &status.totals;
+    out += &long("active-peers", totals.active_peers, status.active_peers.len(), || peers(status));
+    out += &long("installed-sa", totals.installed_sas, status.installed_sas.len(), || sas(status));
+    out += &long("policy", totals.policies, status.policies.len(), || policies(status));
+    if status.policies.len() as u64 != totals.policies {
+        out += &format!("  {} of them established\n\n", totals.established_policies);
+    }
     out += &ports(status);
     out += &counters("drops", &status.drops);
     out += &counters("statistics", &status.statistics);
     out += &counters("ike", &status.ike);
     out
+}
+
+/// A list, or how long it is when it was left out.
+fn long(name: &str, total: u64, rows: usize, table: impl FnOnce() -> String) -> String {
+    if rows > 0 || total == 0 { table() } else { format!("{name}: {total} rows, shown with --all\n\n") }
 }
 
 fn peers(status: &Status) -> String {

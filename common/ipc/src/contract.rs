@@ -13,10 +13,17 @@ pub enum Command {
     RemoveSa { slot: SaSlot, spi: Spi },
     /// New outer addresses or ports (NAT moved, MOBIKE).
     MoveSa { slot: SaSlot, spi: Spi, ends: TunnelEnds, encap: Option<Encap> },
-    /// Opens a policy transaction; an open one is dropped.
+    /// Opens a transaction that says all policies; an open one is dropped.
     PolicyBegin { generation: u64, count: u32 },
     /// Next policy in rank order.
     Policy(PolicySpec),
+    /// Opens a transaction that changes some of the policies of generation `from`, which must be in force; an open one
+    /// is dropped.
+    PolicyEdit { from: u64, generation: u64 },
+    /// Within an edit: a new policy right behind another one, or before all with `None`.
+    PolicyInsert { after: Option<PolicyId>, policy: PolicySpec },
+    /// Within an edit. The same policy put in again, wherever, keeps its SAs.
+    PolicyRemove { policy: PolicyId },
     /// All or nothing, between two bursts. Policies whose id and content did not change keep their SAs.
     PolicyCommit { generation: u64 },
     /// The slow path gave up on an acquire: the policy may ask again after `retry_ms`.

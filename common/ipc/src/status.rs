@@ -11,6 +11,9 @@ pub enum Request {
     Status {
         #[serde(default)]
         show_sensitive: bool,
+        /// Lists with more rows than this are counted and left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_most: Option<u32>,
     },
     /// Bring up all children of a peer, or the one of a policy (its id).
     Initiate {
@@ -58,6 +61,9 @@ pub struct Status {
     pub uptime: u64,
     /// Seconds since the fast path started.
     pub fastpath_uptime: u64,
+    /// Also of lists that are left out.
+    #[serde(default)]
+    pub totals: Totals,
     pub active_peers: Vec<ActivePeer>,
     pub installed_sas: Vec<InstalledSa>,
     pub policies: Vec<PolicyStatus>,
@@ -68,6 +74,16 @@ pub struct Status {
     pub ports: Vec<PortStatus>,
     pub ike: BTreeMap<String, u64>,
     pub ipc: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Totals {
+    pub active_peers: u64,
+    pub installed_sas: u64,
+    pub policies: u64,
+    /// Policies with a usable pair of SAs.
+    pub established_policies: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,8 +206,11 @@ mod tests {
     #[test]
     fn requests_read_as_an_operator_would_write_them() {
         for (text, expected) in [
-            (r#"{"status":{}}"#, Request::Status { show_sensitive: false }),
-            (r#"{"status":{"show-sensitive":true}}"#, Request::Status { show_sensitive: true }),
+            (r#"{"status":{}}"#, Request::Status { show_sensitive: false, at_most: None }),
+            (
+                r#"{"status":{"show-sensitive":true,"at-most":9}}"#,
+                Request::Status { show_sensitive: true, at_most: Some(9) },
+            ),
             (r#"{"initiate":{"peer":"b"}}"#, Request::Initiate { peer: "b".into(), policy: None }),
             (r#"{"terminate":{}}"#, Request::Terminate { peer: None }),
             (r#"{"rekey-child":{"slot":7}}"#, Request::RekeyChild { slot: 7 }),

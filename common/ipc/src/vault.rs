@@ -29,7 +29,7 @@ impl std::fmt::Debug for VaultKey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    #[error("the vault holds {0} IKE SAs and is full: raise `system vault-records`")]
+    #[error("the vault holds {0} IKE SAs and is full: raise `system sa-slots`")]
     Full(usize),
     #[error("a snapshot of {got} bytes is longer than {max}")]
     TooLong { got: usize, max: usize },
@@ -45,6 +45,9 @@ const NONCE: usize = 3;
 const TAG: usize = 5;
 const BODY: usize = 7;
 const HALF: usize = VAULT_HALF_WORDS;
+/// Two halves, and a word behind all records that says whether this one was ever written: opening looks at those
+/// alone, so that room that nobody needs is no memory.
+pub(crate) const RECORD_WORDS: usize = 2 * HALF + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
@@ -82,10 +85,20 @@ impl Vault {
             free: Vec::new(),
             damaged: 0,
         };
-        for record in (0..vault.part.len() / (2 * HALF)).rev() {
-            vault.look_at(record);
+        for record in (0..vault.records()).rev() {
+            if vault.used(record).load(Acquire) == 0 {
+                vault.free.push(record);
+            } else {
+                vault.look_at(record);
+            }
         }
         Ok(vault)
+    }
+    fn records(&self) -> usize {
+        self.part.len() / RECORD_WORDS
+    }
+    fn used(&self, record: usize) -> &crate::sync::AtomicU64 {
+        &self.part[self.records() * 2 * HALF + record]
     }
     fn look_at(&mut self, record: usize) {
         let mut best: Option<(u64, Place)> = None;
@@ -185,6 +198,7 @@ impl Vault {
         if !self.places.contains_key(&name) {
             self.free.pop();
             wipe(self.half(place.record, 1));
+            self.used(place.record).store(1, Release);
         }
         let words = self.half(place.record, place.half);
         words[SEQ].store(0, Release);
@@ -202,6 +216,7 @@ impl Vault {
         let Some(place) = self.places.remove(&name) else { return };
         wipe(self.half(place.record, 1 - place.half));
         wipe(self.half(place.record, place.half));
+        self.used(place.record).store(0, Release);
         self.free.push(place.record);
     }
     pub fn get(&self, name: u64) -> Option<Zeroizing<Vec<u8>>> {
@@ -249,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_was_put_is_found_after_reopening() {
-        let part = Part::private(3 * 2 * HALF);
+        let part = Part::private(3 * RECORD_WORDS);
         let mut vault = open(&part);
         for (name, body) in [(1, "one"), (2, "two"), (1, "one again"), (3, "three")] {
             vault.put(name, body.as_bytes()).unwrap();
@@ -270,7 +285,7 @@ mod tests {
     }
     #[test]
     fn nothing_of_the_content_stands_in_the_region() {
-        let part = Part::private(2 * HALF);
+        let part = Part::private(RECORD_WORDS);
         open(&part).put(1, b"attack at dawn, attack at dawn").unwrap();
         let mut bytes = vec![0; part.len() * 8];
         load_bytes(&part, &mut bytes);
@@ -279,7 +294,7 @@ mod tests {
     /// H4, vault write: whatever word a killed writer had reached, the older content is found.
     #[test]
     fn h4_a_write_cut_anywhere_leaves_the_older_half() {
-        let part = Part::private(2 * HALF);
+        let part = Part::private(RECORD_WORDS);
         let mut vault = open(&part);
         vault.put(1, b"older").unwrap();
         vault.put(1, b"newer").unwrap();
@@ -299,7 +314,7 @@ mod tests {
     /// H9: bit flips, another key, another region's copy, a record at another place.
     #[test]
     fn h9_a_changed_or_foreign_record_is_not_used() {
-        let part = Part::private(2 * 2 * HALF);
+        let part = Part::private(2 * RECORD_WORDS);
         open(&part).put(1, b"content").unwrap();
         let with_key = |key, epoch| Vault::open(part.clone(), &VaultKey::new(key), epoch).unwrap();
         for (vault, case) in [(with_key([8; 32], 42), "key"), (with_key(KEY, 43), "epoch")] {
@@ -310,9 +325,12 @@ mod tests {
         for at in 0..2 * HALF {
             part[to + at].store(part[from + at].load(Relaxed), Relaxed);
         }
+        let used = 2 * 2 * HALF;
+        part[used + 1 - record].store(1, Relaxed);
         let moved = open(&part);
         assert_eq!((moved.len(), moved.damaged()), (1, 1));
         wipe(&part[to..to + 2 * HALF]);
+        part[used + 1 - record].store(0, Relaxed);
         for bit in 0..BODY as u64 * 64 + 56 {
             let word = &part[from + bit as usize / 64];
             let good = word.load(Relaxed);
@@ -327,7 +345,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
         #[test]
         fn vault_agrees_with_a_map(steps in prop::collection::vec((0u64..6, prop::option::of(prop::collection::vec(any::<u8>(), 0..100)), any::<bool>()), 1..60)) {
-            let part = Part::private(4 * 2 * HALF);
+            let part = Part::private(4 * RECORD_WORDS);
             let (mut vault, mut model) = (open(&part), BTreeMap::new());
             for (name, body, reopen) in steps {
                 match body {

@@ -23,7 +23,7 @@ proptest! {
     /// H1, H3: random bytes, and good records with some bytes changed. What does decode encodes to the same meaning.
     #[test]
     fn h1_any_bytes_get_an_answer(command in common::command(), flips in prop::collection::vec((0usize..COMMAND_BYTES, any::<u8>()), 1..6),
-                                  kind in 0u32..9, noise in prop::collection::vec(any::<u8>(), COMMAND_BYTES)) {
+                                  kind in 0u32..12, noise in prop::collection::vec(any::<u8>(), COMMAND_BYTES)) {
         let mut changed = encode_command(1, &command).unwrap();
         for (at, value) in flips { changed[at] = value; }
         let mut noise: [u8; COMMAND_BYTES] = noise.try_into().unwrap();

@@ -23,6 +23,8 @@ use wire::{Flow, Mac, PacketBuf};
 
 /// Items of one kind handled before the others get their turn.
 const TURN: usize = 64;
+/// Commands of one turn: workers see them at once, so that a flood of them costs few look-ups anew.
+const COMMANDS: usize = 256;
 /// Events kept for a slow path whose ring is full; beyond it the oldest go.
 const EVENTS_KEPT: usize = 4096;
 const MIRROR_EVERY: Duration = Duration::from_millis(50);
@@ -111,7 +113,7 @@ impl Main {
     }
 
     fn commands(&mut self, now: Duration) -> bool {
-        for turn in 0..TURN {
+        for turn in 0..COMMANDS {
             let Some((seq, command)) = self.region.next_command() else { return turn > 0 };
             self.command(seq, command, now);
         }
@@ -123,7 +125,7 @@ impl Main {
         let removal = if let Command::RemoveSa { slot, .. } = &command { Some(*slot) } else { None };
         let generation =
             if let Command::PolicyCommit { generation } = &command { Some(*generation) } else { None };
-        let result = self.control.apply(command, now);
+        let result = self.control.enqueue(command, now);
         debug!(seq, name, ?result, "command");
         match result {
             Ok(Applied::Later(number)) => {
@@ -370,6 +372,9 @@ fn name_of(command: &Command) -> &'static str {
         Command::MoveSa { .. } => "move-sa",
         Command::PolicyBegin { .. } => "policy-begin",
         Command::Policy(_) => "policy",
+        Command::PolicyEdit { .. } => "policy-edit",
+        Command::PolicyInsert { .. } => "policy-insert",
+        Command::PolicyRemove { .. } => "policy-remove",
         Command::PolicyCommit { .. } => "policy-commit",
         Command::AcquireFailed { .. } => "acquire-failed",
     }

@@ -91,8 +91,10 @@ fn run(args: &Args) -> Result<()> {
         taps.extend(ports::open_tap(&eal, &plan, index as u16, mac, &pool)?);
     }
 
-    let geometry =
+    let mut geometry =
         Geometry { sa_slots: plan.sa_slots, workers: u32::from(workers) + 1, ..Geometry::default() };
+    // Each IKE SA may have a single pair of SAs. Only what is written takes memory.
+    geometry.vault_records = geometry.vault_records.max(plan.sa_slots / 2);
     let port_names = opened.iter().map(|p| p.name.clone()).collect();
     let mut region = FastSide::create(&RegionOptions { geometry, port_names })?;
     let start = Instant::now();

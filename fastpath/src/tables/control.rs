@@ -3,10 +3,11 @@
 //! Checks every command against the newest state, also what is not yet visible to workers, and changes
 //! nothing when it refuses. [`Control::poll`] moves publications along, completes removals, fires
 //! lifetimes. It never waits for a worker.
+use super::order::{Edit, Order};
 use super::ports::Interface;
 use super::sad::{self, Install, Shared};
+use super::shards::{Shards, spread};
 use super::shared::{Publisher, Reader};
-use super::spd::{Pending, Placed};
 use super::{NextHop, Op, Tables};
 use crate::crypto::{KeyMaker, SaRef};
 use ipc::contract::{Command, Event, Expiry, Refusal};
@@ -46,10 +47,9 @@ struct Installed<K> {
     shared: Arc<Shared<K>>,
 }
 #[derive(Debug)]
-struct Transaction {
-    generation: u64,
-    count: u32,
-    policies: Vec<PolicySpec>,
+enum Transaction {
+    Whole { generation: u64, count: u32, policies: Vec<PolicySpec> },
+    Edits { generation: u64, edits: Vec<Edit> },
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -68,11 +68,12 @@ pub struct Control<M: KeyMaker> {
     maker: M,
     tables: Publisher<Tables<M::Key>, Op<M::Key>>,
     capacity: u32,
-    slots: HashMap<u32, Installed<M::Key>>,
-    inbound: HashMap<u32, u32>,
-    /// In rank order.
-    policies: Vec<Placed>,
-    places: HashMap<PolicyId, usize>,
+    slots: Shards<Installed<M::Key>>,
+    /// Inbound SPIs.
+    inbound: Shards<()>,
+    policies: Order,
+    /// Of the last transaction that was committed.
+    generation: u64,
     transaction: Option<Transaction>,
     installs: u32,
     interfaces: HashMap<u16, Interface>,
@@ -87,10 +88,10 @@ impl<M: KeyMaker> Control<M> {
             maker,
             capacity: a.sad.capacity(),
             tables: Publisher::new(a, b),
-            slots: HashMap::new(),
-            inbound: HashMap::new(),
-            policies: Vec::new(),
-            places: HashMap::new(),
+            slots: Shards::default(),
+            inbound: Shards::default(),
+            policies: Order::default(),
+            generation: 0,
             transaction: None,
             installs: 0,
             interfaces: HashMap::new(),
@@ -104,7 +105,7 @@ impl<M: KeyMaker> Control<M> {
     }
     /// The SA in a slot, unless it is being removed.
     pub fn installed_sa(&self, slot: SaSlot) -> Option<InstalledSa> {
-        let installed = self.slots.get(&slot.0).filter(|i| !i.removing)?;
+        let installed = self.slots.get(spread(slot.0)).filter(|i| !i.removing)?;
         let reference = SaRef { slot: slot.0, install: installed.install };
         Some(InstalledSa { slot, reference, state: installed.shared.state() })
     }
@@ -119,7 +120,7 @@ impl<M: KeyMaker> Control<M> {
     /// Forgets which policies have asked for an SA: their next packets ask again. For a slow path that
     /// has just come.
     pub fn acquire_again(&self) {
-        for policy in &self.policies {
+        for policy in self.policies.iter() {
             policy.pending.clear();
         }
     }
@@ -128,12 +129,21 @@ impl<M: KeyMaker> Control<M> {
         self.tables.active()
     }
     fn submit(&mut self, op: Op<M::Key>) -> u64 {
-        let number = self.tables.submit(op);
+        self.tables.submit(op)
+    }
+    fn publish(&mut self) {
         self.tables.advance(Tables::apply);
-        number
     }
 
+    /// Carries a command out; workers see it from their next burst on.
     pub fn apply(&mut self, command: Command, now: Duration) -> Result<Applied, Refusal> {
+        let applied = self.enqueue(command, now);
+        self.publish();
+        applied
+    }
+    /// The same, but workers see it only after the next [`Control::poll`]: one publication for many commands, and one
+    /// look-up anew for each flow of a worker instead of many.
+    pub fn enqueue(&mut self, command: Command, now: Duration) -> Result<Applied, Refusal> {
         match command {
             Command::InstallSa(spec) => self.install(&spec, now)?,
             Command::RemoveSa { slot, spi } => {
@@ -141,7 +151,7 @@ impl<M: KeyMaker> Control<M> {
                 installed.removing = true;
                 let direction = installed.direction;
                 if direction == Direction::Inbound {
-                    self.inbound.remove(&spi.get());
+                    self.inbound.remove(spread(spi.get()));
                 }
                 let number = self.submit(Op::RemoveSa { slot: slot.0 });
                 self.settling.push_back((number, Settle::Removed { slot: slot.0 }));
@@ -155,53 +165,76 @@ impl<M: KeyMaker> Control<M> {
                 self.submit(Op::MoveSa { slot: slot.0, ends, encap });
             }
             Command::PolicyBegin { generation, count } => {
-                self.transaction = Some(Transaction { generation, count, policies: Vec::new() });
+                self.transaction = Some(Transaction::Whole { generation, count, policies: Vec::new() });
             }
-            Command::Policy(policy) => {
-                let open = self.transaction.as_mut().ok_or(Refusal::BadTransaction)?;
-                if open.policies.len() >= open.count as usize {
+            Command::PolicyEdit { from, generation } => {
+                self.transaction = None;
+                if from != self.generation {
                     return Err(Refusal::BadTransaction);
                 }
-                open.policies.push(policy);
+                self.transaction = Some(Transaction::Edits { generation, edits: Vec::new() });
             }
-            Command::PolicyCommit { generation } => {
-                let open = self.transaction.take().ok_or(Refusal::BadTransaction)?;
-                if open.generation != generation || open.policies.len() != open.count as usize {
-                    return Err(Refusal::BadTransaction);
+            Command::Policy(policy) => match &mut self.transaction {
+                Some(Transaction::Whole { count, policies, .. }) if policies.len() < *count as usize => {
+                    policies.push(policy);
                 }
-                self.commit(&open.policies)?;
-            }
+                _ => return Err(Refusal::BadTransaction),
+            },
+            Command::PolicyInsert { after, policy } => self.add_edit(Edit::Insert { after, policy })?,
+            Command::PolicyRemove { policy } => self.add_edit(Edit::Remove(policy))?,
+            Command::PolicyCommit { generation } => self.commit(generation)?,
             Command::AcquireFailed { policy, retry_ms } => {
-                if !self.places.contains_key(&policy) {
-                    return Err(Refusal::NoSuchPolicy);
-                }
+                self.policies.get(policy).ok_or(Refusal::NoSuchPolicy)?;
                 let at = now + Duration::from_millis(retry_ms.into());
                 self.timers.push(Reverse((at, Timer::Retry { policy })));
             }
         }
         Ok(Applied::Now)
     }
+    fn add_edit(&mut self, edit: Edit) -> Result<(), Refusal> {
+        let Some(Transaction::Edits { edits, .. }) = &mut self.transaction else {
+            return Err(Refusal::BadTransaction);
+        };
+        edits.push(edit);
+        Ok(())
+    }
+    fn commit(&mut self, committed: u64) -> Result<(), Refusal> {
+        let change = match self.transaction.take() {
+            Some(Transaction::Whole { generation, count, policies })
+                if generation == committed && policies.len() == count as usize =>
+            {
+                self.policies.replace(&policies)?
+            }
+            Some(Transaction::Edits { generation, edits }) if generation == committed => {
+                self.policies.edit(&edits)?
+            }
+            _ => return Err(Refusal::BadTransaction),
+        };
+        self.generation = committed;
+        self.submit(Op::Policies { remove: change.remove.into(), insert: change.insert.into() });
+        Ok(())
+    }
 
     fn installed(&mut self, slot: SaSlot, spi: Spi) -> Result<&mut Installed<M::Key>, Refusal> {
         if slot.0 >= self.capacity {
             return Err(Refusal::NoSuchSlot);
         }
-        self.slots.get_mut(&slot.0).filter(|i| i.spi == spi && !i.removing).ok_or(Refusal::NoSuchSa)
+        self.slots.get_mut(spread(slot.0)).filter(|i| i.spi == spi && !i.removing).ok_or(Refusal::NoSuchSa)
     }
 
     fn check(&self, spec: &SaSpec) -> Result<(), Refusal> {
         let encryption = spec.suite.encryption();
         let keys = (spec.encryption_key.len(), spec.salt.len(), spec.integrity_key.len());
         let needed = (encryption.key_len(), encryption.salt_len(), spec.suite.integrity().key_len());
-        let spi_taken = || self.inbound.contains_key(&spec.spi.get());
+        let spi_taken = || self.inbound.contains(spread(spec.spi.get()));
         match spec.direction {
             _ if spec.slot.0 >= self.capacity => Err(Refusal::NoSuchSlot),
-            _ if self.slots.contains_key(&spec.slot.0) => Err(Refusal::SlotInUse),
+            _ if self.slots.contains(spread(spec.slot.0)) => Err(Refusal::SlotInUse),
             _ if keys != needed => Err(Refusal::Malformed),
             _ if spec.mode != Mode::Tunnel => Err(Refusal::Unsupported),
             _ if !sad::same_family(spec.ends) || spec.selectors.is_empty() => Err(Refusal::Unsupported),
             Direction::Inbound if spi_taken() => Err(Refusal::DuplicateSpi),
-            Direction::Outbound if !self.places.contains_key(&spec.policy) => Err(Refusal::NoSuchPolicy),
+            Direction::Outbound if self.policies.get(spec.policy).is_none() => Err(Refusal::NoSuchPolicy),
             _ => Ok(()),
         }
     }
@@ -231,7 +264,7 @@ impl<M: KeyMaker> Control<M> {
             }
         }
         if spec.direction == Direction::Inbound {
-            self.inbound.insert(spec.spi.get(), slot);
+            self.inbound.insert(spread(spec.spi.get()), ());
         }
         let installed = Installed {
             spi: spec.spi,
@@ -240,7 +273,7 @@ impl<M: KeyMaker> Control<M> {
             removing: false,
             shared: shared.clone(),
         };
-        self.slots.insert(slot, installed);
+        self.slots.insert(spread(slot), installed);
         let number = self.submit(Op::InstallSa(Arc::new(Install {
             slot,
             install,
@@ -260,28 +293,6 @@ impl<M: KeyMaker> Control<M> {
         Ok(())
     }
 
-    fn commit(&mut self, policies: &[PolicySpec]) -> Result<(), Refusal> {
-        let mut ids = std::collections::HashSet::new();
-        if policies.iter().any(|p| p.id.0 == 0 || !ids.insert(p.id)) {
-            return Err(Refusal::BadTransaction);
-        }
-        let placed = place(&self.policies, &self.places, policies);
-        let keeps = |p: &&Placed| {
-            self.places
-                .get(&p.spec.id)
-                .map(|at| &self.policies[*at])
-                .is_some_and(|old| old.rank == p.rank && old.spec == p.spec)
-        };
-        let insert: Vec<Placed> = placed.iter().filter(|p| !keeps(p)).cloned().collect();
-        let changed: std::collections::HashSet<_> = insert.iter().map(|p| p.spec.id).collect();
-        let gone = |p: &&Placed| changed.contains(&p.spec.id) || !ids.contains(&p.spec.id);
-        let remove: Vec<PolicyId> = self.policies.iter().filter(gone).map(|p| p.spec.id).collect();
-        self.places = placed.iter().enumerate().map(|(n, p)| (p.spec.id, n)).collect();
-        self.policies = placed;
-        self.submit(Op::Policies { remove: remove.into(), insert: insert.into() });
-        Ok(())
-    }
-
     /// Sets an interface, its addresses and the routes to the networks they are in.
     pub fn set_interface(&mut self, index: u16, interface: Interface) {
         let networks = |i: &Interface| -> Vec<Prefix> {
@@ -296,26 +307,30 @@ impl<M: KeyMaker> Control<M> {
             self.submit(Op::SetRoute { prefix, via: NextHop { interface: index, gateway: None } });
         }
         self.submit(Op::SetInterface { index, interface });
+        self.publish();
     }
     pub fn set_route(&mut self, prefix: Prefix, via: NextHop) {
         self.submit(Op::SetRoute { prefix, via });
+        self.publish();
     }
     pub fn remove_route(&mut self, prefix: Prefix) {
         self.submit(Op::RemoveRoute { prefix });
+        self.publish();
     }
     /// `None` forgets the neighbour.
     pub fn set_neighbour(&mut self, interface: u16, address: IpAddr, mac: Option<Mac>) {
         self.submit(Op::SetNeighbour { interface, address, mac });
+        self.publish();
     }
 
     /// Call often. Appends what has become due.
     pub fn poll(&mut self, now: Duration, events: &mut Vec<Event>, done: &mut Vec<Completion>) {
-        self.tables.advance(Tables::apply);
+        self.publish();
         while let Some((number, settle)) = self.settling.pop_front_if(|(n, _)| *n <= self.tables.settled()) {
             match settle {
                 Settle::Removed { slot } => {
                     // The last reference to the key: it is wiped here, before anyone is told.
-                    self.slots.remove(&slot);
+                    self.slots.remove(spread(slot));
                     done.push(Completion(number));
                 }
                 Settle::Bound { policy } => self.clear_pending(policy),
@@ -334,8 +349,8 @@ impl<M: KeyMaker> Control<M> {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
     fn clear_pending(&self, policy: PolicyId) {
-        if let Some(at) = self.places.get(&policy) {
-            self.policies[*at].pending.clear();
+        if let Some(placed) = self.policies.get(policy) {
+            placed.pending.clear();
         }
     }
     fn fire(&mut self, timer: Timer, events: &mut Vec<Event>) {
@@ -344,7 +359,7 @@ impl<M: KeyMaker> Control<M> {
             Timer::Soft { slot, install } => (slot, install, false),
             Timer::Hard { slot, install } => (slot, install, true),
         };
-        let found = self.slots.get(&slot).filter(|i| i.install == install && !i.removing);
+        let found = self.slots.get(spread(slot)).filter(|i| i.install == install && !i.removing);
         let Some(Installed { spi, shared, .. }) = found else { return };
         let (slot, spi, why) = (SaSlot(slot), *spi, Expiry::Seconds);
         if hard && shared.mark_dead() {
@@ -353,45 +368,4 @@ impl<M: KeyMaker> Control<M> {
             events.push(Event::SoftExpire { slot, spi, why });
         }
     }
-}
-
-const GAP: u64 = 1 << 32;
-
-/// Gives the policies ranks in their order. Those that stayed where they were keep theirs, so that a
-/// change costs what changed.
-fn place(old: &[Placed], places: &HashMap<PolicyId, usize>, policies: &[PolicySpec]) -> Vec<Placed> {
-    let before = |spec: &PolicySpec| places.get(&spec.id).map(|at| &old[*at]).filter(|p| p.spec == *spec);
-    let pending =
-        |spec: &PolicySpec| before(spec).map_or_else(Arc::<Pending>::default, |p| p.pending.clone());
-    // Which keep their rank: a new policy in between needs room on both sides.
-    let mut kept: Vec<Option<u64>> = Vec::with_capacity(policies.len());
-    let mut highest = 0;
-    for spec in policies {
-        let rank = before(spec).map(|p| p.rank).filter(|rank| *rank > highest);
-        highest = rank.unwrap_or(highest);
-        kept.push(rank);
-    }
-    let mut ranks = Vec::with_capacity(policies.len());
-    let mut start = 0; // rank of the last one placed
-    let mut at = 0;
-    while at < policies.len() {
-        if let Some(rank) = kept[at] {
-            ranks.push(rank);
-            (start, at) = (rank, at + 1);
-            continue;
-        }
-        let run = kept[at..].iter().take_while(|k| k.is_none()).count() as u64;
-        let step = match kept.get(at + run as usize) {
-            Some(Some(end)) => (end - start) / (run + 1),
-            _ => GAP,
-        };
-        if step == 0 {
-            ranks = (1..=policies.len() as u64).map(|n| n * GAP).collect();
-            break;
-        }
-        ranks.extend((1..=run).map(|n| start + n * step));
-        (start, at) = (start + run * step, at + run as usize);
-    }
-    let placed = |(spec, rank): (&PolicySpec, u64)| Placed { rank, spec: *spec, pending: pending(spec) };
-    policies.iter().zip(ranks).map(placed).collect()
 }

@@ -10,8 +10,10 @@
 pub mod control;
 pub mod fib;
 pub mod hash;
+mod order;
 pub mod ports;
 pub mod sad;
+mod shards;
 pub mod shared;
 pub mod spd;
 

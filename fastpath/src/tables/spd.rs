@@ -1,11 +1,14 @@
 //! The policy table: ordered, first match wins, exactly as RouterOS evaluates it.
 //!
-//! Tuple space search: policies whose selectors look at the same bits share one hash table, and the best
-//! rank over the tables wins. A look-up costs one hash per different shape, not per policy; a change
-//! touches one table. Behind the per-worker flow cache it answers for the first packet of a flow.
+//! `search` finds the first policy that fits; here are the policies themselves, and the SAs bound to them. Behind the
+//! per-worker flow cache it answers for the first packet of a flow, and once for each flow after a change.
+mod search;
+
 use super::hash::Map;
 use super::sad::Install;
+use super::shards::{Shards, Slab, spread};
 use sa::{Direction, PolicyId, PolicySpec, Prefix, Selector, TrafficSelector};
+use search::{Search, Words};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,111 +35,33 @@ pub struct Placed {
     pub pending: Arc<Pending>,
 }
 
+/// What a packet reads of a policy comes first.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Entry {
     pub placed: Placed,
-    /// Outbound SAs, newest first.
-    bound: Vec<Bound>,
+    /// Outbound SAs: the newest, and those before it, newest last.
+    newest: Option<Bound>,
+    older: Vec<Bound>,
 }
 #[derive(Clone, Debug)]
 pub struct Bound {
     pub slot: u32,
     pub install: u32,
+    /// The SA is for all that its policy is for: nothing is left to compare.
+    whole: bool,
     pub selectors: Arc<[TrafficSelector]>,
-}
-
-/// Which bits the selectors of one hash table look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    ipv4: bool,
-    src_len: u8,
-    dst_len: u8,
-    protocol: bool,
-    /// One port, compared by hash; ranges are compared after.
-    src_port: bool,
-    dst_port: bool,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    src: u128,
-    dst: u128,
-    /// Protocol, source port, destination port; 0 where the shape does not look.
-    rest: u64,
-}
-
-#[derive(Debug)]
-struct Table {
-    shape: Shape,
-    /// No policy here ranks before this. Never raised while the table lives: a bound, not a fact.
-    first_rank: u64,
-    /// (rank, entry), best first.
-    rows: Map<Key, Vec<(u64, u32)>>,
 }
 
 #[derive(Debug, Default)]
 pub struct Spd {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    by_id: Map<PolicyId, u32>,
-    /// By `first_rank`, so that a search can stop early.
-    tables: Vec<Table>,
+    search: Search,
+    entries: Slab<Entry>,
+    /// Place of each policy.
+    by_id: Shards<u32>,
     /// Policy of each bound slot.
-    by_slot: Map<u32, PolicyId>,
-}
-
-fn bits(addr: IpAddr) -> u128 {
-    match addr {
-        IpAddr::V4(a) => u128::from(u32::from(a)),
-        IpAddr::V6(a) => u128::from(a),
-    }
-}
-/// Ports of a range that is one port.
-fn single(range: sa::PortRange) -> Option<u16> {
-    (range.first == range.last).then_some(range.first)
-}
-
-impl Shape {
-    /// `None` for a selector no packet can fit.
-    fn of(selector: &Selector) -> Option<Self> {
-        let ipv4 = selector.src.is_ipv4();
-        (ipv4 == selector.dst.is_ipv4()).then_some(Self {
-            ipv4,
-            src_len: selector.src.len(),
-            dst_len: selector.dst.len(),
-            protocol: selector.protocol.is_some(),
-            src_port: single(selector.src_port).is_some(),
-            dst_port: single(selector.dst_port).is_some(),
-        })
-    }
-    fn mask(self, len: u8) -> u128 {
-        let width = if self.ipv4 { 32 } else { 128 };
-        let all = if self.ipv4 { u128::from(u32::MAX) } else { u128::MAX };
-        all.checked_shl(width - u32::from(len)).unwrap_or(0) & all
-    }
-    /// `None` when the packet lacks something every selector of this shape names.
-    fn key(self, flow: &Flow) -> Option<Key> {
-        if flow.src.is_ipv4() != self.ipv4 {
-            return None;
-        }
-        let port = |looked_at: bool, port: Option<u16>| if looked_at { port } else { Some(0) };
-        let protocol = if self.protocol { flow.protocol } else { 0 };
-        let (src, dst) = (port(self.src_port, flow.src_port)?, port(self.dst_port, flow.dst_port)?);
-        Some(Key {
-            src: bits(flow.src) & self.mask(self.src_len),
-            dst: bits(flow.dst) & self.mask(self.dst_len),
-            rest: u64::from(protocol) << 32 | u64::from(src) << 16 | u64::from(dst),
-        })
-    }
-    fn key_of(self, selector: &Selector) -> Key {
-        let port = |range| u64::from(single(range).unwrap_or(0));
-        Key {
-            src: bits(selector.src.addr()),
-            dst: bits(selector.dst.addr()),
-            rest: u64::from(selector.protocol.unwrap_or(0)) << 32
-                | port(selector.src_port) << 16
-                | port(selector.dst_port),
-        }
-    }
+    by_slot: Shards<PolicyId>,
+    count: usize,
 }
 
 /// Whether a policy's selector fits an outbound packet.
@@ -153,114 +78,101 @@ pub fn within(selectors: &[TrafficSelector], flow: &Flow) -> bool {
     selectors.iter().any(|ts| ts.contains(flow.src, flow.dst, flow.protocol, flow.src_port, flow.dst_port))
 }
 
+/// Whether an SA with these selectors is for every packet of a policy.
+fn is_whole(selectors: &[TrafficSelector], policy: &Selector) -> bool {
+    let wanted = TrafficSelector::from(*policy);
+    let holds = |outer: sa::AddrRange, inner: sa::AddrRange| outer.intersect(inner) == Some(inner);
+    let ports = |outer: sa::PortRange, inner: sa::PortRange| outer.intersect(inner) == Some(inner);
+    selectors.iter().any(|ts| {
+        holds(ts.local, wanted.local)
+            && holds(ts.remote, wanted.remote)
+            && ts.protocol.is_none_or(|p| Some(p) == wanted.protocol)
+            && ports(ts.local_port, wanted.local_port)
+            && ports(ts.remote_port, wanted.remote_port)
+    })
+}
+
 impl Entry {
-    /// The newest SA whose selectors cover the packet: a peer may have narrowed them.
+    /// The newest SA whose selectors cover the packet: a peer may have narrowed them. The packet is one of this policy.
+    #[inline]
     pub fn sa_for(&self, flow: &Flow) -> Option<&Bound> {
-        self.bound.iter().find(|b| within(&b.selectors, flow))
+        let fits = |b: &&Bound| b.whole || within(&b.selectors, flow);
+        self.newest.as_ref().filter(fits).or_else(|| self.older.iter().rev().find(fits))
+    }
+    fn bind(&mut self, bound: Bound) {
+        if let Some(before) = self.newest.replace(bound) {
+            self.older.push(before);
+        }
+    }
+    fn unbind(&mut self, slot: u32) {
+        match &self.newest {
+            Some(newest) if newest.slot == slot => self.newest = self.older.pop(),
+            _ => self.older.retain(|b| b.slot != slot),
+        }
     }
 }
 
 impl Spd {
     /// First policy in order whose selector covers the packet.
+    #[inline]
     pub fn find(&self, flow: &Flow) -> Option<&Entry> {
-        let mut best: Option<(u64, u32)> = None;
-        for table in &self.tables {
-            if best.is_some_and(|(rank, _)| rank < table.first_rank) {
-                break;
+        let fits = |index| self.entries.get(index).is_some_and(|e| covers(&e.placed.spec.selector, flow));
+        let index = match (flow.src, flow.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                self.search.v4.find(&Words::new(search::v4(src.into(), dst.into()), flow), fits)
             }
-            let Some(rows) = table.shape.key(flow).and_then(|key| table.rows.get(&key)) else { continue };
-            for row in rows {
-                if best.is_some_and(|b| b.0 < row.0) {
-                    break;
-                }
-                if self.entry(row.1).is_some_and(|e| covers(&e.placed.spec.selector, flow)) {
-                    best = Some(*row);
-                    break;
-                }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                self.search.v6.find(&Words::new(search::v6(src.into(), dst.into()), flow), fits)
             }
-        }
-        self.entry(best?.1)
-    }
-    fn entry(&self, index: u32) -> Option<&Entry> {
-        self.entries.get(index as usize)?.as_ref()
+            _ => None,
+        };
+        self.entries.get(index?)
     }
     pub fn by_id(&self, id: PolicyId) -> Option<&Entry> {
-        self.entry(*self.by_id.get(&id)?)
+        self.entries.get(*self.by_id.get(spread(id.0))?)
     }
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.count
     }
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.count == 0
     }
 
     /// A policy that comes back with the same id and content keeps its SAs, whatever its new rank.
     pub(crate) fn replace(&mut self, remove: &[PolicyId], insert: &[Placed]) {
-        let taken: Map<PolicyId, Entry> =
+        let mut taken: Map<PolicyId, Entry> =
             remove.iter().filter_map(|id| Some((*id, self.take(*id)?))).collect();
-        let mut taken = taken;
         for placed in insert {
-            let bound = match taken.remove(&placed.spec.id) {
-                Some(old) if old.placed.spec == placed.spec => old.bound,
-                Some(old) => self.forget(old),
-                None => Vec::new(),
-            };
-            self.put(Entry { placed: placed.clone(), bound });
+            let mut entry = Entry { placed: placed.clone(), newest: None, older: Vec::new() };
+            match taken.remove(&placed.spec.id) {
+                Some(old) if old.placed.spec == placed.spec => {
+                    (entry.newest, entry.older) = (old.newest, old.older);
+                }
+                Some(old) => self.forget(&old),
+                None => {}
+            }
+            self.put(entry);
         }
-        for (_, old) in taken {
+        for old in taken.values() {
             self.forget(old);
         }
     }
-    fn forget(&mut self, old: Entry) -> Vec<Bound> {
-        for bound in old.bound {
-            self.by_slot.remove(&bound.slot);
+    fn forget(&mut self, old: &Entry) {
+        for bound in old.newest.iter().chain(&old.older) {
+            self.by_slot.remove(spread(bound.slot));
         }
-        Vec::new()
     }
     fn put(&mut self, entry: Entry) {
         let (rank, spec) = (entry.placed.rank, entry.placed.spec);
-        let index = self.free.pop().unwrap_or(self.entries.len() as u32);
-        if self.entries.len() <= index as usize {
-            self.entries.push(None);
-        }
-        self.entries[index as usize] = Some(entry);
-        self.by_id.insert(spec.id, index);
-        let Some(shape) = Shape::of(&spec.selector) else { return };
-        let at = self.table_for(shape, rank);
-        let rows = self.tables[at].rows.entry(shape.key_of(&spec.selector)).or_default();
-        let place = rows.partition_point(|row| row.0 < rank);
-        rows.insert(place, (rank, index));
-    }
-    /// The table of a shape, made if need be, with its rank bound lowered to `rank`.
-    fn table_for(&mut self, shape: Shape, rank: u64) -> usize {
-        let table = match self.tables.iter().position(|t| t.shape == shape) {
-            Some(at) if self.tables[at].first_rank <= rank => return at,
-            Some(at) => Table { first_rank: rank, ..self.tables.remove(at) },
-            None => Table { shape, first_rank: rank, rows: Map::default() },
-        };
-        let at = self.tables.partition_point(|t| t.first_rank <= rank);
-        self.tables.insert(at, table);
-        at
+        let index = self.entries.put(entry);
+        self.count += usize::from(self.by_id.insert(spread(spec.id.0), index).is_none());
+        self.search.put(&spec.selector, rank, index);
     }
     fn take(&mut self, id: PolicyId) -> Option<Entry> {
-        let index = self.by_id.remove(&id)?;
-        let entry = self.entries.get_mut(index as usize)?.take()?;
-        self.free.push(index);
-        let selector = entry.placed.spec.selector;
-        if let Some(shape) = Shape::of(&selector)
-            && let Some(at) = self.tables.iter().position(|t| t.shape == shape)
-        {
-            let (rows, key) = (&mut self.tables[at].rows, shape.key_of(&selector));
-            if let Some(bucket) = rows.get_mut(&key) {
-                bucket.retain(|row| row.1 != index);
-                if bucket.is_empty() {
-                    rows.remove(&key);
-                }
-            }
-            if self.tables[at].rows.is_empty() {
-                self.tables.remove(at);
-            }
-        }
+        let index = self.by_id.remove(spread(id.0))?;
+        let entry = self.entries.take(index)?;
+        self.count -= 1;
+        self.search.take(&entry.placed.spec.selector, entry.placed.rank, index);
         Some(entry)
     }
 
@@ -268,18 +180,22 @@ impl Spd {
         if install.direction != Direction::Outbound {
             return;
         }
-        let entry = self.by_id.get(&install.policy).and_then(|n| self.entries.get_mut(*n as usize)?.as_mut());
-        if let Some(entry) = entry {
-            let bound =
-                Bound { slot: install.slot, install: install.install, selectors: install.selectors.clone() };
-            entry.bound.insert(0, bound);
-            self.by_slot.insert(install.slot, install.policy);
+        let index = self.by_id.get(spread(install.policy.0)).copied();
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.bind(Bound {
+                slot: install.slot,
+                install: install.install,
+                whole: is_whole(&install.selectors, &entry.placed.spec.selector),
+                selectors: install.selectors.clone(),
+            });
+            self.by_slot.insert(spread(install.slot), install.policy);
         }
     }
     pub(crate) fn unbind(&mut self, slot: u32) {
-        let entry = self.by_slot.remove(&slot).and_then(|id| self.by_id.get(&id).copied());
-        if let Some(Some(entry)) = entry.and_then(|n| self.entries.get_mut(n as usize)) {
-            entry.bound.retain(|b| b.slot != slot);
+        let id = self.by_slot.remove(spread(slot));
+        let index = id.and_then(|id| self.by_id.get(spread(id.0)).copied());
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.unbind(slot);
         }
     }
 }

@@ -11,13 +11,27 @@ use std::{fs, io};
 
 const CLIENTS: usize = 16;
 const MAX_REQUEST: usize = 16 * 1024;
-/// An unread answer of this size means a client that does not read.
-const MAX_UNREAD: usize = 64 << 20;
+/// How often one turn goes back to a client that reads as fast as we write.
+const REFILLS: usize = 4;
+
+/// An answer that is made piece by piece.
+pub trait Rows {
+    /// Appends the next piece. `false`: that was the last.
+    fn more(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool>;
+}
+pub enum Answer {
+    Now(Response),
+    Rows(Box<dyn Rows>),
+}
 
 struct Client {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
+    /// Bytes of `output` that are gone already.
+    sent: usize,
+    /// Where the rest of the answer comes from.
+    rows: Option<Box<dyn Rows>>,
     gone: bool,
 }
 
@@ -45,13 +59,12 @@ impl Control {
     pub fn poll_fds<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.push(PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN));
         for client in &self.clients {
-            let wanted =
-                if client.output.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            let wanted = if client.answered() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             fds.push(PollFd::from_borrowed_fd(client.stream.as_fd(), wanted));
         }
     }
     /// Takes in what has come, answers, sends what fits. Never blocks.
-    pub fn serve(&mut self, mut answer: impl FnMut(Request) -> Response) {
+    pub fn serve(&mut self, mut answer: impl FnMut(Request) -> Answer) {
         while let Ok((stream, _)) = self.listener.accept() {
             let allowed = rustix::net::sockopt::socket_peercred(&stream)
                 .is_ok_and(|who| who.uid.is_root() || who.uid == rustix::process::getuid());
@@ -59,20 +72,29 @@ impl Control {
                 if self.clients.len() == CLIENTS {
                     self.clients.remove(0);
                 }
-                self.clients.push(Client { stream, input: Vec::new(), output: Vec::new(), gone: false });
+                self.clients.push(Client {
+                    stream,
+                    input: Vec::new(),
+                    output: Vec::new(),
+                    sent: 0,
+                    rows: None,
+                    gone: false,
+                });
             }
         }
         for client in &mut self.clients {
             client.read();
-            while let Some(line) = client.line() {
-                let response = match serde_json::from_slice(&line) {
-                    Ok(request) => answer(request),
-                    Err(error) => Response::Error(format!("the request is not understood: {error}")),
-                };
-                if serde_json::to_writer(&mut client.output, &response).is_err() {
-                    client.gone = true;
+            while client.answered()
+                && let Some(line) = client.line()
+            {
+                match serde_json::from_slice(&line).map(&mut answer) {
+                    Ok(Answer::Now(response)) => client.say(&response),
+                    Ok(Answer::Rows(rows)) => client.rows = Some(rows),
+                    Err(error) => {
+                        client.say(&Response::Error(format!("the request is not understood: {error}")));
+                    }
                 }
-                client.output.push(b'\n');
+                client.write();
             }
             client.write();
         }
@@ -93,7 +115,7 @@ impl Client {
             match self.stream.read(&mut chunk) {
                 Ok(0) => {
                     // What was asked before the end is still answered, as far as the client reads.
-                    self.gone = self.output.is_empty() && !self.input.contains(&b'\n');
+                    self.gone = self.answered() && !self.input.contains(&b'\n');
                     return;
                 }
                 Ok(n) => self.input.extend_from_slice(&chunk[..n]),
@@ -112,20 +134,43 @@ impl Client {
         let line = self.input.drain(..=end).collect();
         Some(line)
     }
+    fn answered(&self) -> bool {
+        self.output.is_empty() && self.rows.is_none()
+    }
+    fn say(&mut self, response: &Response) {
+        self.gone |= serde_json::to_writer(&mut self.output, response).is_err();
+        self.output.push(b'\n');
+    }
+    /// The next piece, when the one before has left: a client that does not read holds no more than that.
+    fn refill(&mut self) {
+        let Some(rows) = self.rows.as_mut() else { return };
+        match rows.more(&mut self.output) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.output.push(b'\n');
+                self.rows = None;
+            }
+            Err(_) => self.gone = true,
+        }
+    }
     fn write(&mut self) {
-        while !self.output.is_empty() {
-            match self.stream.write(&self.output) {
-                Ok(n) => {
-                    self.output.drain(..n);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.gone = true;
-                    return;
+        for _ in 0..REFILLS {
+            if self.output.is_empty() {
+                self.refill();
+            }
+            while self.sent < self.output.len() {
+                match self.stream.write(&self.output[self.sent..]) {
+                    Ok(n) => self.sent += n,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => {
+                        self.gone = true;
+                        return;
+                    }
                 }
             }
+            self.output.clear();
+            self.sent = 0;
         }
-        self.gone |= self.output.len() > MAX_UNREAD;
     }
 }

@@ -4,19 +4,23 @@
 //! until the fast path has acknowledged the installations before it (for a bounded time), and an installation waits
 //! until the slot's former SA is gone. Nothing in the queue is lost while the fast path lives; when it is
 //! gone, `takeover` works out anew what it has to run.
+use crate::edits;
 use crate::negotiator::Negotiator;
 use ike::api::{Action, Config, Datagram, Input, Now, Report, ReportLevel};
 use ipc::{
     Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
 };
-use sa::{PolicySpec, SaSlot, Spi};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use sa::{Direction, PolicySpec, SaSlot, Spi};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 /// How long a frame waits for the installations before it.
 const BARRIER: Duration = Duration::from_millis(500);
 /// How often inbound counters are looked at for signs of life.
 const LIVENESS_SCAN: Duration = Duration::from_secs(2);
+/// How many of them in one turn, and when the next ones' turn is: no message waits for a hundred thousand counters.
+const LIVENESS_TURN: usize = 1024;
+const LIVENESS_STEP: Duration = Duration::from_millis(20);
 /// Frames, events and acknowledgements taken in one turn; timers and the status socket come next.
 const TURN: usize = 256;
 /// A full slot queue is tried again this often.
@@ -69,8 +73,13 @@ pub struct Driver<E> {
     draining: HashSet<SaSlot>,
     pub(crate) generation: u64,
     policies_wrong_until: Option<Now>,
-    received: HashMap<SaSlot, u64>,
+    /// The fast path has, or will have when it has read the ring, what `policies` said at the last transaction.
+    pub(crate) policies_told: bool,
+    /// SAs that packets come in under, and how many have.
+    receiving: BTreeMap<SaSlot, (Spi, Option<u64>)>,
     next_scan: Now,
+    /// Where the scan goes on, and when it began.
+    scan: Option<(SaSlot, Now)>,
     now: Now,
     pub counters: Counters,
 }
@@ -92,8 +101,10 @@ impl<E: Negotiator> Driver<E> {
             draining: HashSet::new(),
             generation: 0,
             policies_wrong_until: None,
-            received: HashMap::new(),
+            policies_told: false,
+            receiving: BTreeMap::new(),
             next_scan: Now::ZERO,
+            scan: None,
             now: Now::ZERO,
             counters: Counters::default(),
         }
@@ -101,9 +112,12 @@ impl<E: Negotiator> Driver<E> {
     /// A whole new configuration, policies in rank order.
     pub fn configure(&mut self, config: Config, policies: Vec<PolicySpec>, now: Now) {
         self.now = now;
-        self.policies = policies;
+        let before = std::mem::replace(&mut self.policies, policies);
         if self.slow.is_some() {
-            self.send_policies();
+            match edits::between(&before, &self.policies).filter(|_| self.policies_told) {
+                Some(edits) => self.send_edits(edits),
+                None => self.send_policies(),
+            }
         }
         let mut out = Vec::new();
         self.engine.configure(config, now, &mut out);
@@ -125,7 +139,6 @@ impl<E: Negotiator> Driver<E> {
         }
         if now >= self.next_scan {
             self.look_for_life();
-            self.next_scan = now + LIVENESS_SCAN;
         }
         if self.policies_wrong_until.is_some_and(|at| at <= now) {
             self.send_policies();
@@ -169,7 +182,9 @@ impl<E: Negotiator> Driver<E> {
         self.queue.clear();
         self.waiting.clear();
         self.installing = 0;
-        self.received.clear();
+        self.receiving.clear();
+        self.scan = None;
+        self.policies_told = false;
         // Whatever was being removed is gone with it.
         for slot in std::mem::take(&mut self.draining) {
             self.input(Input::SlotFree(slot), self.now);
@@ -241,6 +256,7 @@ impl<E: Negotiator> Driver<E> {
                 Ok(()) => tracing::info!(generation, policies = self.policies.len(), "policies are in force"),
                 Err(refusal) => {
                     tracing::error!(generation, %refusal, "the fast path refused the policies");
+                    self.policies_told = false;
                     self.policies_wrong_until = Some(self.now + POLICY_RETRY);
                 }
             },
@@ -251,23 +267,30 @@ impl<E: Negotiator> Driver<E> {
             }
         }
     }
-    /// Protected packets are a sign of life (RFC 7296 2.4).
+    /// Protected packets are a sign of life (RFC 7296 2.4). Looks at the next few SAs; a round of all of them takes
+    /// `LIVENESS_SCAN`, or as long as the turns take.
     fn look_for_life(&mut self) {
+        let (from, began) = self.scan.take().unwrap_or((SaSlot(0), self.now));
+        self.next_scan = self.now.max(began + LIVENESS_SCAN);
         let Some(statistics) = self.slow.as_ref().map(|s| s.statistics().clone()) else { return };
-        let mut received = HashMap::new();
         let mut alive = Vec::new();
-        for child in self.engine.children(self.now) {
-            let (slot, spi) = child.inbound;
-            let packets = statistics.sa(slot).packets;
-            if self.received.get(&slot).is_some_and(|before| packets > *before) {
-                alive.push((slot, spi));
+        for (looked_at, (slot, (spi, before))) in self.receiving.range_mut(from..).enumerate() {
+            if looked_at == LIVENESS_TURN {
+                self.scan = Some((*slot, began));
+                self.next_scan = self.now + LIVENESS_STEP;
+                break;
             }
-            received.insert(slot, packets);
+            let packets = statistics.sa(*slot).packets;
+            if before.replace(packets).is_some_and(|before| packets > before) {
+                alive.push((*slot, *spi));
+            }
         }
-        self.received = received;
         for (slot, spi) in alive {
             self.input(Input::Traffic { slot, spi }, self.now);
         }
+    }
+    pub(crate) fn receives(&mut self, slot: SaSlot, spi: Spi) {
+        self.receiving.insert(slot, (spi, None));
     }
 
     /// In their order: what is to be stored is stored before what depends on it leaves.
@@ -321,9 +344,19 @@ impl<E: Negotiator> Driver<E> {
     }
     /// While no fast path is attached nothing is queued: `takeover` compares whole states.
     pub(crate) fn command(&mut self, command: Command) {
-        if self.slow.is_some() {
-            self.queue.push_back(Outgoing::Command(command));
+        if self.slow.is_none() {
+            return;
         }
+        match &command {
+            Command::InstallSa(spec) if spec.direction == Direction::Inbound => {
+                self.receives(spec.slot, spec.spi);
+            }
+            Command::RemoveSa { slot, .. } => {
+                self.receiving.remove(slot);
+            }
+            _ => {}
+        }
+        self.queue.push_back(Outgoing::Command(command));
     }
     pub(crate) fn remove(&mut self, slot: SaSlot, spi: Spi) {
         if self.slow.is_some() {
@@ -343,10 +376,25 @@ impl<E: Negotiator> Driver<E> {
     pub(crate) fn send_policies(&mut self) {
         self.generation += 1;
         self.policies_wrong_until = None;
+        self.policies_told = true;
         let generation = self.generation;
         self.command(Command::PolicyBegin { generation, count: self.policies.len() as u32 });
         for policy in self.policies.clone() {
             self.command(Command::Policy(policy));
+        }
+        self.command(Command::PolicyCommit { generation });
+    }
+    /// What has changed in the SPD as one transaction.
+    fn send_edits(&mut self, edits: Vec<Command>) {
+        if edits.is_empty() {
+            return;
+        }
+        let from = self.generation;
+        self.generation += 1;
+        let generation = self.generation;
+        self.command(Command::PolicyEdit { from, generation });
+        for edit in edits {
+            self.command(edit);
         }
         self.command(Command::PolicyCommit { generation });
     }
@@ -391,6 +439,9 @@ impl<E: Negotiator> Driver<E> {
             Command::MoveSa { .. } => Waiting::Other("move-sa"),
             Command::PolicyBegin { .. } => Waiting::Other("policy-begin"),
             Command::Policy(_) => Waiting::Other("policy"),
+            Command::PolicyEdit { .. } => Waiting::Other("policy-edit"),
+            Command::PolicyInsert { .. } => Waiting::Other("policy-insert"),
+            Command::PolicyRemove { .. } => Waiting::Other("policy-remove"),
             Command::AcquireFailed { .. } => Waiting::Other("acquire-failed"),
         };
         self.waiting.insert(seq, waiting);

@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod driver;
+pub mod edits;
 pub mod keylog;
 pub mod negotiator;
 pub mod report;

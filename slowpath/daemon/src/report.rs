@@ -1,46 +1,85 @@
 //! The status answer: what the engine knows, and what the statistics table counts.
+use crate::control::Rows;
 use crate::driver::Driver;
 use crate::keylog::hex;
 use crate::negotiator::Negotiator;
 use ike::api::{ChildStatus, Now, PeerStatus};
-use ipc::status::{ActivePeer, InstalledSa, PolicyStatus, PortStatus, SaDirection, Side, Status};
+use ipc::status::{ActivePeer, InstalledSa, PolicyStatus, PortStatus, SaDirection, Side, Status, Totals};
 use ipc::{SaCounters, StatsReader};
-use sa::{Action, Direction, Encryption, Level, PolicySpec, PortRange, SaSpec, Stat};
-use std::collections::{BTreeMap, HashMap};
+use sa::{Action, Direction, Encryption, Level, PolicyId, PolicySpec, PortRange, SaSlot, SaSpec, Stat};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+
+/// The whole answer, made row by row: with a hundred thousand SAs neither IKE nor the reader's memory waits for all
+/// of it.
+pub struct Report {
+    /// Without its lists.
+    head: Status,
+    peers: Vec<PeerStatus>,
+    specs: Vec<SaSpec>,
+    policies: Vec<(PolicySpec, Option<String>)>,
+    children: Vec<ChildStatus>,
+    /// Index into `children` by either slot.
+    by_slot: HashMap<SaSlot, usize>,
+    by_policy: HashMap<PolicyId, OfPolicy>,
+    /// By peer: bytes and packets in, bytes and packets out.
+    sums: HashMap<String, [u64; 4]>,
+    statistics: Option<StatsReader>,
+    sensitive: bool,
+    text: Option<Text>,
+}
+/// What stands between the lists, and how far the answer got.
+struct Text {
+    pieces: VecDeque<String>,
+    list: usize,
+    row: usize,
+}
+#[derive(Default)]
+struct OfPolicy {
+    live: u32,
+    ends: Option<(IpAddr, IpAddr)>,
+}
+
+/// Rows written in one turn.
+const ROWS: usize = 512;
 
 impl<E: Negotiator> Driver<E> {
     /// `policy_peers` belongs to the policies, in their order.
     pub fn status(&self, policy_peers: &[Option<String>], uptime: u64, sensitive: bool, now: Now) -> Status {
+        self.report(policy_peers, uptime, sensitive, None, now).into_status()
+    }
+    /// Lists with more than `at_most` rows are left out.
+    pub fn report(
+        &self,
+        policy_peers: &[Option<String>],
+        uptime: u64,
+        sensitive: bool,
+        at_most: Option<u32>,
+        now: Now,
+    ) -> Report {
         let statistics = self.slow().map(|slow| slow.statistics());
-        let children = self.engine.children(now);
+        let (children, peers) = (self.engine.children(now), self.engine.peers(now));
+        let mut by_policy: HashMap<PolicyId, OfPolicy> = HashMap::new();
+        for child in &children {
+            let of = by_policy.entry(child.policy).or_default();
+            of.live += u32::from(["mature", "larval"].contains(&child.state));
+            of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+        }
         let specs = self.engine.installed();
-        let counters = |spec: &SaSpec| statistics.map(|s| s.sa(spec.slot)).unwrap_or_default();
-        let installed_sas: Vec<InstalledSa> = specs
-            .iter()
-            .map(|spec| {
-                let child =
-                    children.iter().find(|c| [c.inbound, c.outbound].contains(&(spec.slot, spec.spi)));
-                installed_sa(spec, child, &counters(spec), statistics, sensitive)
-            })
-            .collect();
-        let peers = self.engine.peers(now);
         let drops: Vec<_> = statistics.map(StatsReader::drops).unwrap_or_default();
-        Status {
+        let totals = Totals {
+            active_peers: peers.len() as u64,
+            installed_sas: specs.len() as u64,
+            policies: self.policies.len() as u64,
+            established_policies: by_policy.values().filter(|of| of.live > 0).count() as u64,
+        };
+        let head = Status {
             version: env!("CARGO_PKG_VERSION").into(),
             epoch: self.slow().map_or(0, |slow| slow.epoch()),
             fastpath_attached: self.slow().is_some(),
             uptime,
             fastpath_uptime: statistics.map_or(0, StatsReader::clock),
-            active_peers: peers.iter().map(|p| active_peer(p, &installed_sas)).collect(),
-            policies: self
-                .policies
-                .iter()
-                .enumerate()
-                .map(|(rank, spec)| {
-                    let peer = policy_peers.get(rank).cloned().flatten();
-                    policy(spec, peer, &children)
-                })
-                .collect(),
+            totals,
             statistics: Stat::ALL
                 .iter()
                 .map(|stat| {
@@ -52,10 +91,37 @@ impl<E: Negotiator> Driver<E> {
             ports: statistics.map(ports).unwrap_or_default(),
             ike: self.engine.counters().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
             ipc: self.ipc_counters(),
-            installed_sas,
+            ..Status::default()
+        };
+        let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
+        let with_peers =
+            |(rank, spec): (usize, &PolicySpec)| (*spec, policy_peers.get(rank).cloned().flatten());
+        let policies = match shown(self.policies.len()) {
+            true => self.policies.iter().enumerate().map(with_peers).collect(),
+            false => Vec::new(),
+        };
+        let slots = |(at, c): (usize, &ChildStatus)| [(c.inbound.0, at), (c.outbound.0, at)];
+        let mut report = Report {
+            head,
+            policies,
+            by_slot: children.iter().enumerate().flat_map(slots).collect(),
+            by_policy,
+            sums: HashMap::new(),
+            statistics: statistics.cloned(),
+            sensitive,
+            children,
+            peers: if shown(peers.len()) { peers } else { Vec::new() },
+            specs,
+            text: None,
+        };
+        if !report.peers.is_empty() {
+            report.sum_up();
         }
+        if !shown(report.specs.len()) {
+            report.specs = Vec::new();
+        }
+        report
     }
-
     fn ipc_counters(&self) -> BTreeMap<String, u64> {
         let c = &self.counters;
         let own = [
@@ -80,6 +146,115 @@ impl<E: Negotiator> Driver<E> {
     }
 }
 
+impl Report {
+    fn child(&self, spec: &SaSpec) -> Option<&ChildStatus> {
+        let child = self.children.get(*self.by_slot.get(&spec.slot)?)?;
+        [child.inbound, child.outbound].contains(&(spec.slot, spec.spi)).then_some(child)
+    }
+    fn counters(&self, spec: &SaSpec) -> SaCounters {
+        self.statistics.as_ref().map(|s| s.sa(spec.slot)).unwrap_or_default()
+    }
+    fn sum_up(&mut self) {
+        let mut sums: HashMap<String, [u64; 4]> = HashMap::new();
+        for spec in &self.specs {
+            let Some(child) = self.child(spec) else { continue };
+            let counters = self.counters(spec);
+            let at = if spec.direction == Direction::Inbound { 0 } else { 2 };
+            if !sums.contains_key(&child.peer) {
+                sums.insert(child.peer.clone(), [0; 4]);
+            }
+            if let Some(sum) = sums.get_mut(&child.peer) {
+                sum[at] += counters.bytes;
+                sum[at + 1] += counters.packets;
+            }
+        }
+        self.sums = sums;
+    }
+    fn peer(&self, at: usize) -> Option<ActivePeer> {
+        let peer = self.peers.get(at)?;
+        Some(active_peer(peer, self.sums.get(&peer.peer).copied().unwrap_or_default()))
+    }
+    fn sa(&self, at: usize) -> Option<InstalledSa> {
+        let spec = self.specs.get(at)?;
+        Some(installed_sa(
+            spec,
+            self.child(spec),
+            &self.counters(spec),
+            self.statistics.as_ref(),
+            self.sensitive,
+        ))
+    }
+    fn policy(&self, at: usize) -> Option<PolicyStatus> {
+        let (spec, peer) = self.policies.get(at)?;
+        Some(policy(spec, peer.clone(), self.by_policy.get(&spec.id)))
+    }
+    /// `None`: the list is at its end.
+    fn row(&self, list: usize, at: usize, out: &mut Vec<u8>) -> Option<serde_json::Result<()>> {
+        fn put(row: impl serde::Serialize, at: usize, out: &mut Vec<u8>) -> serde_json::Result<()> {
+            if at > 0 {
+                out.push(b',');
+            }
+            serde_json::to_writer(out, &row)
+        }
+        Some(match list {
+            1 => put(self.peer(at)?, at, out),
+            2 => put(self.sa(at)?, at, out),
+            3 => put(self.policy(at)?, at, out),
+            _ => return None,
+        })
+    }
+    fn into_status(self) -> Status {
+        Status {
+            active_peers: (0..).map_while(|at| self.peer(at)).collect(),
+            installed_sas: (0..).map_while(|at| self.sa(at)).collect(),
+            policies: (0..).map_while(|at| self.policy(at)).collect(),
+            ..self.head
+        }
+    }
+}
+
+impl Rows for Report {
+    fn more(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool> {
+        let mut text = match self.text.take() {
+            Some(text) => text,
+            None => Text::new(&self.head)?,
+        };
+        for _ in 0..ROWS {
+            if let Some(written) = self.row(text.list, text.row, out) {
+                written?;
+                text.row += 1;
+                continue;
+            }
+            let Some(piece) = text.pieces.pop_front() else { return Ok(false) };
+            out.extend_from_slice(piece.as_bytes());
+            (text.list, text.row) = (text.list + 1, 0);
+        }
+        self.text = Some(text);
+        Ok(true)
+    }
+}
+impl Text {
+    /// The answer with empty lists, cut where their rows come.
+    fn new(head: &Status) -> serde_json::Result<Self> {
+        #[derive(serde::Serialize)]
+        struct Answer<'a> {
+            status: &'a Status,
+        }
+        let whole = serde_json::to_string(&Answer { status: head })?;
+        let (mut pieces, mut rest) = (VecDeque::new(), whole.as_str());
+        // Quotes inside of values are escaped, so these words are found where they stand alone.
+        for list in ["\"active-peers\":[]", "\"installed-sas\":[]", "\"policies\":[]"] {
+            if let Some(at) = rest.find(list) {
+                let end = at + list.len() - 1;
+                pieces.push_back(rest[..end].to_owned());
+                rest = &rest[end..];
+            }
+        }
+        pieces.push_back(rest.to_owned());
+        Ok(Self { pieces, list: 0, row: 0 })
+    }
+}
+
 fn ports(statistics: &StatsReader) -> Vec<PortStatus> {
     let port = |p: ipc::PortCounters| PortStatus {
         name: p.name,
@@ -93,10 +268,7 @@ fn ports(statistics: &StatsReader) -> Vec<PortStatus> {
     statistics.ports().into_iter().map(port).collect()
 }
 
-fn active_peer(p: &PeerStatus, sas: &[InstalledSa]) -> ActivePeer {
-    let sum = |direction: SaDirection, of: fn(&InstalledSa) -> u64| {
-        sas.iter().filter(|s| s.peer == p.peer && s.direction == direction).map(of).sum()
-    };
+fn active_peer(p: &PeerStatus, [rx_bytes, rx_packets, tx_bytes, tx_packets]: [u64; 4]) -> ActivePeer {
     ActivePeer {
         peer: p.peer.clone(),
         id: p.id.clone(),
@@ -111,10 +283,10 @@ fn active_peer(p: &PeerStatus, sas: &[InstalledSa]) -> ActivePeer {
         last_seen: p.last_seen.as_secs(),
         ph2_total: p.ph2_total,
         algorithms: p.algorithms.clone(),
-        rx_bytes: sum(SaDirection::In, |s| s.current_bytes),
-        rx_packets: sum(SaDirection::In, |s| s.current_packets),
-        tx_bytes: sum(SaDirection::Out, |s| s.current_bytes),
-        tx_packets: sum(SaDirection::Out, |s| s.current_packets),
+        rx_bytes,
+        rx_packets,
+        tx_bytes,
+        tx_packets,
     }
 }
 
@@ -135,7 +307,7 @@ fn installed_sa(
     statistics: Option<&StatsReader>,
     sensitive: bool,
 ) -> InstalledSa {
-    let end = |addr: std::net::IpAddr, port: Option<u16>| match port {
+    let end = |addr: IpAddr, port: Option<u16>| match port {
         Some(port) => std::net::SocketAddr::new(addr, port).to_string(),
         None => addr.to_string(),
     };
@@ -188,13 +360,9 @@ fn port_range(range: PortRange) -> String {
     }
 }
 
-fn policy(spec: &PolicySpec, peer: Option<String>, children: &[ChildStatus]) -> PolicyStatus {
-    let own: Vec<&ChildStatus> = children.iter().filter(|c| c.policy == spec.id).collect();
-    let states: HashMap<&str, usize> = own.iter().fold(HashMap::new(), |mut states, c| {
-        *states.entry(c.state).or_default() += 1;
-        states
-    });
-    let live = states.get("mature").copied().unwrap_or(0) + states.get("larval").copied().unwrap_or(0);
+fn policy(spec: &PolicySpec, peer: Option<String>, own: Option<&OfPolicy>) -> PolicyStatus {
+    let live = own.map_or(0, |of| of.live);
+    let ends = own.and_then(|of| of.ends);
     let (action, level, tunnel) = match spec.action {
         Action::Discard => ("discard", None, false),
         Action::Bypass => ("none", None, false),
@@ -218,11 +386,11 @@ fn policy(spec: &PolicySpec, peer: Option<String>, children: &[ChildStatus]) -> 
         .into(),
         tunnel,
         peer: peer.unwrap_or_default(),
-        sa_src_address: own.first().map(|c| c.local.ip()),
-        sa_dst_address: own.first().map(|c| c.remote.ip()),
+        sa_src_address: ends.map(|(local, _)| local),
+        sa_dst_address: ends.map(|(_, remote)| remote),
         active: level.is_none() || live > 0,
-        ph2_count: live as u32,
-        ph2_state: match (live, own.is_empty()) {
+        ph2_count: live,
+        ph2_state: match (live, own.is_none()) {
             (1.., _) => "established",
             (0, false) => "expired",
             (0, true) => "no-phase2",

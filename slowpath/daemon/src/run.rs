@@ -1,5 +1,5 @@
 //! The process: attach when there is a fast path, take turns, sleep until something happens.
-use crate::control::Control;
+use crate::control::{Answer, Control};
 use crate::driver::Driver;
 use crate::keylog::KeyLogFiles;
 use crate::negotiator::SystemRng;
@@ -207,9 +207,10 @@ impl Process<'_> {
                 driver.input(input, now);
                 Response::Done
             };
-            match request {
-                Request::Status { show_sensitive } => {
-                    Response::Status(Box::new(driver.status(peers, uptime, show_sensitive, now)))
+            Answer::Now(match request {
+                Request::Status { show_sensitive, at_most } => {
+                    let report = driver.report(peers, uptime, show_sensitive, at_most, now);
+                    return Answer::Rows(Box::new(report));
                 }
                 Request::Initiate { peer, policy } => {
                     done(driver, Input::Initiate { peer, policy: policy.map(sa::PolicyId) })
@@ -225,7 +226,7 @@ impl Process<'_> {
                     *ending = Some(now + SHUTDOWN);
                     done(driver, Input::Terminate { peer: None })
                 }
-            }
+            })
         });
     }
 }

@@ -53,10 +53,12 @@ impl<E: Negotiator> Driver<E> {
         self.generation = self.generation.max(statistics.policy_generation());
         self.slow = Some(slow);
         let mut out = Vec::new();
+        // A new fast path has none of these; what is opened now is there, or announced in `out`.
+        let ours: Vec<u64> = self.stored.iter().copied().collect();
         self.open_records(now, &mut out);
         self.send_policies();
         self.reconcile(&statistics);
-        for vault_key in self.stored.clone() {
+        for vault_key in ours {
             self.persist(vault_key);
         }
         self.perform(out);
@@ -101,6 +103,9 @@ impl<E: Negotiator> Driver<E> {
             let known = wanted.get(&(slot, identity.spi));
             if known.is_some_and(|spec| spec.direction == identity.direction) {
                 runs.insert((slot, identity.spi));
+                if identity.direction == Direction::Inbound {
+                    self.receives(slot, identity.spi);
+                }
                 // Said while nobody listened.
                 let spi = identity.spi;
                 match identity.state {

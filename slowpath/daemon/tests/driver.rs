@@ -363,3 +363,26 @@ fn h3_a_fast_path_that_scribbles_is_left_and_attached_again() {
     settle(&mut driver, &mut fast, T);
     assert_eq!(fast.take_done(), ["policies"], "its SAs run, and go on running");
 }
+#[test]
+fn a_changed_configuration_says_what_has_changed() {
+    let (mut driver, _, mut fast) = attached();
+    let named = |id| PolicySpec { id: PolicyId(id), ..policy("10.1.0.0/16", "10.2.0.0/16") };
+    driver.configure(Config::default(), vec![named(1), named(2)], T);
+    // Said before the first one was answered.
+    driver.configure(Config::default(), vec![named(3), named(2)], T);
+    settle(&mut driver, &mut fast, T);
+    let expected = ["policy-insert 2", "policies", "policy-remove 1", "policy-insert 3", "policies"];
+    assert_eq!(fast.take_done(), expected);
+    assert_eq!(fast.policies, [named(3), named(2)]);
+    driver.configure(Config::default(), vec![named(3), named(2)], T);
+    settle(&mut driver, &mut fast, T);
+    assert!(fast.take_done().is_empty(), "nothing has changed");
+
+    // The fast path stands elsewhere: the whole list follows.
+    fast.generation = 77;
+    driver.configure(Config::default(), vec![named(3)], T);
+    settle(&mut driver, &mut fast, T);
+    settle(&mut driver, &mut fast, T + Duration::from_secs(3));
+    assert_eq!(fast.take_done(), ["policies"]);
+    assert_eq!(fast.policies, [named(3)]);
+}

@@ -65,7 +65,7 @@ fn until(fast: &mut Fast, running: &mut Running, mut holds: impl FnMut(&mut Fast
     }
 }
 fn status(dir: &Path) -> Option<Status> {
-    match ask(dir, &Request::Status { show_sensitive: false })? {
+    match ask(dir, &Request::Status { show_sensitive: false, at_most: None })? {
         Response::Status(status) => Some(*status),
         other => panic!("{other:?}"),
     }

@@ -44,6 +44,20 @@ struct FailedRecord {
     policy: u32,
     retry_ms: u32,
 }
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct EditRecord {
+    from: u64,
+    generation: u64,
+}
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+struct InsertRecord {
+    policy: PolicyRecord,
+    /// 0: before all others.
+    after: u32,
+    reserved: u32,
+}
 
 const HEAD: usize = size_of::<CommandHead>();
 /// Head and the largest body.
@@ -57,6 +71,9 @@ const POLICY_BEGIN: u32 = 4;
 const POLICY: u32 = 5;
 const POLICY_COMMIT: u32 = 6;
 const ACQUIRE_FAILED: u32 = 7;
+const POLICY_EDIT: u32 = 8;
+const POLICY_INSERT: u32 = 9;
+const POLICY_REMOVE: u32 = 10;
 
 pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMMAND_BYTES]>, Unfit> {
     let mut out = Zeroizing::new([0; COMMAND_BYTES]);
@@ -87,6 +104,17 @@ pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMM
         Command::PolicyCommit { generation } => {
             put(POLICY_COMMIT, GenerationRecord { generation: *generation, count: 0 }.as_bytes());
         }
+        Command::PolicyEdit { from, generation } => {
+            put(POLICY_EDIT, EditRecord { from: *from, generation: *generation }.as_bytes());
+        }
+        Command::PolicyInsert { after, policy } => {
+            let after = after.map_or(0, |id| id.0);
+            put(
+                POLICY_INSERT,
+                InsertRecord { policy: PolicyRecord::encode(policy), after, reserved: 0 }.as_bytes(),
+            );
+        }
+        Command::PolicyRemove { policy } => put(POLICY_REMOVE, policy.0.as_bytes()),
         Command::AcquireFailed { policy, retry_ms } => {
             put(ACQUIRE_FAILED, FailedRecord { policy: policy.0, retry_ms: *retry_ms }.as_bytes());
         }
@@ -137,6 +165,16 @@ fn decode_body(kind: u32, bytes: &[u8]) -> Result<Command, Malformed> {
             let r: FailedRecord = body(bytes)?;
             Command::AcquireFailed { policy: spec::policy_id(r.policy)?, retry_ms: r.retry_ms }
         }
+        POLICY_EDIT => {
+            let r: EditRecord = body(bytes)?;
+            Command::PolicyEdit { from: r.from, generation: r.generation }
+        }
+        POLICY_INSERT => {
+            let r: InsertRecord = body(bytes)?;
+            let after = if r.after == 0 { None } else { Some(spec::policy_id(r.after)?) };
+            Command::PolicyInsert { after, policy: r.policy.decode()? }
+        }
+        POLICY_REMOVE => Command::PolicyRemove { policy: spec::policy_id(body(bytes)?)? },
         _ => return Err(Malformed("command kind")),
     })
 }

@@ -137,6 +137,10 @@ pub fn command() -> impl Strategy<Value = Command> {
         }),
         any::<(u64, u32)>().prop_map(|(generation, count)| Command::PolicyBegin { generation, count }),
         policy().prop_map(Command::Policy),
+        any::<(u64, u64)>().prop_map(|(from, generation)| Command::PolicyEdit { from, generation }),
+        (prop::option::of(policy_id()), policy())
+            .prop_map(|(after, policy)| Command::PolicyInsert { after, policy }),
+        policy_id().prop_map(|policy| Command::PolicyRemove { policy }),
         any::<u64>().prop_map(|generation| Command::PolicyCommit { generation }),
         (policy_id(), any::<u32>())
             .prop_map(|(policy, retry_ms)| Command::AcquireFailed { policy, retry_ms }),

@@ -14,6 +14,7 @@ pub struct Fast {
     pub sas: BTreeMap<u32, SaSpec>,
     pub policies: Vec<PolicySpec>,
     open: Option<Vec<PolicySpec>>,
+    pub generation: u64,
     /// What was done, in order.
     pub done: Vec<String>,
     /// Removals stay unacknowledged while set, as when a worker has not passed a quiescent point.
@@ -36,6 +37,7 @@ impl Fast {
             sas: BTreeMap::new(),
             policies: Vec::new(),
             open: None,
+            generation: 0,
             done: Vec::new(),
             hold_removals: false,
             held: Vec::new(),
@@ -106,8 +108,28 @@ impl Fast {
                 self.open.as_mut().ok_or(Refusal::BadTransaction)?.push(policy);
                 Ok(())
             }
+            Command::PolicyEdit { from, .. } => {
+                self.open = (from == self.generation).then(|| self.policies.clone());
+                self.open.as_ref().map(|_| ()).ok_or(Refusal::BadTransaction)
+            }
+            Command::PolicyInsert { after, policy } => {
+                let open = self.open.as_mut().ok_or(Refusal::BadTransaction)?;
+                let at = match after {
+                    Some(id) => open.iter().position(|p| p.id == id).ok_or(Refusal::NoSuchPolicy)? + 1,
+                    None => 0,
+                };
+                open.insert(at, policy);
+                self.done.push(format!("policy-insert {}", policy.id.0));
+                Ok(())
+            }
+            Command::PolicyRemove { policy } => {
+                self.open.as_mut().ok_or(Refusal::BadTransaction)?.retain(|p| p.id != policy);
+                self.done.push(format!("policy-remove {}", policy.0));
+                Ok(())
+            }
             Command::PolicyCommit { generation } => {
                 self.policies = self.open.take().ok_or(Refusal::BadTransaction)?;
+                self.generation = generation;
                 self.side.set_policy_generation(generation);
                 self.done.push("policies".into());
                 Ok(())

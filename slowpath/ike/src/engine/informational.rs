@@ -181,7 +181,7 @@ impl Engine {
                 );
                 self.drop_sa(sa, cx);
                 //= rfc7296#2.4/dead: its SAs are gone; who starts by itself starts again.
-                if let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name).cloned() {
+                if let Some(peer) = self.by_name.get(&sa.peer.name).cloned() {
                     self.schedule(&peer, std::time::Duration::ZERO, 0, cx.now);
                 }
             }

@@ -46,6 +46,7 @@ pub struct Engine {
     peers: Vec<Arc<Peer>>,
     /// Which peer negotiates a policy.
     by_policy: HashMap<PolicyId, Arc<Peer>>,
+    by_name: HashMap<String, Arc<Peer>>,
     sas: BTreeMap<u64, Box<IkeSa>>,
     timers: Timers,
     slots: slots::Slots,
@@ -79,6 +80,7 @@ impl Engine {
             config: Config::default(),
             peers: Vec::new(),
             by_policy: HashMap::new(),
+            by_name: HashMap::new(),
             sas: BTreeMap::new(),
             timers: Timers::default(),
             slots: slots::Slots::default(),

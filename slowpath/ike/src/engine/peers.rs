@@ -5,6 +5,7 @@ use super::{Cx, Engine};
 use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId, Report, ReportLevel};
 use crate::message::Identification;
 use ::sa::{AddrRange, PolicyId, PortRange, Prefix, SaSlot, Spi, TrafficSelector};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ impl Engine {
     pub(super) fn apply(&mut self, config: Config, cx: &mut Cx) {
         self.slots.resize(config.sa_slots);
         self.peers = config.peers.iter().cloned().map(Arc::new).collect();
+        self.by_name = self.peers.iter().map(|p| (p.name.clone(), Arc::clone(p))).collect();
         self.by_policy.clear();
         for peer in &self.peers {
             for child in &peer.children {
@@ -34,16 +36,20 @@ impl Engine {
         for local_spi in self.sas.keys().copied().collect::<Vec<_>>() {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.reconfigure(sa, cx));
         }
-        self.starts.retain(|name, _| self.peers.iter().any(|p| p.name == *name));
+        self.starts.retain(|name, _| self.by_name.contains_key(name));
+        let is_live =
+            |sa: &IkeSa| matches!(sa.state, State::Established | State::InitSent(_) | State::AuthSent(_));
+        let live: HashSet<String> =
+            self.sas.values().filter(|sa| is_live(sa)).map(|sa| sa.peer.name.clone()).collect();
         for peer in self.peers.clone() {
-            if self.live_sa(&peer.name).is_none() {
+            if !live.contains(&peer.name) {
                 self.schedule(&peer, Duration::ZERO, 0, cx.now);
             }
         }
     }
     /// An IKE SA lives on under its peer's new settings, without the children whose policies are gone.
     fn reconfigure(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
-        let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name) else {
+        let Some(peer) = self.by_name.get(&sa.peer.name) else {
             self.close(sa, cx);
             return;
         };
@@ -79,7 +85,7 @@ impl Engine {
     pub(super) fn call_again(&mut self, sa: &IkeSa, now: Now) {
         let failures = self.starts.get(&sa.peer.name).map_or(0, |s| s.failures) + 1;
         let fresh = self.random_u8();
-        let Some(peer) = self.peers.iter().find(|p| p.name == sa.peer.name).cloned() else { return };
+        let Some(peer) = self.by_name.get(&sa.peer.name).cloned() else { return };
         self.schedule(&peer, pause(failures, fresh), failures, now);
     }
     pub(super) fn run_starts(&mut self, cx: &mut Cx) {
@@ -92,7 +98,7 @@ impl Engine {
             }
             if self.live_sa(&name).is_some() {
                 self.starts.remove(&name);
-            } else if let Some(peer) = self.peers.iter().find(|p| p.name == name).cloned() {
+            } else if let Some(peer) = self.by_name.get(&name).cloned() {
                 let wanted =
                     peer.children.iter().map(|c| Wanted { policy: c.policy, packet: None }).collect();
                 self.call(&peer, wanted, cx);
@@ -171,7 +177,7 @@ impl Engine {
     }
 
     pub(super) fn on_initiate(&mut self, name: &str, policy: Option<PolicyId>, cx: &mut Cx) {
-        let Some(peer) = self.peers.iter().find(|p| p.name == name).cloned() else { return };
+        let Some(peer) = self.by_name.get(name).cloned() else { return };
         let wanted = peer.children.iter().filter(|c| policy.is_none_or(|p| p == c.policy));
         let wanted: Vec<_> = wanted.map(|c| Wanted { policy: c.policy, packet: None }).collect();
         self.want(&peer, wanted, cx);

@@ -331,7 +331,7 @@ fn keyed_from(r: &Record) -> Option<Keyed> {
 impl Engine {
     pub(super) fn take_over(&mut self, bytes: &[u8], cx: &mut Cx) -> Result<u64, RestoreError> {
         let record: Record = postcard::from_bytes(bytes).map_err(|_| RestoreError::Malformed)?;
-        let peer = self.peers.iter().find(|p| p.name == record.peer).cloned();
+        let peer = self.by_name.get(&record.peer).cloned();
         let peer = peer.ok_or_else(|| RestoreError::UnknownPeer(record.peer.clone()))?;
         if record.version != VERSION || record.local_spi == 0 || self.sas.contains_key(&record.local_spi) {
             return Err(RestoreError::Malformed);
