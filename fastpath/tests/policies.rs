@@ -88,7 +88,8 @@ proptest! {
 #[derive(Clone, Debug)]
 enum Step {
     Insert {
-        place: prop::sample::Index,
+        /// `None`: behind the first one.
+        place: Option<prop::sample::Index>,
         at: usize,
     },
     Remove(prop::sample::Index),
@@ -101,9 +102,8 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let index = any::<prop::sample::Index>;
     let step = prop_oneof![
-        4 => (index(), 0usize..20).prop_map(|(place, at)| Step::Insert { place, at }),
-        // Always at the front: ranks run out and neighbours have to move.
-        2 => (0usize..20).prop_map(|at| Step::Insert { place: prop::sample::Index::default(), at }),
+        4 => (index(), 0usize..20).prop_map(|(place, at)| Step::Insert { place: Some(place), at }),
+        2 => (0usize..20).prop_map(|at| Step::Insert { place: None, at }),
         2 => index().prop_map(Step::Remove),
         1 => (index(), index()).prop_map(|(a, b)| Step::Move(a, b)),
         2 => index().prop_map(Step::Bind),
@@ -141,7 +141,7 @@ proptest! {
         for step in steps.into_iter().chain([Step::Commit]) {
             match step {
                 Step::Insert { place, at } => {
-                    let place = place.index(open.list.len() + 1);
+                    let place = place.map_or(open.list.len().min(1), |place| place.index(open.list.len() + 1));
                     let policy = PolicySpec { id: PolicyId(next_id), selector: pool[at], action: REQUIRE };
                     next_id += 1;
                     let after = place.checked_sub(1).map(|n| open.list[n].0.id);
@@ -202,6 +202,36 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// Ranks between two neighbours run out after some thirty; then neighbours have to move, and keep their SAs.
+#[test]
+fn edits_at_one_place_keep_the_order() {
+    for place in [0usize, 1, 150, 300] {
+        let mut c = control();
+        let p = |id: u32| policy(id, prefix("10.1.0.0/24"), prefix("10.2.0.0/24"), REQUIRE);
+        let mut list: Vec<PolicySpec> = (1..=300).map(p).collect();
+        commit(&mut c, &list).expect("a transaction");
+        install(&mut c, 1, 150).expect("room");
+        for step in 0..600u64 {
+            let policy = p(1000 + step as u32);
+            let after = place.checked_sub(1).map(|at| list[at].id);
+            list.insert(place, policy);
+            c.apply(Command::PolicyEdit { from: 7 + step, generation: 8 + step }, NOW).expect("open");
+            c.apply(Command::PolicyInsert { after, policy }, NOW).expect("an open edit");
+            c.apply(Command::PolicyCommit { generation: 8 + step }, NOW).expect("a good edit");
+            let table = &c.tables().spd;
+            let rank = |p: &PolicySpec| table.by_id(p.id).expect("there").placed.rank;
+            let ranks: Vec<u64> = list.iter().map(rank).collect();
+            assert!(ranks.is_sorted_by(|a, b| a < b), "after {step} at {place}");
+        }
+        let flow =
+            Flow { src: ip("10.1.0.9"), dst: ip("10.2.0.9"), protocol: 6, src_port: None, dst_port: None };
+        let table = &c.tables().spd;
+        assert_eq!(table.find(&flow).map(|e| e.placed.spec.id), Some(list[0].id));
+        let bound = table.by_id(PolicyId(150)).and_then(|e| e.sa_for(&flow)).map(|b| b.slot);
+        assert_eq!(bound, Some(1), "moved and still bound");
     }
 }
 
