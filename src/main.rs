@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod lab;
 mod packet;
 mod run;
 mod rundir;
@@ -29,6 +30,7 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Packet(packet::Args),
+    Lab(lab::Args),
     Version(version::Args),
 }
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
         Command::Packet(args) => packet::packet(&args),
+        Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),
     };
     result.unwrap_or_else(|error| {

@@ -29,6 +29,9 @@ impl Program {
             found.with_context(|| format!("{name} is neither beside {} nor in PATH", own.display()))?;
         Ok(Self { name, path })
     }
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
 }
 
 enum Life {

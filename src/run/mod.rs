@@ -9,7 +9,8 @@ mod vault;
 
 use crate::rundir::{Phase, RunDir, Stamp, State};
 use anyhow::{Context, bail};
-use child::{Child, Program};
+use child::Child;
+pub use child::Program;
 use config::Config;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
