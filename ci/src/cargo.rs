@@ -43,7 +43,7 @@ pub fn shown(command: &Command) -> String {
 
 /// The gateway's three programs, optimised.
 pub fn build_release() -> Result<PathBuf> {
-    let packages = ["-p", "espway", "-p", "espway-fastpath", "-p", "espway-slowpath"];
+    let packages = ["-p", "espway", "-p", "espway-fastpath", "-p", "espway-slowpath", "-p", "espway-lab"];
     check(command(&["build", "--release", "--locked"]).args(packages))?;
     Ok(target_dir().join("release"))
 }

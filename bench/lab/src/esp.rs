@@ -1,5 +1,5 @@
 //! ESP as the far gateways speak it, on libraries that the gateway's fastest engines do not use: `ring` for
-//! AES-GCM, the RustCrypto crates for the rest. A mistake of the gateway's does not cancel out here.
+//! AES-GCM and ChaCha20-Poly1305, the RustCrypto crates for the rest. A mistake of the gateway's does not cancel out here.
 use aes::cipher::array::Array;
 use aes::cipher::consts::U12;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::NoPadding};
@@ -54,6 +54,7 @@ impl Sa {
         let cipher = match spec.suite.encryption() {
             Encryption::Aes128Gcm => ring_key(&aead::AES_128_GCM)?,
             Encryption::Aes256Gcm => ring_key(&aead::AES_256_GCM)?,
+            Encryption::ChaCha20Poly1305 => ring_key(&aead::CHACHA20_POLY1305)?,
             Encryption::Aes192Gcm => {
                 let key = aes_gcm::KeyInit::new_from_slice(key).ok().context("a key of the wrong length")?;
                 Cipher::Gcm192(Box::new(key))
@@ -260,12 +261,11 @@ mod tests {
 
     #[test]
     fn every_suite_opens_what_it_sealed_and_nothing_else() {
-        let aead = [Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm]
-            .map(|e| (e, Integrity::None));
+        let aead = Encryption::ALL.into_iter().filter(|e| e.is_aead()).map(|e| (e, Integrity::None));
         let chained = [Encryption::Aes128Cbc, Encryption::Aes192Cbc, Encryption::Aes256Cbc]
             .into_iter()
             .flat_map(|e| Integrity::ALL[1..].iter().map(move |i| (e, *i)));
-        for (encryption, integrity) in aead.into_iter().chain(chained) {
+        for (encryption, integrity) in aead.chain(chained) {
             for esn in [true, false] {
                 let suite = Suite::new(encryption, integrity).expect("a suite");
                 let scene = Scene::new(3, 3, suite, esn, 64).expect("a scene");

@@ -124,14 +124,14 @@ impl Chart {
 
 fn line(out: &mut String, colour: usize, series: &Series, x: &Ruler, y: &Ruler) {
     let dashed = if series.dashed { " dashed" } else { "" };
-    let path: Vec<String> =
-        series.points.iter().map(|(a, b)| format!("{:.1},{:.1}", x.place(*a), y.place(*b))).collect();
+    let points = || series.points.iter().filter(|(a, b)| a.is_finite() && b.is_finite());
+    let path: Vec<String> = points().map(|(a, b)| format!("{:.1},{:.1}", x.place(*a), y.place(*b))).collect();
     let _ = writeln!(out, "<polyline class=\"c{colour}{dashed}\" points=\"{}\"/>", path.join(" "));
     // Many points are a curve; few are measurements that one wants to read.
     if series.points.len() > 16 {
         return;
     }
-    for (a, b) in &series.points {
+    for (a, b) in points() {
         let _ = writeln!(
             out,
             "<circle class=\"c{colour}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"><title>{}: {} at {}</title></circle>",
@@ -227,7 +227,7 @@ mod tests {
             Series { name: "a\"<b>&".into(), points: vec![(0.0, 0.0), (f64::NAN, 1.0)], dashed: true };
         let svg = Chart { title: "t".into(), x: axis.clone(), y: axis, series: vec![series] }.svg();
         assert!(
-            svg.contains("a&quot;&lt;b&gt;&amp;") && !svg.contains("<b>") && !svg.contains("NaN\""),
+            svg.contains("a&quot;&lt;b&gt;&amp;") && !svg.contains("<b>") && !svg.contains("NaN"),
             "{svg}"
         );
     }
