@@ -126,6 +126,14 @@ pub fn run_delay(schedstat: &Path) -> u64 {
     read(schedstat).split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
+/// Whether this thread has a real-time priority (`chrt -f`), so that others wait for it and not it for them.
+pub fn realtime() -> bool {
+    let stat = read("/proc/thread-self/stat");
+    // The program's name may hold anything; field 41, the policy, is the 39th behind it.
+    let policy = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(38)?.parse::<u32>().ok());
+    matches!(policy, Some(1 | 2))
+}
+
 /// Time the hypervisor gave to others, in nanoseconds summed over CPUs.
 pub fn steal() -> u64 {
     let stat = read("/proc/stat");
