@@ -96,8 +96,8 @@ impl Manager {
             unsafe { (library.init_auto)(raw.as_ptr(), &mut arch) };
         })
     }
-    /// One that hashes SHA-256 with the CPU's own instructions, if [`Self::new`] would not. The library's AVX2 code
-    /// leaves them alone unless the CPU has GFNI as well, and is a third slower for it.
+    /// One that hashes SHA-1 and SHA-256 with the CPU's own instructions, if [`Self::new`] would not. The library's AVX2
+    /// code leaves them alone unless the CPU has GFNI as well; with SHA-256 it is a third slower for it.
     pub fn new_sha_ni() -> Result<Option<Self>, LoadError> {
         let best = Self::new()?;
         let unused = best.features & sys::FEATURE_SHANI != 0

@@ -29,7 +29,7 @@ impl Keys {
 
 pub struct Engine {
     manager: Manager,
-    /// Takes the SHA-256 jobs where the first one would not use the CPU's instructions for it.
+    /// Takes the SHA-1 and SHA-256 jobs where the first one would not use the CPU's instructions for them.
     sha_ni: Option<Manager>,
     /// What the hash of each job of a burst gave, and what stood where it borrowed room in the packet.
     computed: Box<[[u8; TAG_ROOM]; STAGE]>,
@@ -130,11 +130,11 @@ impl Engine {
             Some(sha_ni) => {
                 let mut others = false;
                 run(sha_ni, &mut |alg| {
-                    others |= alg != HmacAlg::Sha256;
-                    alg == HmacAlg::Sha256
+                    others |= !has_instructions(alg);
+                    has_instructions(alg)
                 });
                 if others {
-                    run(manager, &mut |alg| alg != HmacAlg::Sha256);
+                    run(manager, &mut |alg| !has_instructions(alg));
                 }
             }
         }
@@ -145,6 +145,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether CPUs with SHA instructions have one for this.
+fn has_instructions(alg: HmacAlg) -> bool {
+    matches!(alg, HmacAlg::Sha1 | HmacAlg::Sha256)
 }
 
 /// Describes the packet. `None` when it is too short for its suite.
