@@ -1,7 +1,7 @@
 //! `bench datapath`, `bench engines`, `bench quick`: see `docs/performance.md`.
 use anyhow::{Result, ensure};
 use bench::plan::Pace;
-use bench::{datapath, engines, quick};
+use bench::{datapath, engines, environment, micro, quick};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -29,6 +29,23 @@ enum What {
         suite: Vec<String>,
         #[command(flatten)]
         common: Common,
+    },
+    /// The pieces alone: parsers, look-ups, replay window, engines. `cargo bench -p bench` has criterion's statistics.
+    Micro {
+        /// Counts instructions under valgrind: the same in every run, however busy the machine is.
+        #[arg(long)]
+        instructions: bool,
+        /// Only cases whose name holds this.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// One JSON object instead of lines.
+        #[arg(long)]
+        json: bool,
+        /// Works this one case and says nothing: for a profiler.
+        #[arg(long)]
+        work: Option<String>,
+        #[arg(long, default_value_t = 1000)]
+        times: u64,
     },
     /// Every engine at 64, 512 and 1400 bytes with everything near: a few seconds.
     Quick {
@@ -64,6 +81,8 @@ impl Common {
 
 fn main() -> Result<()> {
     let (report, json) = match Command::parse().what {
+        What::Micro { work: Some(name), times, .. } => return micro::work(&name, times),
+        What::Micro { instructions, only, json, .. } => return pieces(instructions, &only, json),
         What::Datapath { selection, stages, common } => {
             (datapath::run(&selection, &common.pace(1, stages)?)?, common.json)
         }
@@ -74,6 +93,25 @@ fn main() -> Result<()> {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!("{}", report.table());
+    }
+    Ok(())
+}
+
+fn pieces(instructions: bool, only: &str, json: bool) -> Result<()> {
+    environment::pin(None);
+    let counted = if instructions { micro::instructions(only)? } else { micro::time(only)? };
+    ensure!(!counted.is_empty(), "no case is named like `{only}`");
+    if json {
+        let rows =
+            serde_json::json!({ "environment": environment::Environment::look(None), "rows": counted });
+        println!("{rows}");
+        return Ok(());
+    }
+    for row in counted {
+        match (row.instructions, row.cycles) {
+            (Some(n), _) => println!("{:50} {n:>12.1} instructions", row.name),
+            (None, cycles) => println!("{:50} {:>12.1} cycles", row.name, cycles.unwrap_or_default()),
+        }
     }
     Ok(())
 }

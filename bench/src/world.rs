@@ -3,9 +3,9 @@ use crate::buffer::MemBuf;
 use crate::case::BURST;
 use crate::rings::Rings;
 use anyhow::{Context, Result, ensure};
-use fastpath::crypto::{CpuEngine, CpuEngineKind, CpuKeys};
+use fastpath::crypto::{CpuEngine, CpuEngineKind, CpuKeys, KeyRecord};
 use fastpath::graph::{Out, Worker};
-use fastpath::tables::{Control, Interface, NextHop};
+use fastpath::tables::{Control, Interface, NextHop, Tables};
 use ipc::contract::Command;
 use sa::{
     Action, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, SaSlot, SaSpec, Selector,
@@ -57,7 +57,7 @@ pub struct Gateway {
     pub worker: Worker<MemBuf, CpuEngine<MemBuf>>,
     out: Out<MemBuf>,
     burst: Vec<MemBuf>,
-    _control: Control<CpuKeys>,
+    control: Control<CpuKeys>,
 }
 
 pub fn mac(site: u8, interface: u16) -> Mac {
@@ -136,9 +136,13 @@ impl Gateway {
             control.poll(NOW, &mut events, &mut done);
         }
         worker.idle(NOW, &mut out);
-        Ok(Self { worker, out, burst: Vec::with_capacity(BURST), _control: control })
+        Ok(Self { worker, out, burst: Vec::with_capacity(BURST), control })
     }
 
+    /// What its workers see.
+    pub fn tables(&self) -> &Tables<KeyRecord> {
+        self.control.tables()
+    }
     /// Works off all that `rings` received on port `from`; what goes out on the other port is in its sent ring.
     pub fn pass(&mut self, from: u16, rings: &mut Rings) {
         let to = usize::from(LAN + WAN - from);

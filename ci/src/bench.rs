@@ -1,6 +1,7 @@
 //! `cargo ci bench`: builds the bench package optimised and runs it.
 use crate::cargo;
 use crate::packages::{self, Need};
+use crate::peers;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
@@ -14,6 +15,8 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Beside what a user could take instead, through the same virtual cables: strongSwan, wireguard-go, plain routing
+    Peers(peers::Options),
     /// `datapath`, `quick` (when nothing is named) and others, with their own words: `cargo ci bench help` lists them
     #[command(external_subcommand)]
     Program(Vec<OsString>),
@@ -22,6 +25,7 @@ enum What {
 pub fn run(options: &Options) -> Result<bool> {
     let words: Vec<OsString> = match &options.what {
         Some(What::Program(words)) => words.iter().filter(|word| *word != "--").cloned().collect(),
+        Some(What::Peers(options)) => return peers::run(options),
         None => vec!["quick".into()],
     };
     program(&words)

@@ -9,6 +9,7 @@ mod fuzz;
 mod hugepages;
 mod links;
 mod packages;
+mod peers;
 mod test;
 mod up;
 mod view;

@@ -15,6 +15,8 @@ pub enum Need {
     Guest,
     /// Packets built and opened by scapy.
     Scapy,
+    /// What users could take instead of espway, to be measured beside it.
+    Peers,
 }
 
 pub struct Package {
@@ -53,6 +55,9 @@ pub const PACKAGES: &[Package] = &[
     package("mmdebstrap", Need::Guest, "no root file system for guests"),
     package("kmod", Need::Guest, "guests do not find their kernel modules"),
     package("python3-scapy", Need::Scapy, "no packets from scapy"),
+    package("wireguard-go", Need::Peers, "no WireGuard to measure beside espway"),
+    package("wireguard-tools", Need::Peers, "nothing configures wireguard-go"),
+    package("dpdk-dev", Need::Peers, "no dpdk-test-crypto-perf"),
 ];
 
 /// Those of `needs` that are not installed.

@@ -15,6 +15,7 @@ use harness::{Capture, Espway, Guest, Lab, Plan, Side, Site, StrongSwan, Swan, c
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,7 +51,7 @@ enum Peer {
     Linux,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Device {
+pub enum Device {
     AfPacket,
     AfXdp,
 }
@@ -134,7 +135,7 @@ fn tour(options: &Options, lab: &Lab, binaries: &Binaries, interrupted: &AtomicB
     say("lab", "host-a ── site-a ── wan ── site-b ── host-b, in network namespaces");
     let _site_b = start_site_b(options, lab, binaries)?;
     stop_early()?;
-    let config = configuration(options, lab, "config.yaml", "site-a.yaml")?;
+    let config = configuration(options.device, lab, "config.yaml", "site-a.yaml")?;
     let mut a = Espway::start(lab, binaries, lab.site(Side::A), "site-a", &config)?;
     say("site A", "espway, config.yaml");
     stop_early()?;
@@ -295,10 +296,10 @@ impl Watch {
 }
 
 /// A configuration of the repository, with the ports asked for.
-fn configuration(options: &Options, lab: &Lab, source: &str, name: &str) -> Result<PathBuf> {
+pub fn configuration(device: Device, lab: &Lab, source: &str, name: &str) -> Result<PathBuf> {
     let path = cargo::root().join(source);
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let text = match options.device {
+    let text = match device {
         Device::AfPacket => text,
         // AF_XDP's rings hold more buffers.
         Device::AfXdp => {
@@ -314,20 +315,24 @@ fn configuration(options: &Options, lab: &Lab, source: &str, name: &str) -> Resu
 /// What config.yaml says of the tunnel, for a site B that is not espway. A change there that leaves this behind
 /// fails `cargo ci up --peer strongswan --check`.
 fn swan() -> Swan {
-    let (a, b) = (Side::A, Side::B);
-    let mut swan = Swan::new(b.wan4(), None, "a lab's secret, known to everyone")
+    swan_of(Side::B, None)
+}
+/// The same for either side.
+pub fn swan_of(side: Side, remote: Option<IpAddr>) -> Swan {
+    let other = side.other();
+    let mut swan = Swan::new(side.wan4(), remote, "a lab's secret, known to everyone")
         .suites("aes256gcm16-prfsha256-x25519", "aes256gcm16-x25519")
-        .selectors(b.subnet4(), a.subnet4())
-        .selectors(b.subnet6(), a.subnet6());
-    swan.local_id = "site-b.example".to_owned();
-    swan.remote_id = "site-a.example".to_owned();
+        .selectors(side.subnet4(), other.subnet4())
+        .selectors(side.subnet6(), other.subnet6());
+    swan.local_id = format!("site-{}.example", side.letter());
+    swan.remote_id = format!("site-{}.example", other.letter());
     swan
 }
 
 fn start_site_b(options: &Options, lab: &Lab, binaries: &Binaries) -> Result<SiteB> {
     match options.peer {
         Peer::Espway => {
-            let config = configuration(options, lab, "ci/lab/site-b.yaml", "site-b.yaml")?;
+            let config = configuration(options.device, lab, "ci/lab/site-b.yaml", "site-b.yaml")?;
             let it = Espway::start(lab, binaries, lab.site(Side::B), "site-b", &config)?;
             say("site B", "espway, ci/lab/site-b.yaml");
             Ok(SiteB::Espway { _it: it })

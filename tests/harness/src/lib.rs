@@ -19,6 +19,7 @@ pub mod process;
 pub mod strongswan;
 pub mod sys;
 pub mod traffic;
+pub mod wireguard;
 
 pub use addr::Side;
 pub use capture::Capture;
@@ -28,7 +29,8 @@ pub use lab::{Lab, Plan, Site};
 pub use netns::Netns;
 pub use process::Process;
 pub use strongswan::{StrongSwan, Swan};
-pub use traffic::{NumberedFlow, iperf3, ping};
+pub use traffic::{NumberedFlow, iperf3, iperf3_udp, ping};
+pub use wireguard::WireGuard;
 
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};

@@ -306,13 +306,18 @@ impl Iperf {
     pub fn is_running(&mut self) -> bool {
         self.client.is_running()
     }
-    pub fn finish(mut self, limit: Duration) -> Result<Throughput> {
+    /// iperf3's own report.
+    pub fn report(&mut self, limit: Duration) -> Result<Value> {
         self.client.wait(limit)?;
         let text = self.client.log();
         let report: Value = serde_json::from_str(&text).with_context(|| format!("iperf3 said: {text}"))?;
         if let Some(error) = report["error"].as_str() {
             anyhow::bail!("iperf3: {error}");
         }
+        Ok(report)
+    }
+    pub fn finish(mut self, limit: Duration) -> Result<Throughput> {
+        let report = self.report(limit)?;
         let (sent, received) = (&report["end"]["sum_sent"], &report["end"]["sum_received"]);
         Ok(Throughput {
             bits_per_second: received["bits_per_second"].as_f64().context("no bits_per_second")?,
@@ -325,6 +330,30 @@ impl Iperf {
 /// A TCP run of `seconds` from one host to the other.
 pub fn iperf3(lab: &Lab, from: &Netns, to: (&Netns, IpAddr), seconds: u32) -> Result<Throughput> {
     Iperf::start(lab, from, to, seconds, "")?.finish(Duration::from_secs(u64::from(seconds) + 20))
+}
+
+/// What came of datagrams that were sent as fast as the sender could.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Datagrams {
+    pub sent_per_second: f64,
+    pub received_per_second: f64,
+}
+/// UDP of `payload` bytes each, for `seconds`.
+pub fn iperf3_udp(
+    lab: &Lab,
+    from: &Netns,
+    to: (&Netns, IpAddr),
+    seconds: u32,
+    payload: usize,
+) -> Result<Datagrams> {
+    let mut run = Iperf::start(lab, from, to, seconds, &format!("-u -b 0 -l {payload}"))?;
+    let report = run.report(Duration::from_secs(u64::from(seconds) + 30))?;
+    let sum = &report["end"]["sum"];
+    let number =
+        |field: &str| sum[field].as_f64().with_context(|| format!("no {field} in end.sum of iperf3"));
+    let (packets, lost, seconds) = (number("packets")?, number("lost_packets")?, number("seconds")?);
+    ensure!(seconds > 0.0, "iperf3 ran for no time");
+    Ok(Datagrams { sent_per_second: packets / seconds, received_per_second: (packets - lost) / seconds })
 }
 
 /// A TCP connection from one namespace to a server in another: `bytes` there and the same back.
