@@ -329,39 +329,50 @@ impl CpuCrypto {
         keys: &[Option<&KeyRecord>; STAGE],
         direction: Direction,
     ) -> bool {
-        for ((job, key), prepared) in jobs.iter_mut().zip(keys).zip(self.prepared.iter_mut()) {
-            let seq_high = job.seq_high();
-            if let (Some(key), Some(esp)) = (key, job.esp()) {
-                prepared.fill(&key.salt, esp, seq_high);
+        let Self { mb, prepared, .. } = self;
+        // One length for all, so that nothing is checked packet by packet.
+        let count = jobs.len().min(STAGE);
+        let (jobs, keys, prepared) = (&mut jobs[..count], &keys[..count], &mut prepared[..count]);
+        for at in 0..count {
+            let seq_high = jobs[at].seq_high();
+            if let (Some(key), Some(esp)) = (keys[at], jobs[at].esp()) {
+                prepared[at].fill(&key.salt, esp, seq_high);
             }
         }
+        let other = |pair: &[Option<&KeyRecord>]| match pair {
+            [Some(a), Some(b)] => !std::ptr::eq(*a, *b),
+            _ => true,
+        };
+        let many = keys.windows(2).any(other);
         let mut chained = false;
-        for (at, (job, prepared)) in jobs.iter_mut().zip(self.prepared.iter()).enumerate() {
-            job.done(false);
-            if let [Some(before), Some(ahead), ..] = keys.get(at + AHEAD - 1..).unwrap_or_default()
+        for at in 0..count {
+            if many
+                && let Some([Some(before), Some(ahead)]) = keys.get(at + AHEAD - 1..=at + AHEAD)
                 && !std::ptr::eq(*before, *ahead)
             {
-                ahead.prefetch(self.prepared.get(at + AHEAD).map_or(0, |ahead| ahead.esp_len as usize));
+                ahead.prefetch(prepared[at + AHEAD].esp_len as usize);
             }
-            let Some(key) = keys[at].filter(|key| key.direction == direction) else { continue };
+            let (job, prepared) = (&mut jobs[at], &prepared[at]);
             let seq_high = job.seq_high();
-            let Some(esp) = job.esp() else { continue };
-            let ok = match &key.keys {
-                Keys::Mb(keys) if keys.is_chained() => {
-                    chained = true;
-                    false
-                }
-                Keys::RustCrypto(keys) if keys.is_chained() => {
-                    keys.chained(key.suite, direction, esp, seq_high)
-                }
-                //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
-                //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
-                keys => match esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut) {
-                    Some((text, icv)) => {
-                        aead(&mut self.mb, keys, direction, &prepared.nonce, prepared.aad(), text, icv)
+            let ok = match (keys[at].filter(|key| key.direction == direction), job.esp()) {
+                (Some(key), Some(esp)) => match &key.keys {
+                    Keys::Mb(keys) if keys.is_chained() => {
+                        chained = true;
+                        false
                     }
-                    None => false,
+                    Keys::RustCrypto(keys) if keys.is_chained() => {
+                        keys.chained(key.suite, direction, esp, seq_high)
+                    }
+                    //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
+                    //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
+                    keys => match esp.get_mut(HEADER + 8..).and_then(<[u8]>::split_last_chunk_mut) {
+                        Some((text, icv)) => {
+                            aead(mb, keys, direction, &prepared.nonce, prepared.aad(), text, icv)
+                        }
+                        None => false,
+                    },
                 },
+                _ => false,
             };
             job.done(ok);
         }

@@ -147,7 +147,7 @@ impl Key {
     #[inline(always)]
     fn hash(&self) -> usize {
         let [a, b, c, d] = self.addresses;
-        (mix(a ^ d, self.rest ^ self.scope >> 32 << 16) ^ mix(b, c)) as usize % PAIRS
+        (mix(a ^ d, self.rest ^ self.scope >> 32 << 16) ^ mix(b, c)) as usize % WIDE_PAIRS
     }
     #[inline(always)]
     fn is(&self, other: &Self) -> bool {
@@ -179,16 +179,13 @@ impl PlainKey {
     pub const fn within(self, scope: u64) -> Key {
         Key { addresses: [self.addresses, 0, 0, 0], rest: self.rest, scope }
     }
-    /// That of the key.
     #[inline(always)]
     fn hash(self, scope: u64) -> usize {
-        const NOTHING: u64 = mix(0, 0);
-        (mix(self.addresses, self.rest ^ scope >> 32 << 16) ^ NOTHING) as usize % PAIRS
+        mix(self.addresses, self.rest ^ scope >> 32 << 16) as usize % PAIRS
     }
-    /// Whether it is the key: the rest tells that it is an IPv4 flow, and so that its other words are zero.
     #[inline(always)]
-    fn is(self, scope: u64, key: &Key) -> bool {
-        (self.addresses ^ key.addresses[0]) | (self.rest ^ key.rest) | (scope ^ key.scope) == 0
+    fn is(self, scope: u64, line: &Line) -> bool {
+        (self.addresses ^ line.key.addresses) | (self.rest ^ line.key.rest) | (scope ^ line.scope) == 0
     }
 }
 
@@ -205,37 +202,53 @@ fn bits(address: IpAddr) -> u128 {
 }
 
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
 struct Line {
+    key: PlainKey,
+    scope: u64,
+    verdict: Word,
+}
+/// Two entries that IPv4 flows of one hash share, the newer first: one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Pair([Line; 2]);
+
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct WideLine {
     key: Key,
     verdict: Word,
 }
-
-/// Two lines that flows of one hash share, the newer first: neighbours, so that the second costs no second miss.
+/// The same for IPv6: two lines that are neighbours.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(128))]
-struct Pair([Line; 2]);
+struct WidePair([WideLine; 2]);
 
 #[derive(Debug)]
 pub struct FlowCache {
     pairs: Vec<Pair>,
+    wide: Vec<WidePair>,
 }
 
-/// Flows of a worker that can be remembered, at best: four megabytes, of which only what is used is ever touched.
-const FLOWS: usize = 1 << 16;
+/// Flows of a worker that can be remembered, at best: four megabytes for IPv4 and two for IPv6.
+const FLOWS: usize = 1 << 17;
 const PAIRS: usize = FLOWS / 2;
+const WIDE_PAIRS: usize = 1 << 14;
 
 impl FlowCache {
     pub fn new() -> Self {
-        let empty = Line { key: Key::NOTHING, verdict: Word::PASS };
-        Self { pairs: pages::filled(PAIRS, || Pair([empty; 2])) }
+        let empty = WideLine { key: Key::NOTHING, verdict: Word::PASS };
+        let wide = pages::filled(WIDE_PAIRS, || WidePair([empty; 2]));
+        // Scope 0 is of no generation.
+        let key = PlainKey { addresses: 0, rest: 0 };
+        let empty = Line { key, scope: 0, verdict: Word::PASS };
+        Self { pairs: pages::filled(PAIRS, || Pair([empty; 2])), wide }
     }
     /// Where the flow's verdict is, if anywhere, and asks for it to be brought near.
     #[inline(always)]
     pub fn approach(&self, key: PlainKey, scope: u64) -> u32 {
         let place = key.hash(scope);
-        if let Some(Pair([newer, _])) = self.pairs.get(place) {
-            near(newer);
+        if let Some(pair) = self.pairs.get(place) {
+            near(pair);
         }
         place as u32
     }
@@ -248,28 +261,32 @@ impl FlowCache {
         scope: u64,
         judge: impl FnOnce() -> Verdict,
     ) -> Word {
-        let pair = &mut self.pairs[place as usize % PAIRS];
-        if key.is(scope, &pair.0[0].key) {
-            return pair.0[0].verdict;
+        let Pair([newer, older]) = &mut self.pairs[place as usize % PAIRS];
+        if key.is(scope, newer) {
+            return newer.verdict;
         }
-        if key.is(scope, &pair.0[1].key) {
-            return pair.0[1].verdict;
+        if key.is(scope, older) {
+            return older.verdict;
         }
-        pair.remember(&key.within(scope), judge())
+        let verdict = judge().into();
+        (*older, *newer) = (*newer, Line { key, scope, verdict });
+        verdict
     }
+    /// For any flow.
     pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
-        let pair = &mut self.pairs[key.hash()];
-        match pair.0.iter().find(|line| line.key.is(key)) {
-            Some(line) => line.verdict,
-            None => pair.remember(key, judge()),
+        if key.rest & IPV4 != 0 {
+            let plain = PlainKey { addresses: key.addresses[0], rest: key.rest };
+            return self.look_up_at(plain.hash(key.scope) as u32, plain, key.scope, judge);
         }
-    }
-}
-impl Pair {
-    #[cold]
-    fn remember(&mut self, key: &Key, verdict: Verdict) -> Word {
-        let verdict = verdict.into();
-        self.0 = [Line { key: *key, verdict }, self.0[0]];
+        let WidePair([newer, older]) = &mut self.wide[key.hash()];
+        if newer.key.is(key) {
+            return newer.verdict;
+        }
+        if older.key.is(key) {
+            return older.verdict;
+        }
+        let verdict = judge().into();
+        (*older, *newer) = (*newer, WideLine { key: *key, verdict });
         verdict
     }
 }
@@ -289,6 +306,10 @@ impl To {
     #[inline(always)]
     pub fn v6(address: u128) -> Self {
         Self { high: (address >> 64) as u64, low: address as u64, ipv4: false }
+    }
+    #[inline(always)]
+    fn place(self) -> usize {
+        mix(self.low, self.high) as usize % WAYS
     }
     pub fn address(self) -> IpAddr {
         match self.ipv4 {
@@ -323,18 +344,26 @@ pub struct WayCache {
     known: Vec<Known>,
 }
 
-const WAYS: usize = 1 << 12;
+/// Destinations of a worker whose way can be remembered: four megabytes.
+const WAYS: usize = 1 << 16;
 
 impl WayCache {
     pub fn new() -> Self {
-        Self { known: vec![Known { high: 0, low: 0, scope: 0, way: None }; WAYS] }
+        Self { known: pages::filled(WAYS, || Known { high: 0, low: 0, scope: 0, way: None }) }
+    }
+    /// Asks for what is known of a destination to be brought near.
+    #[inline(always)]
+    pub fn approach(&self, to: To) {
+        if let Some(known) = self.known.get(to.place()) {
+            near(known);
+        }
     }
     /// `None`: there is no route.
     #[inline]
     pub fn find<K>(&mut self, tables: &Tables<K>, to: To) -> Option<&Way> {
         let To { high, low, ipv4 } = to;
         let scope = u64::from(tables.links) << 1 | u64::from(ipv4);
-        let known = &mut self.known[mix(low, high) as usize % WAYS];
+        let known = &mut self.known[to.place()];
         if (known.high ^ high) | (known.low ^ low) | (known.scope ^ scope) != 0 {
             *known = Known { high, low, scope, way: Way::find(tables, to.address()) };
         }
@@ -348,7 +377,7 @@ mod tests {
 
     #[test]
     fn entries_are_one_cache_line() {
-        assert_eq!((size_of::<Line>(), size_of::<Known>()), (64, 64));
+        assert_eq!((size_of::<Pair>(), size_of::<WideLine>(), size_of::<Known>()), (64, 64, 64));
     }
     #[test]
     fn a_verdict_is_for_one_flow_one_way_of_coming_and_one_generation() {

@@ -152,23 +152,36 @@ pub(crate) fn enqueue<B: PacketBuf, K>(
     if let Some(sa) = sa {
         tables.sad.prefetch(sa.slot);
     }
-    let goes_on = sa.is_some() || item.verdict == Word::PASS;
+    let clear = item.verdict == Word::PASS;
+    if clear && let Some(to) = destination(item.buf.data()) {
+        work.ways.approach(to);
+    }
+    let goes_on = sa.is_some() || clear;
     if goes_on && item.origin != Origin::Own && ip::decrement_ttl(item.buf.data_mut()).is_none() {
         return expired(item, out);
     }
     work.forward.push(item);
 }
 
+/// What can be found out about packets before they are touched.
+pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>) {
+    let packets = std::mem::take(&mut work.forward);
+    approach(tables, work, &packets);
+    outbound::plan(tables, work, &packets);
+    work.forward = packets;
+}
+
+/// The packets that were planned, all of them.
 pub(crate) fn forward<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out: &mut Out<B>) {
     let mut packets = std::mem::take(&mut work.forward);
-    approach(tables, work, &packets);
+    let mut planned = 0;
     let mut left = packets.drain(..);
     while let Some(first) = left.as_slice().first() {
-        if let Some(sa) = first.verdict.sa() {
-            // A run: packets of one SA that follow each other.
-            let same = |item: &&Forward<B>| item.verdict == first.verdict;
-            let count = left.as_slice().iter().take_while(same).count();
-            outbound::frame(tables, sa, &mut left, count, work, out);
+        if let Some(sa) = first.verdict.sa()
+            && let Some(plan) = work.plans.get(planned)
+        {
+            planned += 1;
+            outbound::frame(tables, sa, *plan, &mut left, work, out);
         } else if let Some(item) = left.next() {
             in_clear(tables, item, work, out);
         }

@@ -41,6 +41,7 @@ use classify::Head;
 use forward::Forward;
 use inbound::{Incoming, Opened};
 use iv::IvSource;
+use outbound::Plan;
 use sa::{Candidate, DropReason};
 use stages::Meter;
 use std::collections::VecDeque;
@@ -94,6 +95,7 @@ pub(crate) struct Work<B> {
     heads: Vec<Head>,
     incoming: Vec<Incoming<B>>,
     forward: Vec<Forward<B>>,
+    plans: Vec<Plan>,
     ready: Vec<Forward<B>>,
     jobs: Vec<Job<B>>,
     done: Vec<Job<B>>,
@@ -138,6 +140,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             opened: Vec::with_capacity(2 * BURST),
             incoming: Vec::with_capacity(BURST),
             forward: Vec::with_capacity(2 * BURST),
+            plans: Vec::with_capacity(2 * BURST),
             ready: Vec::with_capacity(BURST),
             jobs: Vec::with_capacity(2 * BURST),
             done: Vec::with_capacity(2 * BURST),
@@ -243,8 +246,10 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.crypto([Stage::Open, Stage::Unwrap], out);
         let tables: &Tables<_> = self.reader.table();
         let leaving = self.work.forward.len();
-        forward::forward(tables, &mut self.work, out);
+        forward::plan(tables, &mut self.work);
         self.meter.end(Stage::Forward, leaving);
+        forward::forward(tables, &mut self.work, out);
+        self.meter.end(Stage::Frame, leaving);
         self.crypto([Stage::Seal, Stage::Send], out);
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
             self.retired.pop_front();
@@ -253,8 +258,11 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
 
     /// Hands jobs over and finishes those that are back.
     fn crypto(&mut self, [engine, after]: [Stage; 2], out: &mut Out<B>) {
-        let tables: &Tables<_> = self.reader.table();
         let waiting = self.work.jobs.len();
+        if waiting == 0 && self.engine.in_flight() == 0 {
+            return;
+        }
+        let tables: &Tables<_> = self.reader.table();
         self.engine.submit(&mut self.work.jobs, tables);
         self.submitted += (waiting - self.work.jobs.len()) as u64;
         for job in self.work.jobs.drain(..) {
@@ -269,13 +277,20 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.collected += done.len() as u64;
         self.meter.end(engine, waiting);
         let finished = done.len();
-        // The windows of all first, and released again, before anything slower.
+        // The windows of all first, and released again, before anything slower: each is an exchange, behind which nothing
+        // is read ahead.
         let mut opened = std::mem::take(&mut self.work.opened);
-        for run in done.chunk_by_mut(|a, b| a.sa == b.sa && a.operation == b.operation) {
+        for run in runs(&mut done) {
             if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
                 && let Some(sa) = find(tables, &self.retired, *at)
             {
                 inbound::commit(sa, run);
+            }
+        }
+        for run in runs(&mut done) {
+            if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
+                && let Some(sa) = find(tables, &self.retired, *at)
+            {
                 inbound::look_inside(tables, sa, run, &self.work.cache, &mut opened);
             }
         }
@@ -309,6 +324,12 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         (self.work.done, self.work.opened) = (done, opened);
         self.meter.end(after, finished);
     }
+}
+
+/// Jobs of one SA that follow each other.
+#[inline(always)]
+fn runs<B>(done: &mut [Job<B>]) -> impl Iterator<Item = &mut [Job<B>]> {
+    done.chunk_by_mut(|a, b| a.sa == b.sa && a.operation == b.operation)
 }
 
 /// The SA a job was made for, in the tables of now or of then.

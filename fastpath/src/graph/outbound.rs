@@ -5,7 +5,7 @@ use super::inbound::Back;
 use super::iv::IvSource;
 use super::{Context, Out, Progress, Work};
 use crate::crypto::{Job, Operation, SaRef};
-use crate::tables::sad::{Charge, State};
+use crate::tables::sad::{Charge, Reserved, State};
 use crate::tables::{Sa, Tables};
 use ipc::contract::{Event, Expiry};
 use sa::{Candidate, Direction, DropReason, SaSlot, SeqNo};
@@ -38,37 +38,75 @@ fn inner_mtu<K>(sa: &Sa<K>, mtu: usize) -> usize {
     (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
 }
 
-/// Frames the next `count` packets, all of one SA, into jobs.
+/// What was found out about a run before its first packet is touched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// How many packets.
+    count: usize,
+    /// `None`: there is no SA, or no route to its peer.
+    way: Option<Way>,
+    /// `None`: some packets do not fit and are split first.
+    reserved: Option<Reserved>,
+}
+
+/// Plans the runs of a burst, one entry for each. Taking a number is an exchange, and that waits until all stores before
+/// it are done: here there are none, while behind the headers of the run before there would be many.
+#[inline(always)]
+pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, packets: &[Forward<B>]) {
+    work.plans.clear();
+    for run in packets.chunk_by(|a, b| a.verdict == b.verdict) {
+        let Some(sa) = run.first().and_then(|item| item.verdict.sa()) else { continue };
+        let count = run.len();
+        let mut plan = Plan { count, way: None, reserved: None };
+        if let Some(sa) = outbound(tables, sa)
+            && let Some(way) = work.ways.find(tables, sa.ends.remote.into())
+        {
+            plan.way = Some(*way);
+            let inner = inner_mtu(sa, way.mtu.into());
+            if run.iter().all(|item| item.buf.len() <= inner) {
+                plan.reserved = Some(sa.shared.reserve(count as u64));
+            }
+        }
+        work.plans.push(plan);
+    }
+}
+
+#[inline(always)]
+fn outbound<K>(tables: &Tables<K>, at: SaRef) -> Option<&Sa<K>> {
+    tables.sad.by_ref(at).filter(|sa| sa.direction == Direction::Outbound)
+}
+
+/// Frames the packets of a run, which come next, into jobs.
 #[inline]
 pub(crate) fn frame<B: PacketBuf, K>(
     tables: &Tables<K>,
     sa_ref: SaRef,
+    plan: Plan,
     left: &mut Drain<'_, Forward<B>>,
-    count: usize,
     work: &mut Work<B>,
     out: &mut Out<B>,
 ) {
-    let sa = tables.sad.by_ref(sa_ref).filter(|sa| sa.direction == Direction::Outbound);
-    let Some(sa) = sa else {
+    let count = plan.count;
+    let Some(sa) = outbound(tables, sa_ref) else {
         // The cache never outlives a generation, so this is a table that contradicts itself.
         return left.by_ref().take(count).for_each(|_| out.drop(DropReason::NoSa));
     };
-    let Some(way) = work.ways.find(tables, sa.ends.remote.into()).copied() else {
+    let Some(way) = plan.way else {
         return left.by_ref().take(count).for_each(|item| {
             work.counts.dropped(sa_ref);
             report(item, DropReason::NoRoute, 0, out);
         });
     };
-    let inner = inner_mtu(sa, way.mtu.into());
     let run = Run { sa_ref, sa, way, short: Short::of(sa, &way) };
-    if left.as_slice().iter().take(count).all(|item| item.buf.len() <= inner) {
-        return run.frame(left.by_ref().take(count), count, work, out);
+    if let Some(reserved) = plan.reserved {
+        return run.frame(left.by_ref().take(count), count, reserved, work, out);
     }
     let mut ready = std::mem::take(&mut work.ready);
     ready.extend(left.by_ref().take(count));
-    split_large(sa_ref, inner, work, &mut ready, out);
+    split_large(sa_ref, inner_mtu(sa, way.mtu.into()), work, &mut ready, out);
     let count = ready.len();
-    run.frame(ready.drain(..), count, work, out);
+    let reserved = sa.shared.reserve(count as u64);
+    run.frame(ready.drain(..), count, reserved, work, out);
     work.ready = ready;
 }
 
@@ -161,11 +199,11 @@ impl<K> Run<'_, K> {
         &self,
         items: impl Iterator<Item = Forward<B>>,
         count: usize,
+        reserved: Reserved,
         work: &mut Work<B>,
         out: &mut Out<B>,
     ) {
         let sa = self.sa;
-        let reserved = sa.shared.reserve(count as u64);
         if reserved.soft && sa.shared.mark_dying() {
             out.events.push(soft(self.sa_ref, sa, Expiry::Sequence));
         }

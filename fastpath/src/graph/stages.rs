@@ -12,7 +12,7 @@ pub const EVERY: u32 = 16;
 /// The stages of a burst, in the order in which it walks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Ethernet and IP header, flow cache or policy look-up: which way does it go.
+    /// Ethernet and IP header, flow cache or policy look-up: which way does it go. TTL.
     Classify,
     /// ESP for us: its SA, the addresses, a first look at the replay window.
     Admit,
@@ -20,13 +20,13 @@ pub enum Stage {
     Open,
     /// Window, lifetime, trailer, inner packet, selectors.
     Unwrap,
-    /// TTL; packets in clear are routed and sent.
+    /// Outbound: the SA, the way to its peer, sequence numbers.
     Forward,
-    /// Outbound SA, sequence number, outer headers, trailer.
+    /// Outer headers and trailer. Packets in clear: route and link header, and they are sent.
     Frame,
     /// The engine, outbound.
     Seal,
-    /// Counters of the SA, link header, transmit queue.
+    /// Counters of the SA, transmit queue.
     Send,
 }
 impl Stage {
