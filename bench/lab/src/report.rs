@@ -124,6 +124,47 @@ pub struct Trial {
 }
 
 impl Report {
+    /// All rows of several results, those of one test together. Everything else is the first one's; a setting that
+    /// differs says so.
+    pub fn join(reports: Vec<Self>) -> Option<Self> {
+        let mut reports = reports.into_iter();
+        let mut all = reports.next()?;
+        for mut other in reports {
+            if !all.command.split(", ").any(|command| command == other.command) {
+                all.command += &format!(", {}", other.command);
+            }
+            all.command_line.push(";".into());
+            all.command_line.append(&mut other.command_line);
+            all.seconds += other.seconds;
+            for (name, value) in other.setup {
+                let known = all.setup.entry(name).or_default();
+                if !known.split(" | ").any(|k| k == value) {
+                    *known += &format!(" | {value}");
+                }
+            }
+            all.rows.append(&mut other.rows);
+            all.trials.append(&mut other.trials);
+            all.stages = all.stages.or(other.stages);
+        }
+        // A measurement that was made twice stands once: the last time.
+        let mut rows: Vec<Row> = Vec::new();
+        for row in all.rows {
+            let key = row.key();
+            match rows.iter_mut().find(|r| r.key() == key) {
+                Some(old) => *old = row,
+                None => rows.push(row),
+            }
+        }
+        let mut tests: Vec<String> = Vec::new();
+        for row in &rows {
+            if !tests.contains(&row.test) {
+                tests.push(row.test.clone());
+            }
+        }
+        rows.sort_by_key(|row| tests.iter().position(|test| *test == row.test));
+        all.rows = rows;
+        Some(all)
+    }
     pub fn table(&self) -> String {
         let mut text = format!("{}\n", self.environment.line());
         for (name, value) in &self.setup {
@@ -212,6 +253,44 @@ mod tests {
         assert_eq!(significant(0.000_123_456_7), 0.000_123_46);
         assert_eq!(significant(0.0), 0.0);
         assert_eq!(significant(f64::NAN), 0.0);
+    }
+    #[test]
+    fn results_are_joined_row_by_row() {
+        let report = |command: &str, test: &str, value: f64, cable: &str| {
+            let mut row = Row::new(test, &[("size", "64".into())]);
+            row.put("ndr", value, "Mpps", Better::Higher, 0.0);
+            let setup = [("cable".to_owned(), cable.to_owned())].into();
+            let text = String::new;
+            let (command, rows) = (command.to_owned(), vec![Row::new("tester alone", &[]), row]);
+            let (format, environment) = (FORMAT.to_owned(), Environment::default());
+            let (command_line, trials, stages) = (vec![command.clone()], Vec::new(), None);
+            let (started, seconds, counted, configuration) = (0, 1.0, text(), text());
+            Report {
+                format,
+                command,
+                command_line,
+                started,
+                seconds,
+                environment,
+                setup,
+                counted,
+                rows,
+                trials,
+                configuration,
+                stages,
+            }
+        };
+        let parts = vec![
+            report("throughput", "throughput", 1.0, "memif"),
+            report("latency", "latency", 2.0, "memif"),
+            report("throughput", "throughput", 3.0, "vhost-user"),
+        ];
+        let all = Report::join(parts).expect("three");
+        let rows: Vec<_> = all.rows.iter().map(|r| (r.test.as_str(), r.get("ndr"))).collect();
+        assert_eq!(rows, [("tester alone", None), ("throughput", Some(3.0)), ("latency", Some(2.0))]);
+        assert_eq!(all.command, "throughput, latency");
+        assert_eq!(all.setup["cable"], "memif | vhost-user");
+        assert!(Report::join(Vec::new()).is_none());
     }
     #[test]
     fn rows_show_their_parameters_and_measures() {

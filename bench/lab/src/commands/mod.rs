@@ -40,8 +40,23 @@ pub enum Command {
     Tunnels(tunnels::TunnelsOptions),
     /// Rates with one worker, two, and so on, in one SA and in several
     Scaling(scaling::ScalingOptions),
+    /// One HTML report of several results
+    Report(ReportOptions),
     /// What changed from one result to another, beyond the noise of both
     Compare(CompareOptions),
+}
+
+#[derive(clap::Args)]
+pub struct ReportOptions {
+    /// Results as written by --json, of one machine
+    #[arg(required = true, value_name = "RESULT")]
+    results: Vec<PathBuf>,
+    /// Where to write it
+    #[arg(long, value_name = "FILE")]
+    html: PathBuf,
+    /// Put the cycles per graph stage of `cargo ci bench datapath --stages --json` into the report
+    #[arg(long, value_name = "FILE")]
+    stages: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -73,8 +88,20 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Scaling(own) => {
             measured("scaling", own.options.clone(), |session, rows| scaling::run(session, &own, rows))
         }
+        Command::Report(own) => joined(&own),
         Command::Compare(own) => compared(&own),
     }
+}
+
+fn joined(own: &ReportOptions) -> Result<ExitCode> {
+    let reports = own.results.iter().map(|path| compare::load(path)).collect::<Result<Vec<_>>>()?;
+    let mut report = Report::join(reports).context("no result")?;
+    if let Some(path) = &own.stages {
+        report.stages = Some(read_json(path)?);
+    }
+    std::fs::write(&own.html, html::page(&report))
+        .with_context(|| format!("writing {}", own.html.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn compared(own: &CompareOptions) -> Result<ExitCode> {
