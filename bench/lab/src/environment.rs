@@ -126,12 +126,21 @@ pub fn run_delay(schedstat: &Path) -> u64 {
     read(schedstat).split(' ').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Whether this thread has a real-time priority (`chrt -f`), so that others wait for it and not it for them.
-pub fn realtime() -> bool {
+/// How the kernel schedules this thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    Shared,
+    RealTimeFifo,
+    RealTimeTurns,
+}
+pub fn policy() -> Policy {
     let stat = read("/proc/thread-self/stat");
     // The program's name may hold anything; field 41, the policy, is the 39th behind it.
-    let policy = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(38)?.parse::<u32>().ok());
-    matches!(policy, Some(1 | 2))
+    match stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(38)?.parse::<u32>().ok()) {
+        Some(1) => Policy::RealTimeFifo,
+        Some(2) => Policy::RealTimeTurns,
+        _ => Policy::Shared,
+    }
 }
 
 /// Time the hypervisor gave to others, in nanoseconds summed over CPUs.

@@ -1,6 +1,7 @@
 //! A run of the lab: one tester, and one device under test after the other.
 use crate::cable::{self, End, Link, Shape};
 use crate::dut::{self, Dut, Installed, OVERHEAD, Setup};
+use crate::environment;
 use crate::frames::{ETHERNET, Size, Way};
 use crate::ledger::{Faults, histogram};
 use crate::options::{Direction, Options, Pages};
@@ -151,6 +152,11 @@ impl Usable {
 impl Session {
     pub fn start(options: Options, progress: Progress) -> Result<Self> {
         options.check()?;
+        // DPDK's main thread waits for its interrupt thread by spinning: on one CPU under FIFO it waits for ever.
+        ensure!(
+            environment::policy() != environment::Policy::RealTimeFifo,
+            "the scheduling policy FIFO would keep threads of one CPU from each other: use `chrt -r` in place of `chrt -f`"
+        );
         let program = dut::find_program(options.dut.fastpath.as_deref())?;
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
