@@ -19,11 +19,8 @@ fn config(us: &Site, them: &Site, v: &Value, direction: &str) -> String {
     let flag = |name: &str| v[name].as_bool().unwrap();
     let text = |name: &str| v[name].as_str().unwrap();
     let (enc, auth) = text("suite").split_once('/').unwrap_or((text("suite"), "null"));
-    let enc = if enc == "null" || enc.ends_with("-gcm") || enc.ends_with("-cbc") {
-        enc.to_owned()
-    } else {
-        format!("{enc}-cbc")
-    };
+    let whole = enc == "null" || enc == "chacha20poly1305" || enc.ends_with("-gcm") || enc.ends_with("-cbc");
+    let enc = if whole { enc.to_owned() } else { format!("{enc}-cbc") };
     let v6 = usize::from(flag("outer_v6"));
     let port = if flag("encap") { 4500 } else { 0 };
     let mut out = String::from(
