@@ -122,7 +122,8 @@ impl ReplayWindow {
     /// a word is used again only for numbers a whole window ahead, and by then the number asked for is too old.
     #[inline]
     pub fn check(&self, low: u32) -> Result<Candidate, Stale> {
-        let newest = self.newest.load(Relaxed);
+        // Whoever sees a newest number sees the words cleared that lie below it.
+        let newest = self.newest.load(Acquire);
         let seq = self.infer_from(newest, low);
         self.look_up(newest, seq.0).map(|()| Candidate(seq))
     }
@@ -180,7 +181,7 @@ impl Held<'_> {
         let newest = seq > before;
         if newest {
             self.clear_between(before, seq);
-            window.newest.store(seq, Relaxed);
+            window.newest.store(seq, Release);
         }
         if let Some(word) = window.word(seq) {
             // Nobody else writes it, so reading and storing apart is enough.

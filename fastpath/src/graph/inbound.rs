@@ -155,7 +155,7 @@ fn unknown<B: PacketBuf>(work: &mut Work<B>, item: &Incoming<B>, out: &mut Out<B
     }
 }
 
-/// A run of packets of one SA, back from the engine: each authentic number is recorded, under one lock.
+/// A run of packets of one SA, back from the engine: each authentic number is recorded, the window held once.
 pub(crate) fn commit<B, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
     let mut window = sa.shared.hold_window();
     for job in run {
