@@ -10,6 +10,7 @@ pub mod manual;
 pub mod model;
 mod render;
 pub mod schema;
+pub mod script;
 mod secret;
 mod value;
 mod walk;
