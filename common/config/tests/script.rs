@@ -253,7 +253,7 @@ fn words_are_found_from_their_beginnings() {
             "interface wireguard peers|add|1|there is no `wireguard` here",
         ),
         (":put [get 0]", "|put|1"),
-        ("foreach i in=[find] do={ }", "|foreach|2"),
+        ("foreach i in=[find] do={ }", "|foreach|3"),
     ] {
         let got = resolved(line);
         assert!(got.starts_with(seen), "{line}: {got}");
