@@ -62,7 +62,10 @@ impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, column, path, said, .. } = self;
         let kind = if self.severity == Severity::Warning { "warning: " } else { "" };
-        write!(f, "{line}:{column}: {kind}{path}: {said}")?;
+        if *line > 0 {
+            write!(f, "{line}:{column}: ")?;
+        }
+        write!(f, "{kind}{path}: {said}")?;
         self.fix.iter().try_for_each(|fix| write!(f, "; {fix}"))
     }
 }

@@ -1,11 +1,13 @@
 //! The configuration file: YAML in, a checked [`model::Config`] or every complaint at once out.
 //!
 //! `yaml` makes a located tree, `walk` holds it against the table in `schema`, `check` looks at what depends
-//! on more than one value and builds the model. Nothing of a secret leaves through a complaint.
+//! on more than one value and builds the model. Nothing of a secret leaves through a complaint. `document` keeps the
+//! same as objects that can be changed one by one: what console, REST and importer work on.
 #![forbid(unsafe_code)]
 
 mod check;
 pub mod complaint;
+pub mod document;
 pub mod manual;
 pub mod model;
 mod render;
@@ -17,6 +19,7 @@ mod walk;
 mod yaml;
 
 pub use complaint::{Complaint, Complaints, Severity};
+pub use document::Document;
 pub use model::Config;
 pub use secret::Secret;
 pub use value::{show_duration, show_mac, show_ports, show_protocol, show_size};

@@ -24,17 +24,39 @@ pub fn manual() -> String {
 fn menu(menu_: &Menu, path: &str, out: &mut String) {
     for sub in menu_.menus {
         let path = if path.is_empty() { sub.name.to_owned() } else { format!("{path}.{}", sub.name) };
-        if let Some(what) = sub.later {
-            _ = write!(out, "\n## `{path}`\n\nRefused: {what} is not available yet.\n");
-            continue;
-        }
         if sub.shape != Shape::Folder {
-            let shape = if sub.shape == Shape::List { "A list. " } else { "" };
-            _ = write!(out, "\n## `{path}`\n\n{shape}{}\n\n", sub.help);
+            heading(sub, &path, out);
+        }
+        if !sub.properties.is_empty() {
             table(sub.properties, "", out);
+        }
+        if !sub.shown.is_empty() {
+            _ = write!(out, "\nShown, not set:\n\n| property | value | meaning |\n|---|---|---|\n");
+            for property in sub.shown {
+                let value = describe(property.kind).replace('|', "\\|");
+                _ = writeln!(out, "| `{}` | {value} | {} |", property.name, property.help);
+            }
         }
         menu(sub, &path, out);
     }
+}
+
+fn heading(menu: &Menu, path: &str, out: &mut String) {
+    let shape = match menu.shape {
+        Shape::List if menu.ordered => "A list whose order counts. ",
+        Shape::List => "A list. ",
+        Shape::Live | Shape::Figures => "Not part of the file. ",
+        Shape::Folder | Shape::Settings => "",
+    };
+    _ = write!(out, "\n## `{path}`\n\n{shape}{}", menu.help);
+    if let Some(what) = menu.later {
+        _ = write!(out, " Kept and shown, but refused when it is to be run: {what} is not available yet.");
+    }
+    let flags: Vec<_> = menu.flags.iter().map(|flag| format!("`{}` {}", flag.letter, flag.name)).collect();
+    if !flags.is_empty() {
+        _ = write!(out, " Flags: {}.", flags.join(", "));
+    }
+    out.push_str("\n\n");
 }
 
 fn table(properties: &[Property], prefix: &str, out: &mut String) {

@@ -143,6 +143,16 @@ pub fn prefix(text: &str) -> Result<sa::Prefix, String> {
     Ok(prefix)
 }
 
+/// `first-last`, a network, or one address.
+pub fn address_range(text: &str) -> Result<String, String> {
+    let Some((first, last)) = text.split_once('-') else { return prefix(text).map(|p| p.to_string()) };
+    let (first, last) = (address(first.trim())?, address(last.trim())?);
+    if first.is_ipv4() != last.is_ipv4() || first > last {
+        return Err(format!("`{text}` is not a range; write the smaller address first, both of one version"));
+    }
+    Ok(format!("{first}-{last}"))
+}
+
 pub fn ports(text: &str) -> Result<sa::PortRange, String> {
     let wrong = || format!("`{text}` is not `any`, a port, or a range like 1000-2000");
     let port = |s: &str| number(s, 0, 65535).map(|n| n as u16).map_err(|_| wrong());

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Rows of all menus together; 100 000 tunnels have 300 000.
 const MAX_ROWS: usize = 1_000_000;
@@ -49,8 +50,11 @@ pub enum Value {
     YesNo(bool),
     Text(String),
     Number(u64),
-    /// `None`: the word that means none.
-    Time(Option<Duration>),
+    /// Bytes.
+    Size(u64),
+    Time(Duration),
+    /// The word that stands for no duration.
+    Never(&'static str),
     Word(&'static str),
     Words(Vec<(&'static str, Spot)>),
     Address(IpAddr),
@@ -63,6 +67,8 @@ pub enum Value {
     Count(u16),
     Cpus(Vec<u16>),
     Secret(Secret),
+    /// A secret written in hexadecimal.
+    Key(Secret),
     Group(Box<Row>),
 }
 
@@ -85,8 +91,7 @@ macro_rules! from_value {
 from_value! {
     bool: Value::YesNo(v) => *v,
     &'a str: Value::Text(v) => v,
-    u64: Value::Number(v) => *v,
-    Option<Duration>: Value::Time(v) => *v,
+
     &'a [(&'static str, Spot)]: Value::Words(v) => v,
     IpAddr: Value::Address(v) => *v,
     (IpAddr, u8): Value::InterfaceAddress(v) => *v,
@@ -95,8 +100,26 @@ from_value! {
     Option<u8>: Value::Protocol(v) => *v,
     [u8; 6]: Value::Mac(v) => *v,
     &'a sa::Device: Value::Device(v) => v,
-    &'a Secret: Value::Secret(v) => v,
+    &'a Secret: Value::Secret(v) | Value::Key(v) => v,
     &'a Row: Value::Group(v) => v,
+}
+
+impl<'a> FromValue<'a> for u64 {
+    fn from_value(value: &'a Value) -> Option<Self> {
+        match value {
+            Value::Number(v) | Value::Size(v) => Some(*v),
+            _ => None,
+        }
+    }
+}
+impl<'a> FromValue<'a> for Option<Duration> {
+    fn from_value(value: &'a Value) -> Option<Self> {
+        match value {
+            Value::Time(v) => Some(Some(*v)),
+            Value::Never(_) => Some(None),
+            _ => None,
+        }
+    }
 }
 
 impl Row {
@@ -149,6 +172,13 @@ impl Row {
             None => self.menu.to_string(),
         }
     }
+    /// The same for people, with the line if it is in a file.
+    pub fn place(&self) -> String {
+        match self.spot.line {
+            0 => self.path(),
+            line => format!("{} in line {line}", self.path()),
+        }
+    }
     /// Complains about one property, or with `""` about the row.
     pub fn error(&self, sink: &mut Sink, name: &str, said: impl Into<String>, fix: impl Into<String>) -> Bad {
         let (spot, path) = self.at(name);
@@ -189,9 +219,46 @@ pub fn walk(root: Option<&Node>, sink: &mut Sink) -> Rows {
     walker.folder(root, &ROOT, "");
     walker.rows
 }
+/// The same for keeping, not for running: what this version does not have yet is taken as it stands.
+pub fn walk_to_keep(root: Option<&Node>, sink: &mut Sink) -> Rows {
+    let mut walker = Walker { to_keep: true, ..Walker::new(sink) };
+    walker.folder(root, &ROOT, "");
+    walker.rows
+}
+/// One value as text, in the form in which it is kept; also what only a later version will have.
+pub fn canonical(kind: Kind, text: &str) -> Result<Zeroizing<String>, Wrong> {
+    show(&parse(kind, text, Spot::default(), Later::Taken)?)
+        .ok_or_else(|| Wrong::new("this has no value", ""))
+}
+/// The text that reads back as the value.
+pub fn show(value: &Value) -> Option<Zeroizing<String>> {
+    Some(Zeroizing::new(match value {
+        Value::Unset | Value::Bad | Value::Group(_) => return None,
+        Value::YesNo(yes) => if *yes { "yes" } else { "no" }.into(),
+        Value::Text(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Size(bytes) => value::show_size(*bytes),
+        Value::Time(time) => value::show_duration(*time),
+        Value::Never(word) => (*word).into(),
+        Value::Word(word) => (*word).into(),
+        Value::Words(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(","),
+        Value::Address(address) => address.to_string(),
+        Value::InterfaceAddress((address, len)) => format!("{address}/{len}"),
+        Value::Prefix(prefix) => prefix.to_string(),
+        Value::Ports(ports) => value::show_ports(*ports),
+        Value::Protocol(protocol) => value::show_protocol(*protocol),
+        Value::Mac(mac) => value::show_mac(*mac),
+        Value::Device(device) => device.to_string(),
+        Value::Count(count) => count.to_string(),
+        Value::Cpus(cpus) => cpus.iter().map(u16::to_string).collect::<Vec<_>>().join(","),
+        Value::Secret(secret) => return Some(secret.to_text()),
+        Value::Key(key) => return Some(Zeroizing::new(key.to_hex())),
+    }))
+}
 
 struct Walker<'s> {
     sink: &'s mut Sink,
+    to_keep: bool,
     rows: Rows,
     /// How many more rows the file may have.
     room: usize,
@@ -201,7 +268,7 @@ struct Walker<'s> {
 
 impl<'s> Walker<'s> {
     fn new(sink: &'s mut Sink) -> Self {
-        Self { sink, rows: HashMap::new(), room: MAX_ROWS, defaults: HashMap::new() }
+        Self { sink, to_keep: false, rows: HashMap::new(), room: MAX_ROWS, defaults: HashMap::new() }
     }
 
     fn folder(&mut self, node: Option<&Node>, menu: &'static Menu, path: &str) {
@@ -210,8 +277,10 @@ impl<'s> Walker<'s> {
             let path = join(path, sub.name);
             let found = pairs.iter().find(|(key, _)| *key == sub.name).map(|(_, node)| *node);
             match sub.shape {
-                _ if sub.later.is_some() => {
-                    if let (Some(node), Some(what)) = (found, sub.later) {
+                _ if sub.later.is_some() && !self.to_keep => {
+                    if let (Some(node), Some(what)) = (found, sub.later)
+                        && !node.body.is_empty()
+                    {
                         self.sink.secret(node.spot);
                         let said = format!("this version does not have {what} yet");
                         self.sink.error(node.spot, path, said, format!("leave `{}` out", sub.name));
@@ -223,6 +292,12 @@ impl<'s> Walker<'s> {
                     self.rows.insert(path.into(), vec![row]);
                 }
                 Shape::List => self.list(found, sub, &path),
+                Shape::Live | Shape::Figures => {
+                    if let Some(node) = found {
+                        let said = format!("`{}` is what the gateway shows; nothing is set there", sub.name);
+                        self.sink.error(node.spot, path, said, "leave it out");
+                    }
+                }
             }
         }
     }
@@ -264,17 +339,23 @@ impl<'s> Walker<'s> {
         let spot = node.map_or(spot, |node| Spot { end: node.spot.start, ..node.spot });
         let mut row = Row { menu: menu.clone(), index, spot, defaults: defaults.clone(), cells: Vec::new() };
         let (pairs, misspelt) = self.pairs(node, || row.path(), properties.iter().map(|p| p.name));
+        let later = match () {
+            _ if self.to_keep => Later::Taken,
+            // It takes part in nothing, so nothing is missing for it.
+            _ if pairs.iter().any(|(name, node)| *name == "disabled" && node.body.is_yes()) => Later::Warned,
+            _ => Later::Refused,
+        };
         for (name, node) in pairs {
             let Some(property) = properties.iter().find(|p| p.name == name) else { continue };
-            let value = self.written(property, node, &row);
+            let value = self.written(property, node, &row, later);
             row.cells.push(Cell { property, spot: node.spot, value });
         }
         // Said already under its wrong name; that it is missing is the same fault.
         let meant = properties.iter().filter(|p| misspelt.contains(&p.name));
         let meant: Vec<_> = meant.filter(|p| !row.written(p.name)).collect();
         row.cells.extend(meant.into_iter().map(|property| Cell { property, spot, value: Value::Bad }));
-        for (name, Wrong { said, fix }) in &defaults.faults {
-            if !row.written(name) {
+        for (name, Wrong { said, fix, later: missing }) in &defaults.faults {
+            if !row.written(name) && (!missing || later == Later::Refused) {
                 row.error(self.sink, name, said, fix);
             }
         }
@@ -303,16 +384,19 @@ impl<'s> Walker<'s> {
             (Default::Unset, _) => Ok(Value::Unset),
             (Default::Needed, kind) => {
                 let fix = format!("write `{name}: {}`", example(kind));
-                Err(Wrong { said: format!("`{name}` is missing"), fix })
+                Err(Wrong::new(format!("`{name}` is missing"), fix))
             }
             (Default::Is(_), Kind::Group(inner)) => {
                 let path = join(menu, name).into();
                 Ok(Value::Group(Box::new(self.row(None, Spot::default(), inner, &path, None))))
             }
             (Default::Is(text), kind) => {
-                scalar(kind, text, Spot::default()).map_err(|Wrong { said, fix }| Wrong {
-                    said: format!("left out, this is `{text}` as in RouterOS, and {said}"),
-                    fix: fix.replacen("write ", &format!("write {name}: "), 1),
+                parse(kind, text, Spot::default(), Later::Refused).map_err(|Wrong { said, fix, later }| {
+                    Wrong {
+                        said: format!("left out, this is `{text}` as in RouterOS, and {said}"),
+                        fix: fix.replacen("write ", &format!("write {name}: "), 1),
+                        later,
+                    }
                 })
             }
         }
@@ -367,14 +451,19 @@ impl<'s> Walker<'s> {
         (found, misspelt)
     }
 
-    fn written(&mut self, property: &'static Property, node: &Node, row: &Row) -> Value {
+    fn written(&mut self, property: &'static Property, node: &Node, row: &Row, later: Later) -> Value {
         let path = || join(&row.path(), property.name);
         if matches!(property.kind, Kind::Secret | Kind::Key) {
             self.sink.secret(node.spot);
         }
-        let value = match self.read(property, node, &path) {
+        let mut read = self.read(property, node, &path, later);
+        if let (Err(Wrong { said, fix, later: true }), Later::Warned) = (&read, later) {
+            self.sink.warning(node.spot, path(), said.as_str(), fix.as_str());
+            read = self.read(property, node, &path, Later::Taken);
+        }
+        let value = match read {
             Ok(value) => value,
-            Err(Wrong { said, fix }) => {
+            Err(Wrong { said, fix, .. }) => {
                 self.sink.error(node.spot, path(), said, fix);
                 return Value::Bad;
             }
@@ -382,12 +471,17 @@ impl<'s> Walker<'s> {
         let is_default =
             matches!((&node.body, property.default), (Body::Scalar(s), Default::Is(d)) if *s == d);
         match property.support {
-            Support::Later(what) if !is_default => {
+            Support::Later(what) if !is_default && later != Later::Taken => {
                 let said = format!("this version does not have {what} yet");
-                self.sink.error(node.spot, path(), said, format!("leave `{}` out", property.name));
+                let fix = format!("leave `{}` out", property.name);
+                if later == Later::Warned {
+                    self.sink.warning(node.spot, path(), said, fix);
+                    return value;
+                }
+                self.sink.error(node.spot, path(), said, fix);
                 Value::Bad
             }
-            Support::NoEffect(why) if !is_default => {
+            Support::NoEffect(why) if !is_default && !self.to_keep => {
                 let said = format!("this has no effect: {why}");
                 self.sink.warning(node.spot, path(), said, format!("leave `{}` out", property.name));
                 value
@@ -396,7 +490,13 @@ impl<'s> Walker<'s> {
         }
     }
 
-    fn read(&mut self, property: &Property, node: &Node, path: &dyn Fn() -> String) -> Result<Value, Wrong> {
+    fn read(
+        &mut self,
+        property: &Property,
+        node: &Node,
+        path: &dyn Fn() -> String,
+        later: Later,
+    ) -> Result<Value, Wrong> {
         let kind = property.kind;
         match (&node.body, kind) {
             (_, Kind::Group(properties)) => {
@@ -412,12 +512,15 @@ impl<'s> Walker<'s> {
                 let mut words = Vec::new();
                 for (index, node) in nodes.iter().enumerate() {
                     let word = match &node.body {
-                        Body::Scalar(text) => pick(text, choices),
+                        Body::Scalar(text) => pick(text, choices, later),
                         body => Err(Wrong::kind(body, kind)),
                     };
                     match word {
                         Ok(word) => words.push((word, node.spot)),
-                        Err(Wrong { said, fix }) => {
+                        Err(wrong @ Wrong { later: true, .. }) if later == Later::Warned => {
+                            return Err(wrong);
+                        }
+                        Err(Wrong { said, fix, .. }) => {
                             self.sink.error(node.spot, format!("{}[{index}]", path()), said, fix)
                         }
                     }
@@ -432,74 +535,97 @@ impl<'s> Walker<'s> {
                 let cpus: Vec<u16> = nodes.iter().map(cpu).collect::<Result<_, _>>()?;
                 return cpu_list(cpus);
             }
+            (Body::List(nodes), Kind::List(each)) => {
+                let one = |node: &Node| match &node.body {
+                    Body::Scalar(text) if !text.contains(',') => parse(*each, text, node.spot, later),
+                    Body::Scalar(_) => Err(Wrong::new("there is a comma in it", "write each on its own")),
+                    body => Err(Wrong::kind(body, *each)),
+                };
+                let shown = nodes.iter().map(|node| Ok(show(&one(node)?).unwrap_or_default().to_string()));
+                return Ok(Value::Text(shown.collect::<Result<Vec<_>, Wrong>>()?.join(",")));
+            }
             _ => {}
         }
         match &node.body {
-            Body::Scalar(text) => scalar(kind, text, node.spot),
+            Body::Scalar(text) => parse(kind, text, node.spot, later),
             // `comment:` with nothing behind it is an empty comment.
-            Body::Nothing if matches!(kind, Kind::Text) => Ok(Value::Text(String::new())),
+            Body::Nothing if matches!(kind, Kind::Text | Kind::List(_)) => Ok(Value::Text(String::new())),
             body => Err(Wrong::kind(body, kind)),
         }
     }
 }
 
-#[derive(Debug)]
-struct Wrong {
-    said: String,
-    fix: String,
+/// What becomes of values that only a later version will have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Later {
+    Refused,
+    Warned,
+    Taken,
+}
+
+/// Why a text is not a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub said: String,
+    pub fix: String,
+    /// It is one, but not for this version.
+    pub later: bool,
 }
 impl From<String> for Wrong {
     /// The readers of `value` say both in one sentence.
     fn from(said: String) -> Self {
         let (said, fix) = said.split_once("; ").unwrap_or((&said, ""));
-        Self { said: said.into(), fix: fix.into() }
+        Self::new(said, fix)
     }
 }
 impl Wrong {
+    fn new(said: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { said: said.into(), fix: fix.into(), later: false }
+    }
     fn kind(body: &Body, kind: Kind) -> Self {
-        Self {
-            said: format!("this is {}, not {}", body.what(), describe(kind)),
-            fix: format!("write it like {}", example(kind)),
-        }
+        Self::new(
+            format!("this is {}, not {}", body.what(), describe(kind)),
+            format!("write it like {}", example(kind)),
+        )
     }
 }
 
-fn pick(text: &str, choices: &'static [Choice]) -> Result<&'static str, Wrong> {
+fn pick(text: &str, choices: &'static [Choice], later: Later) -> Result<&'static str, Wrong> {
     let all = || choices.iter().filter(|c| c.later.is_none()).map(|c| c.name);
     let list = || all().collect::<Vec<_>>().join(", ");
     match choices.iter().find(|c| c.name == text) {
+        Some(Choice { name, .. }) if later == Later::Taken => Ok(name),
         Some(Choice { name, later: None }) => Ok(name),
         Some(Choice { later: Some(what), .. }) => Err(Wrong {
             said: format!("`{text}` needs {what}, which this version does not have"),
             fix: format!("write {}", if all().count() == 1 { list() } else { format!("one of: {}", list()) }),
+            later: true,
         }),
-        None => Err(Wrong {
-            said: format!("`{text}` is not one of: {}", list()),
-            fix: nearest(text, choices.iter().map(|c| c.name))
+        None => Err(Wrong::new(
+            format!("`{text}` is not one of: {}", list()),
+            nearest(text, choices.iter().map(|c| c.name))
                 .map(|near| format!("did you mean `{near}`?"))
                 .unwrap_or_default(),
-        }),
+        )),
     }
 }
 fn distinct(words: Vec<(&'static str, Spot)>) -> Result<Value, Wrong> {
     if words.is_empty() {
-        return Err(Wrong { said: "the list is empty".into(), fix: "write at least one".into() });
+        return Err(Wrong::new("the list is empty", "write at least one"));
     }
     for (at, (word, _)) in words.iter().enumerate() {
         if words.iter().take(at).any(|(w, _)| w == word) {
-            return Err(Wrong { said: format!("`{word}` is in the list twice"), fix: "keep one".into() });
+            return Err(Wrong::new(format!("`{word}` is in the list twice"), "keep one"));
         }
     }
     Ok(Value::Words(words))
 }
 fn cpu_list(cpus: Vec<u16>) -> Result<Value, Wrong> {
     if cpus.is_empty() {
-        return Err(Wrong { said: "the list is empty".into(), fix: "write at least one CPU".into() });
+        return Err(Wrong::new("the list is empty", "write at least one CPU"));
     }
     match cpus.iter().enumerate().find(|(at, cpu)| cpus.iter().take(*at).any(|c| c == *cpu)) {
-        Some((_, cpu)) => {
-            Err(Wrong { said: format!("CPU {cpu} is in the list twice"), fix: "keep one".into() })
-        }
+        Some((_, cpu)) => Err(Wrong::new(format!("CPU {cpu} is in the list twice"), "keep one")),
         None => Ok(Value::Cpus(cpus)),
     }
 }
@@ -509,41 +635,42 @@ fn time(text: &str, min: u64, max: u64) -> Result<Value, Wrong> {
     let time = value::duration(text)?;
     if time < low || time > high {
         let (low, high) = (value::show_duration(low), value::show_duration(high));
-        return Err(Wrong { said: format!("`{text}` is not between {low} and {high}"), fix: String::new() });
+        return Err(Wrong::new(format!("`{text}` is not between {low} and {high}"), ""));
     }
-    Ok(Value::Time(Some(time)))
+    Ok(Value::Time(time))
 }
 
-fn scalar(kind: Kind, text: &str, spot: Spot) -> Result<Value, Wrong> {
+fn parse(kind: Kind, text: &str, spot: Spot, later: Later) -> Result<Value, Wrong> {
     Ok(match kind {
         Kind::YesNo => Value::YesNo(value::yes_no(text)?),
         Kind::Text | Kind::Tap | Kind::MyId | Kind::RemoteId | Kind::Gateway => Value::Text(text.into()),
         Kind::Name => Value::Text(value::name(text)?),
-        Kind::Reference(_) => Value::Text(text.into()),
+        Kind::Reference(_) | Kind::ReferenceOr { .. } => Value::Text(text.into()),
+        Kind::List(each) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let shown =
+                items.map(|item| Ok(show(&parse(*each, item, spot, later)?).unwrap_or_default().to_string()));
+            Value::Text(shown.collect::<Result<Vec<_>, Wrong>>()?.join(","))
+        }
+        Kind::AddressRange => Value::Text(value::address_range(text)?),
         Kind::Path if text.starts_with('/') && !text.contains('\0') => Value::Text(text.into()),
         Kind::Path => {
-            return Err(Wrong {
-                said: format!("`{text}` is not an absolute path"),
-                fix: "begin it with /".into(),
-            });
+            return Err(Wrong::new(format!("`{text}` is not an absolute path"), "begin it with /"));
         }
         Kind::Integer { min, max } => Value::Number(value::number(text, min, max)?),
         Kind::Size { min, max } => match value::size(text)? {
             n if n < min || n > max => {
                 let (min, max) = (value::show_size(min), value::show_size(max));
-                return Err(Wrong {
-                    said: format!("`{text}` is not between {min} and {max}"),
-                    fix: String::new(),
-                });
+                return Err(Wrong::new(format!("`{text}` is not between {min} and {max}"), ""));
             }
-            n => Value::Number(n),
+            n => Value::Size(n),
         },
         Kind::Time { min, max } => time(text, min, max)?,
-        Kind::TimeOr { word, .. } if text == word => Value::Time(None),
+        Kind::TimeOr { word, .. } if text == word => Value::Never(word),
         Kind::TimeOr { min, max, .. } => time(text, min, max)?,
-        Kind::One(choices) => Value::Word(pick(text, choices)?),
+        Kind::One(choices) => Value::Word(pick(text, choices, later)?),
         Kind::Some(choices) => {
-            let word = |word: &str| pick(word.trim(), choices).map(|word| (word, spot));
+            let word = |word: &str| pick(word.trim(), choices, later).map(|word| (word, spot));
             distinct(text.split(',').map(word).collect::<Result<_, _>>()?)?
         }
         Kind::Address => Value::Address(value::address(text)?),
@@ -561,12 +688,9 @@ fn scalar(kind: Kind, text: &str, spot: Spot) -> Result<Value, Wrong> {
         }
         Kind::Workers => Value::Count(value::number(text, 1, 128)? as u16),
         Kind::Secret => Value::Secret(secret(text)?),
-        Kind::Key => Value::Secret(Secret::new(value::hex(text)?)),
+        Kind::Key => Value::Key(Secret::new(value::hex(text)?)),
         Kind::Group(_) => {
-            return Err(Wrong {
-                said: "here belongs a group of properties".into(),
-                fix: "write them on lines of their own".into(),
-            });
+            return Err(Wrong::new("here belongs a group of properties", "write them on lines of their own"));
         }
     })
 }
@@ -574,18 +698,14 @@ fn scalar(kind: Kind, text: &str, spot: Spot) -> Result<Value, Wrong> {
 /// RouterOS: text that starts with `0x` is hexadecimal.
 fn secret(text: &str) -> Result<Secret, Wrong> {
     let bytes = match text.strip_prefix("0x") {
-        Some(hex) => value::hex(hex).map_err(|said| Wrong {
-            said: format!("after `0x`, {said}"),
-            fix: "begin it differently if it is text".into(),
+        Some(hex) => value::hex(hex).map_err(|said| {
+            Wrong::new(format!("after `0x`, {said}"), "begin it differently if it is text")
         })?,
         None => text.as_bytes().to_vec(),
     };
     match bytes.len() {
-        0 => Err(Wrong {
-            said: "the secret is empty".into(),
-            fix: "write at least 16 random characters".into(),
-        }),
+        0 => Err(Wrong::new("the secret is empty", "write at least 16 random characters")),
         1..=1024 => Ok(Secret::new(bytes)),
-        _ => Err(Wrong { said: "the secret is longer than 1024 bytes".into(), fix: String::new() }),
+        _ => Err(Wrong::new("the secret is longer than 1024 bytes", "")),
     }
 }

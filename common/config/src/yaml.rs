@@ -41,6 +41,17 @@ pub enum Body<'a> {
     Map(Vec<(Node<'a>, Node<'a>)>),
 }
 impl Body<'_> {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Scalar(_) => false,
+            Self::List(nodes) => nodes.is_empty(),
+            Self::Map(pairs) => pairs.is_empty(),
+        }
+    }
+    pub fn is_yes(&self) -> bool {
+        matches!(self, Self::Scalar(text) if matches!(&**text, "yes" | "true"))
+    }
     pub fn what(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",

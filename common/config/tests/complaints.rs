@@ -307,7 +307,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         ),
         (
             "    policy:\n",
-            "    mode-config: ^[]\n    policy:\n",
+            "    mode-config: ^[{name: x}]\n    policy:\n",
             "ip.ipsec.mode-config: this version does not have configuration payloads (mode-config) yet; leave `mode-config` out",
         ),
     ];

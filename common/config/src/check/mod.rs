@@ -17,6 +17,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("ip.ipsec.profile", "default"),
     ("ip.ipsec.proposal", "default"),
     ("ip.ipsec.policy-group", "default"),
+    ("ip.ipsec.mode-config", "request-only"),
 ];
 
 /// `None` when something was complained about that the model cannot do without.
@@ -49,7 +50,7 @@ impl<'r> Tables<'r> {
 }
 
 /// Names are unique in their menu, disabled rows included.
-fn names(rows: &Rows, sink: &mut Sink) {
+pub fn names(rows: &Rows, sink: &mut Sink) {
     for list in rows.values() {
         let mut seen: HashMap<&str, &Row> = HashMap::new();
         for row in list {
@@ -57,11 +58,7 @@ fn names(rows: &Rows, sink: &mut Sink) {
             match seen.get(name) {
                 None => _ = seen.insert(name, row),
                 Some(first) => {
-                    let said = format!(
-                        "`{name}` is the name of {} in line {} already",
-                        first.path(),
-                        first.spot.line
-                    );
+                    let said = format!("`{name}` is the name of {} already", first.place());
                     row.error(sink, "name", said, "choose another name");
                 }
             }

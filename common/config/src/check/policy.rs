@@ -40,11 +40,7 @@ pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, 
             continue;
         }
         if let Some(first) = order.add(number, selector, rows, row, sink) {
-            let said = format!(
-                "{} in line {} has the same selector, so this one would never match",
-                first.path(),
-                first.spot.line
-            );
+            let said = format!("{} has the same selector, so this one would never match", first.place());
             row.error(sink, "", said, "remove one of the two");
             continue;
         }
@@ -187,9 +183,8 @@ impl Order {
         }
         if let Some(first) = self.covering(&selector).and_then(|first| rows.get(first)) {
             let said = format!(
-                "{} in line {} matches everything this one is for, so it never comes to its turn",
-                first.path(),
-                first.spot.line
+                "{} matches everything this one is for, so it never comes to its turn",
+                first.place()
             );
             row.warning(sink, "", said, "move this one above it");
         }

@@ -5,10 +5,7 @@ use super::*;
 const OBSOLETE_DH: &str = "support for obsolete Diffie-Hellman groups";
 const OLD_CIPHER: &str = "support for obsolete ciphers";
 const IKEV1: &str = "IKEv1";
-const CERTIFICATES: &str = "certificate authentication";
-const EAP: &str = "EAP and XAuth";
 const GENERATE: &str = "generating policies from templates";
-const RADIUS: &str = "RADIUS";
 
 const DH_GROUPS: &[Choice] = &[
     ok("modp1024"),
@@ -90,12 +87,14 @@ const ESP_INTEGRITY: &[Choice] = &[
     later("md5", "support for obsolete hashes"),
 ];
 
-pub(super) const SETTINGS: Menu = Menu {
+const EAP_METHODS: &[Choice] = &[ok("eap-mschapv2"), ok("eap-peap"), ok("eap-tls"), ok("eap-ttls")];
+const PH2_STATES: &[Choice] = &[ok("no-phase2"), ok("established"), ok("expired")];
+const DYNAMIC: Property = shown("dynamic", Kind::YesNo, "The gateway made it by itself.");
+const DEFAULT: Property = shown("default", Kind::YesNo, "It is always there and cannot be removed.");
+
+pub(super) const IPSEC_SETTINGS: Menu = Menu {
     name: "settings",
-    shape: Shape::Settings,
     help: "What concerns IKE as a whole.",
-    later: None,
-    menus: &[],
     properties: &[
         full(
             "ddos-cookie-threshold",
@@ -113,13 +112,11 @@ pub(super) const SETTINGS: Menu = Menu {
         ),
         refused("xauth-use-radius", Kind::YesNo, Is("no"), RADIUS, "XAuth users through RADIUS."),
     ],
+    ..SETTINGS
 };
 pub(super) const PROFILE: Menu = Menu {
     name: "profile",
-    shape: Shape::List,
     help: "Parameters of the IKE SA. `default` exists without being written; a row of that name changes it.",
-    later: None,
-    menus: &[],
     properties: &[
         NAME,
         full(
@@ -188,13 +185,14 @@ pub(super) const PROFILE: Menu = Menu {
             "IKEv1 only.",
         ),
     ],
+    flags: &[DEFAULT_FLAG],
+    built_in: &[&[("name", "default")]],
+    shown: &[DEFAULT],
+    ..LIST
 };
 pub(super) const PEER: Menu = Menu {
     name: "peer",
-    shape: Shape::List,
     help: "Who to speak IKE with. A peer needs an identity.",
-    later: None,
-    menus: &[],
     properties: &[
         NAME,
         full(
@@ -224,13 +222,17 @@ pub(super) const PEER: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG, DYNAMIC_FLAG, flag('R', "responder")],
+    shown: &[
+        DYNAMIC,
+        shown("responder", Kind::YesNo, "It only listens: the peer calls."),
+        shown("current-address", Kind::Address, "The address it is reached under now."),
+    ],
+    ..LIST
 };
 pub(super) const IDENTITY: Menu = Menu {
     name: "identity",
-    shape: Shape::List,
     help: "How we and a peer prove who we are.",
-    later: None,
-    menus: &[],
     properties: &[
         full("peer", Kind::Reference("ip.ipsec.peer"), Needed, "The peer it is for."),
         full(
@@ -260,8 +262,20 @@ pub(super) const IDENTITY: Menu = Menu {
             Is("auto"),
             "Who the peer must say it is; written as in my-id, `auto` for anyone, `ignore` to not look.",
         ),
-        refused("certificate", Kind::Text, Unset, CERTIFICATES, "Our certificate."),
-        refused("remote-certificate", Kind::Text, Unset, CERTIFICATES, "The peer's certificate."),
+        refused(
+            "certificate",
+            Kind::List(&Kind::Reference("certificate")),
+            Unset,
+            CERTIFICATES,
+            "Our certificate; with several the further ones are its chain.",
+        ),
+        refused(
+            "remote-certificate",
+            Kind::ReferenceOr { menu: "certificate", words: &["none", ""] },
+            Unset,
+            CERTIFICATES,
+            "The peer's certificate.",
+        ),
         refused(
             "match-by",
             Kind::One(&[ok("remote-id"), ok("certificate")]),
@@ -269,11 +283,17 @@ pub(super) const IDENTITY: Menu = Menu {
             CERTIFICATES,
             "How the identity of a caller is found.",
         ),
-        refused("eap-methods", Kind::Text, Unset, EAP, "EAP methods of an initiator."),
+        refused(
+            "eap-methods",
+            Kind::Some(EAP_METHODS),
+            Is("eap-tls"),
+            EAP,
+            "EAP methods of an initiator, tried in this order.",
+        ),
         refused("username", Kind::Text, Unset, EAP, "XAuth or EAP user."),
         refused("password", Kind::Secret, Unset, EAP, "XAuth or EAP password."),
-        refused("key", Kind::Text, Unset, IKEV1, "Our raw RSA key."),
-        refused("remote-key", Kind::Text, Unset, IKEV1, "The peer's raw RSA key."),
+        refused("key", Kind::Reference("ip.ipsec.key"), Unset, IKEV1, "Our raw RSA key."),
+        refused("remote-key", Kind::Reference("ip.ipsec.key"), Unset, IKEV1, "The peer's raw RSA key."),
         refused(
             "generate-policy",
             Kind::One(&[ok("no"), ok("port-override"), ok("port-strict")]),
@@ -283,7 +303,7 @@ pub(super) const IDENTITY: Menu = Menu {
         ),
         refused(
             "policy-template-group",
-            Kind::Reference("ip.ipsec.policy-group"),
+            Kind::ReferenceOr { menu: "ip.ipsec.policy-group", words: &["none"] },
             Is("default"),
             GENERATE,
             "Templates for them.",
@@ -297,21 +317,21 @@ pub(super) const IDENTITY: Menu = Menu {
         ),
         refused(
             "mode-config",
-            Kind::Text,
+            Kind::ReferenceOr { menu: "ip.ipsec.mode-config", words: &["none"] },
             Is("none"),
-            "configuration payloads (mode-config)",
+            MODE_CONFIG,
             "Addresses for road warriors.",
         ),
         DISABLED,
         COMMENT,
     ],
+    flags: &[DYNAMIC_FLAG, DISABLED_FLAG],
+    shown: &[DYNAMIC],
+    ..LIST
 };
 pub(super) const PROPOSAL: Menu = Menu {
     name: "proposal",
-    shape: Shape::List,
     help: "What is offered for the SAs of a policy. `default` exists without being written; a row of that name changes it.",
-    later: None,
-    menus: &[],
     properties: &[
         NAME,
         full(
@@ -354,21 +374,24 @@ pub(super) const PROPOSAL: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG, DEFAULT_FLAG],
+    built_in: &[&[("name", "default")]],
+    shown: &[DEFAULT],
+    ..LIST
 };
 pub(super) const GROUP: Menu = Menu {
     name: "policy-group",
-    shape: Shape::List,
     help: "Groups of policy templates. Only `default` has a use before templates are available.",
-    later: None,
-    menus: &[],
     properties: &[NAME, COMMENT],
+    console: Some("policy group"),
+    flags: &[DEFAULT_FLAG],
+    built_in: &[&[("name", "default")]],
+    shown: &[DEFAULT],
+    ..LIST
 };
 pub(super) const POLICY: Menu = Menu {
     name: "policy",
-    shape: Shape::List,
     help: "What to protect. Rows are tried from the top, the first match wins; inbound traffic is matched with both sides swapped.",
-    later: None,
-    menus: &[],
     properties: &[
         full(
             "action",
@@ -426,16 +449,34 @@ pub(super) const POLICY: Menu = Menu {
             GENERATE,
             "Group of a template.",
         ),
+        refused("default", Kind::YesNo, Is("no"), GENERATE, "The row stands for the built-in template."),
         DISABLED,
         COMMENT,
     ],
+    flags: &[
+        flag('T', "template"),
+        flag('B', "backup"),
+        DISABLED_FLAG,
+        DYNAMIC_FLAG,
+        flag('I', "invalid"),
+        flag('A', "active"),
+        DEFAULT_FLAG,
+    ],
+    ordered: true,
+    built_in: &[&[("template", "yes"), ("src-address", "::/0"), ("dst-address", "::/0"), ("default", "yes")]],
+    shown: &[
+        shown("active", Kind::YesNo, "Packets are held against it."),
+        shown("backup", Kind::YesNo, "Its first peer is down, a further one serves it."),
+        DYNAMIC,
+        shown("invalid", Kind::YesNo, "It can never match: an earlier row has the same selector."),
+        shown("ph2-count", Kind::Integer { min: 0, max: u32::MAX as u64 }, "SAs in each direction."),
+        shown("ph2-state", Kind::One(PH2_STATES), "How far its SAs are."),
+    ],
+    ..LIST
 };
 pub(super) const MANUAL_SA: Menu = Menu {
     name: "manual-sa",
-    shape: Shape::List,
     help: "SAs with keys from this file, for `espway packet`. `espway run` refuses them: a restart would use a key and IV twice.",
-    later: None,
-    menus: &[],
     properties: &[
         own("spi", Kind::Integer { min: 256, max: u32::MAX as u64 }, Needed, "The SPI, like 0x1001."),
         own("direction", Kind::One(&[ok("in"), ok("out")]), Needed, "Which way its packets go."),
@@ -479,4 +520,6 @@ pub(super) const MANUAL_SA: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG],
+    ..LIST
 };

@@ -3,14 +3,28 @@
 //! What RouterOS knows and this version does not do is listed too ([`Support::Later`], [`Choice::later`]), so
 //! that it is refused by name instead of being taken for a spelling mistake or ignored.
 
-/// One level of the file: a group of settings, a list of rows, or a folder of further menus.
+/// One level of the model: a group of settings, a list of rows, or a folder of further menus.
 #[derive(Debug)]
 pub struct Menu {
+    /// Its key in the file.
     pub name: &'static str,
+    /// What the console calls it where that differs: `policy group` is `policy-group` in the file.
+    pub console: Option<&'static str>,
     pub shape: Shape,
     pub help: &'static str,
+    /// What can be written.
     pub properties: &'static [Property],
+    /// What can only be read: states, counters.
+    pub shown: &'static [Property],
     pub menus: &'static [Menu],
+    /// Letters in front of a row, in the order of their legend.
+    pub flags: &'static [Flag],
+    /// Rows are tried from the top, and can be moved.
+    pub ordered: bool,
+    /// Rows that exist without being written and cannot be removed, each as what differs from the defaults.
+    pub built_in: &'static [&'static [(&'static str, &'static str)]],
+    /// Beyond add, set, print and the like.
+    pub commands: &'static [Command],
     /// What is missing for this menu to work; it is refused then.
     pub later: Option<&'static str>,
 }
@@ -19,9 +33,59 @@ pub enum Shape {
     Folder,
     Settings,
     List,
+    /// Rows that the running gateway makes.
+    Live,
+    /// One group of figures of the running gateway.
+    Figures,
+}
+impl Shape {
+    /// Has a place in the file.
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Settings | Self::List)
+    }
 }
 
-#[derive(Debug)]
+/// One letter of the flags column; `name` is the property behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flag {
+    pub letter: char,
+    pub name: &'static str,
+}
+const fn flag(letter: char, name: &'static str) -> Flag {
+    Flag { letter, name }
+}
+const DISABLED_FLAG: Flag = flag('X', "disabled");
+const DYNAMIC_FLAG: Flag = flag('D', "dynamic");
+const DEFAULT_FLAG: Flag = flag('*', "default");
+
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub name: &'static str,
+    pub help: &'static str,
+    /// Needs rows to be named.
+    pub of_rows: bool,
+    pub arguments: &'static [Property],
+}
+
+/// What most menus are; the others say how they differ.
+const FOLDER: Menu = Menu {
+    name: "",
+    console: None,
+    shape: Shape::Folder,
+    help: "",
+    properties: &[],
+    shown: &[],
+    menus: &[],
+    flags: &[],
+    ordered: false,
+    built_in: &[],
+    commands: &[],
+    later: None,
+};
+const LIST: Menu = Menu { shape: Shape::List, ..FOLDER };
+const SETTINGS: Menu = Menu { shape: Shape::Settings, ..FOLDER };
+
+#[derive(Clone, Copy, Debug)]
 pub struct Property {
     pub name: &'static str,
     pub kind: Kind,
@@ -91,6 +155,15 @@ pub enum Kind {
     Mac,
     /// The name of a row of another menu.
     Reference(&'static str),
+    /// The same, or a word that stands for none.
+    ReferenceOr {
+        menu: &'static str,
+        words: &'static [&'static str],
+    },
+    /// Several of one kind, separated by commas; may be empty.
+    List(&'static Kind),
+    /// An address, a network, or first-last.
+    AddressRange,
     Device,
     /// Which CPUs: a number of them, or a list.
     Workers,
@@ -119,9 +192,14 @@ const fn later(name: &'static str, what: &'static str) -> Choice {
 }
 
 mod ipsec;
+mod live;
+mod places;
+mod roadwarrior;
+mod services;
 mod system;
 mod words;
 
+pub use places::{Field, Place, place, places};
 pub use words::{describe, example};
 
 use self::Default::{Is, Needed};
@@ -158,43 +236,34 @@ const DISABLED: Property =
 const COMMENT: Property = full("comment", Kind::Text, Is(""), "A note for people.");
 const NAME: Property = full("name", Kind::Name, Needed, "What other rows and tables call it.");
 
-const fn unavailable(name: &'static str, what: &'static str) -> Menu {
-    Menu {
-        name,
-        shape: Shape::List,
-        help: "Not available yet.",
-        properties: &[],
-        menus: &[],
-        later: Some(what),
-    }
+/// What a row or the gateway shows and nobody writes.
+const fn shown(name: &'static str, kind: Kind, help: &'static str) -> Property {
+    Property { name, kind, default: Default::Unset, support: Support::Full, help }
 }
 
+const CERTIFICATES: &str = "certificate authentication";
+const EAP: &str = "EAP and XAuth";
+const RADIUS: &str = "RADIUS";
+const MODE_CONFIG: &str = "configuration payloads (mode-config)";
+
 pub const ROOT: Menu = Menu {
-    name: "",
-    shape: Shape::Folder,
     help: "The file.",
-    properties: &[],
-    later: None,
     menus: &[
         system::SYSTEM,
+        services::LOG,
         system::INTERFACE,
         Menu {
             name: "ip",
-            shape: Shape::Folder,
             help: "Addresses, routes, IPsec.",
-            properties: &[],
-            later: None,
             menus: &[
                 system::ADDRESS,
                 system::ROUTE,
+                roadwarrior::POOL,
                 Menu {
                     name: "ipsec",
-                    shape: Shape::Folder,
                     help: "IPsec, as RouterOS has it.",
-                    properties: &[],
-                    later: None,
                     menus: &[
-                        ipsec::SETTINGS,
+                        ipsec::IPSEC_SETTINGS,
                         ipsec::PROFILE,
                         ipsec::PEER,
                         ipsec::IDENTITY,
@@ -202,11 +271,20 @@ pub const ROOT: Menu = Menu {
                         ipsec::GROUP,
                         ipsec::POLICY,
                         ipsec::MANUAL_SA,
-                        unavailable("mode-config", "configuration payloads (mode-config)"),
-                        unavailable("key", "authentication with raw keys"),
+                        roadwarrior::MODE_CONFIG,
+                        services::KEY,
+                        services::KEY_PSK,
+                        live::ACTIVE_PEERS,
+                        live::INSTALLED_SA,
+                        live::STATISTICS,
                     ],
+                    ..FOLDER
                 },
             ],
+            ..FOLDER
         },
+        services::RADIUS,
+        services::CERTIFICATE,
     ],
+    ..FOLDER
 };

@@ -4,10 +4,7 @@ use super::*;
 
 pub(super) const SYSTEM: Menu = Menu {
     name: "system",
-    shape: Shape::Settings,
     help: "The gateway as a program: CPUs, memory, crypto engines.",
-    later: None,
-    menus: &[],
     properties: &[
         own(
             "name",
@@ -79,6 +76,7 @@ pub(super) const SYSTEM: Menu = Menu {
         ),
         own("lab", Kind::YesNo, Is("no"), "Permits what has no place in production: `espway run --key-log`."),
     ],
+    ..SETTINGS
 };
 pub(super) const CRYPTO: &[Property] = &[own(
     "engines",
@@ -91,10 +89,7 @@ pub(super) const CRYPTO: &[Property] = &[own(
 
 pub(super) const INTERFACE: Menu = Menu {
     name: "interface",
-    shape: Shape::List,
     help: "Ports, and VLANs on them. A row has either `device` or `vlan`.",
-    later: None,
-    menus: &[],
     properties: &[
         NAME,
         own(
@@ -121,6 +116,17 @@ pub(super) const INTERFACE: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG, flag('R', "running")],
+    shown: &[
+        shown("running", Kind::YesNo, "The port is open."),
+        shown("rx-packet", Kind::Integer { min: 0, max: u64::MAX }, "Packets received."),
+        shown("rx-byte", Kind::Integer { min: 0, max: u64::MAX }, "Bytes received."),
+        shown("rx-drop", Kind::Integer { min: 0, max: u64::MAX }, "Packets the port had no room for."),
+        shown("tx-packet", Kind::Integer { min: 0, max: u64::MAX }, "Packets sent."),
+        shown("tx-byte", Kind::Integer { min: 0, max: u64::MAX }, "Bytes sent."),
+        shown("tx-error", Kind::Integer { min: 0, max: u64::MAX }, "Packets the port did not take."),
+    ],
+    ..LIST
 };
 pub(super) const VLAN: &[Property] = &[
     full("interface", Kind::Reference("interface"), Needed, "The port that carries the tagged frames."),
@@ -129,10 +135,7 @@ pub(super) const VLAN: &[Property] = &[
 
 pub(super) const ADDRESS: Menu = Menu {
     name: "address",
-    shape: Shape::List,
     help: "IPv4 and IPv6 addresses of the gateway.",
-    later: None,
-    menus: &[],
     properties: &[
         full(
             "address",
@@ -144,13 +147,12 @@ pub(super) const ADDRESS: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG],
+    ..LIST
 };
 pub(super) const ROUTE: Menu = Menu {
     name: "route",
-    shape: Shape::List,
     help: "Static routes, IPv4 and IPv6. The networks of `ip.address` need none.",
-    later: None,
-    menus: &[],
     properties: &[
         full("dst-address", Kind::Prefix, Is("0.0.0.0/0"), "Destination; `::/0` is everything in IPv6."),
         full(
@@ -169,4 +171,6 @@ pub(super) const ROUTE: Menu = Menu {
         DISABLED,
         COMMENT,
     ],
+    flags: &[DISABLED_FLAG],
+    ..LIST
 };

@@ -27,6 +27,12 @@ pub fn describe(kind: Kind) -> String {
         Kind::Protocol => "`all`, or an IP protocol".into(),
         Kind::Mac => "a MAC address".into(),
         Kind::Reference(menu) => format!("a name from `{menu}`"),
+        Kind::ReferenceOr { menu, words } => {
+            let words: Vec<_> = words.iter().filter(|word| !word.is_empty()).copied().collect();
+            format!("a name from `{menu}`, or {}", words.join(" or "))
+        }
+        Kind::List(each) => format!("a list, each {}", describe(*each)),
+        Kind::AddressRange => "addresses `first-last`, a network, or an address".into(),
         Kind::Device => "a device".into(),
         Kind::Workers => "a number of CPUs, or a list of them".into(),
         Kind::Path => "an absolute path".into(),
@@ -47,7 +53,7 @@ fn names(choices: &[Choice]) -> String {
 pub fn example(kind: Kind) -> String {
     match kind {
         Kind::YesNo => "yes".into(),
-        Kind::Text | Kind::Name | Kind::Reference(_) => "NAME".into(),
+        Kind::Text | Kind::Name | Kind::Reference(_) | Kind::ReferenceOr { .. } => "NAME".into(),
         Kind::Integer { min, .. } => min.to_string(),
         Kind::Size { .. } => "256M".into(),
         Kind::Time { .. } | Kind::TimeOr { .. } => "30m".into(),
@@ -57,6 +63,8 @@ pub fn example(kind: Kind) -> String {
         Kind::Address | Kind::Gateway => "192.0.2.1".into(),
         Kind::InterfaceAddress => "192.0.2.1/24".into(),
         Kind::Prefix => "192.0.2.0/24".into(),
+        Kind::List(each) => example(*each),
+        Kind::AddressRange => "192.0.2.10-192.0.2.99".into(),
         Kind::Ports => "any".into(),
         Kind::Protocol => "tcp".into(),
         Kind::Mac => "02:00:00:00:00:01".into(),

@@ -13,7 +13,6 @@ const OTHER_PATHS: &[(&str, &str)] = &[
     ("ip ipsec mode-cfg", "ip ipsec mode-config"),
     ("ip ipsec mode-conf", "ip ipsec mode-config"),
     ("ip ipsec peer profile", "ip ipsec profile"),
-    ("ip ipsec key rsa", "ip ipsec key"),
     ("ip ipsec policy-group", "ip ipsec policy group"),
 ];
 /// Properties by other names, with the menu they are in.
@@ -37,17 +36,10 @@ const SHOWN: &[&str] = &["find", "get", "print"];
 const FURTHER: &[(&str, &[&str])] = &[
     ("", &["import", "quit"]),
     ("ip ipsec policy", &["move"]),
-    ("ip ipsec active-peers", &["kill-connections", "remove"]),
-    ("ip ipsec installed-sa", &["flush"]),
-    ("ip ipsec key", &["export-pub-key", "generate-key", "import"]),
+    ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"]),
 ];
 /// What only shows: made by the gateway, not by people.
-const RUNTIME: &[(&str, &str)] = &[
-    ("ip ipsec active-peers", "Peers there is an IKE SA with, or is being made."),
-    ("ip ipsec installed-sa", "SAs as the datapath has them."),
-    ("ip ipsec statistics", "Counters of packets that IPsec refused."),
-    ("log", "What has happened."),
-];
+const RUNTIME: &[(&str, &str)] = &[("log", "What has happened.")];
 /// Commands by which a statement of a menu that is not ours is divided into path and command.
 const ANY: &[&str] = &[
     "add",
@@ -191,7 +183,7 @@ impl Menus {
             commands: FOLDER.to_vec(),
         }]);
         for menu in ROOT.menus {
-            all.grow(menu, "");
+            all.grow(menu, "", "");
         }
         for (console, help) in RUNTIME {
             let at = all.make(console);
@@ -207,9 +199,11 @@ impl Menus {
         }
         all
     }
-    fn grow(&mut self, menu: &'static Menu, above: &str) {
+    fn grow(&mut self, menu: &'static Menu, above: &str, console: &str) {
         let path = if above.is_empty() { menu.name.to_owned() } else { format!("{above}.{}", menu.name) };
-        let at = self.make(console_path(&path));
+        let word = menu.console.unwrap_or(menu.name);
+        let console = if console.is_empty() { word.to_owned() } else { format!("{console} {word}") };
+        let at = self.make(&console);
         if let Some(node) = self.0.get_mut(at) {
             node.help = menu.help;
             node.path = path.clone();
@@ -218,11 +212,13 @@ impl Menus {
                 Shape::Folder => FOLDER,
                 Shape::Settings => SETTINGS,
                 Shape::List => LIST,
+                Shape::Live | Shape::Figures => SHOWN,
             }
             .to_vec();
+            node.commands.extend(menu.commands.iter().map(|command| command.name));
         }
         for below in menu.menus {
-            self.grow(below, &path);
+            self.grow(below, &path, &console);
         }
     }
     /// The menu of this path, made if it is not there yet.
@@ -292,10 +288,6 @@ impl Menus {
             None => Ok(Step::Command(name)),
         }
     }
-}
-/// How the console says a path of the file.
-fn console_path(path: &str) -> String {
-    path.replace('.', " ").replace("policy-group", "policy group")
 }
 /// Words of paths live as long as the tree, which is made once.
 fn known_word(word: &str) -> &'static str {

@@ -1,0 +1,166 @@
+//! What is different between two documents, row by row.
+use super::{Document, HIDDEN, Object};
+use crate::schema::{Field, Place, places};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+#[derive(Clone, Debug)]
+pub struct Difference {
+    pub place: &'static Place,
+    pub change: Change,
+}
+#[derive(Clone, Debug)]
+pub enum Change {
+    Added(Object),
+    Removed(Object),
+    Changed {
+        before: Object,
+        now: Object,
+    },
+    /// The same row, elsewhere in an ordered list.
+    Moved(Object),
+}
+
+impl Document {
+    /// From `before` to this one. Rows with names are the same when their names are; others when the same is written
+    /// in them, or else when they have the same number.
+    pub fn since(&self, before: &Document) -> Vec<Difference> {
+        places()
+            .iter()
+            .filter(|p| p.menu.shape.is_written())
+            .flat_map(|place| table(place, before, self))
+            .collect()
+    }
+}
+
+fn table(place: &'static Place, before: &Document, after: &Document) -> Vec<Difference> {
+    let (old, new) = (before.rows(place), after.rows(place));
+    if old == new {
+        return Vec::new();
+    }
+    let pairs = pair(old, new);
+    let mut kept = vec![false; old.len()];
+    pairs.iter().flatten().for_each(|at| kept[*at] = true);
+    let gone = old.iter().zip(&kept).filter(|(_, kept)| !**kept);
+    let mut out: Vec<Difference> =
+        gone.map(|(row, _)| Difference { place, change: Change::Removed(row.clone()) }).collect();
+    let stays = if place.menu.ordered { rising(&pairs) } else { vec![true; new.len()] };
+    for ((row, pair), stays) in new.iter().zip(&pairs).zip(stays) {
+        let change = match pair.map(|at| &old[at]) {
+            None => Change::Added(row.clone()),
+            Some(before) if before != row => Change::Changed { before: before.clone(), now: row.clone() },
+            Some(_) if !stays => Change::Moved(row.clone()),
+            Some(_) => continue,
+        };
+        out.push(Difference { place, change });
+    }
+    out
+}
+
+/// For each new row, where its former self stands.
+fn pair(old: &[Object], new: &[Object]) -> Vec<Option<usize>> {
+    let mut free = vec![true; old.len()];
+    let mut pairs: Vec<Option<usize>> = vec![None; new.len()];
+    let names: HashMap<&str, usize> =
+        old.iter().enumerate().filter_map(|(at, row)| Some((row.name()?, at))).collect();
+    let mut contents: HashMap<String, VecDeque<usize>> = HashMap::new();
+    for (at, row) in old.iter().enumerate().filter(|(_, row)| row.name().is_none()) {
+        contents.entry(content(row)).or_default().push_back(at);
+    }
+    for (pair, row) in pairs.iter_mut().zip(new) {
+        *pair = match row.name() {
+            Some(name) => names.get(name).copied(),
+            None => contents.get_mut(&content(row)).and_then(VecDeque::pop_front),
+        };
+        pair.iter().for_each(|at| free[*at] = false);
+    }
+    let numbers: HashMap<_, usize> = old
+        .iter()
+        .enumerate()
+        .filter(|(at, row)| free[*at] && row.name().is_none())
+        .map(|(at, row)| (row.id, at))
+        .collect();
+    for (pair, row) in pairs.iter_mut().zip(new) {
+        if pair.is_none() && row.name().is_none() {
+            *pair = numbers.get(&row.id).copied();
+        }
+    }
+    pairs
+}
+fn content(row: &Object) -> String {
+    row.cells().fold(String::new(), |all, (field, text)| format!("{all}{}={text}\n", field.name))
+}
+
+/// Which of the paired rows can stay where they are: the longest run whose former places rise.
+fn rising(pairs: &[Option<usize>]) -> Vec<bool> {
+    let mut ends: Vec<(usize, usize)> = Vec::new(); // former place, index in pairs
+    let mut before: Vec<Option<usize>> = vec![None; pairs.len()];
+    for (at, place) in pairs.iter().enumerate().filter_map(|(at, pair)| Some((at, (*pair)?))) {
+        let len = ends.partition_point(|(end, _)| *end < place);
+        before[at] = len.checked_sub(1).map(|n| ends[n].1);
+        if len == ends.len() { ends.push((place, at)) } else { ends[len] = (place, at) }
+    }
+    let mut stays: Vec<bool> = pairs.iter().map(Option::is_none).collect();
+    let run = std::iter::successors(ends.last().map(|(_, at)| *at), |at| before[*at]);
+    run.for_each(|at| stays[at] = true);
+    stays
+}
+
+impl Difference {
+    pub fn object(&self) -> &Object {
+        match &self.change {
+            Change::Added(row)
+            | Change::Removed(row)
+            | Change::Moved(row)
+            | Change::Changed { now: row, .. } => row,
+        }
+    }
+    /// Properties that differ, with what was written and what is.
+    pub fn properties(&self) -> Vec<(&'static Field, Option<&str>, Option<&str>)> {
+        let (before, now) = match &self.change {
+            Change::Added(row) => (None, Some(row)),
+            Change::Removed(row) => (Some(row), None),
+            Change::Changed { before, now } => (Some(before), Some(now)),
+            Change::Moved(_) => (None, None),
+        };
+        let fields = self.place.fields.iter();
+        let values =
+            fields.map(|f| (f, before.and_then(|row| row.get(f.name)), now.and_then(|row| row.get(f.name))));
+        values.filter(|(_, before, now)| before != now).collect()
+    }
+}
+/// One line: `+ ip ipsec peer site-b: address=...`. Secrets are never in it.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.change {
+            Change::Added(_) => '+',
+            Change::Removed(_) => '-',
+            Change::Changed { .. } => '~',
+            Change::Moved(_) => '>',
+        };
+        let row = self.object();
+        write!(f, "{sign} {}", self.place.console)?;
+        if self.place.is_list() {
+            match row.name() {
+                Some(name) => write!(f, " {name}")?,
+                None => write!(f, " {}", row.id)?,
+            }
+        }
+        for (at, (field, before, now)) in self.properties().iter().enumerate() {
+            let shown = |text: &Option<&str>| match text {
+                None => "-".to_owned(),
+                Some(_) if field.is_secret() => HIDDEN.to_owned(),
+                Some(text) => (*text).to_owned(),
+            };
+            f.write_str(if at == 0 { ": " } else { ", " })?;
+            match (&self.change, now) {
+                (Change::Changed { .. }, _) => {
+                    write!(f, "{} {} → {}", field.name, shown(before), shown(now))?
+                }
+                (_, Some(_)) => write!(f, "{}={}", field.name, shown(now))?,
+                _ => write!(f, "{}={}", field.name, shown(before))?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! To and from the tree of nodes that checking walks.
+use super::edit::assign;
+use super::{Document, Id, Object, Table, known};
+use crate::complaint::{Complaints, Sink};
+use crate::schema::{Kind, Menu, Place, ROOT, Shape, places};
+use crate::walk::{self, Row, Rows, Value};
+use crate::yaml::{Body, Node, Spot};
+use crate::{Checked, check};
+use std::borrow::Cow;
+
+impl Document {
+    /// Whether it can be run, and what it means then. Complaints name rows as the file counts them.
+    pub fn check(&self) -> Result<Checked, Complaints> {
+        let mut sink = Sink::default();
+        let tree = self.tree(Kept::Everything);
+        let rows = walk::walk(Some(&tree), &mut sink);
+        let config = check::build(&rows, &mut sink);
+        let complaints = sink.finish("", true);
+        match config {
+            Some(config) if complaints.errors == 0 => Ok(Checked { config, warnings: complaints }),
+            _ => Err(complaints),
+        }
+    }
+
+    /// As the file has it: settings and rows, without what is built in and unchanged.
+    pub(super) fn tree(&self, kept: Kept) -> Node<'_> {
+        folder(self, &ROOT, "", kept).unwrap_or_else(|| node(Body::Nothing))
+    }
+
+    pub(super) fn from_rows(rows: &Rows) -> Self {
+        let mut document = Self::new();
+        for place in places() {
+            let Some(list) = rows.get(place.path) else { continue };
+            let Some(table) = document.tables.get_mut(place.path) else { continue };
+            list.iter().for_each(|row| take(place, row, table));
+        }
+        document
+    }
+
+    /// The row of a path in a complaint, `ip.ipsec.peer[2].profile`: its menu, the row, the property.
+    pub fn at_path(&self, path: &str) -> Option<(&'static Place, &Object, Option<String>)> {
+        if let Some((menu, rest)) = path.split_once('[') {
+            let (number, rest) = rest.split_once(']')?;
+            let place = known(menu)?;
+            let written = self.rows(place).iter().filter(|row| is_written(place, row));
+            let row = written.into_iter().nth(number.parse().ok()?)?;
+            return Some((place, row, rest.strip_prefix('.').map(ToOwned::to_owned)));
+        }
+        let fits = |place: &&Place| {
+            !place.is_list() && path.starts_with(place.path) && place.menu.shape.is_written()
+        };
+        let place = places().iter().find(fits)?;
+        let rest = path.strip_prefix(place.path)?.strip_prefix('.').map(ToOwned::to_owned);
+        Some((place, self.rows(place).first()?, rest))
+    }
+}
+
+/// Whether secrets are in the tree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Everything,
+    NoSecrets,
+}
+
+fn node(body: Body<'_>) -> Node<'_> {
+    Node { spot: Spot::default(), body }
+}
+fn word(text: &str) -> Node<'_> {
+    node(Body::Scalar(Cow::Borrowed(text)))
+}
+
+fn folder<'a>(document: &'a Document, menu: &'static Menu, path: &str, kept: Kept) -> Option<Node<'a>> {
+    let mut pairs = Vec::new();
+    for sub in menu.menus {
+        let path = if path.is_empty() { sub.name.to_owned() } else { format!("{path}.{}", sub.name) };
+        let found = match sub.shape {
+            Shape::Folder => folder(document, sub, &path, kept),
+            Shape::Settings | Shape::List => known(&path).and_then(|place| table(document, place, kept)),
+            Shape::Live | Shape::Figures => None,
+        };
+        pairs.extend(found.map(|found| (word(sub.name), found)));
+    }
+    (!pairs.is_empty()).then(|| node(Body::Map(pairs)))
+}
+fn table<'a>(document: &'a Document, place: &'static Place, kept: Kept) -> Option<Node<'a>> {
+    let rows = document.rows(place).iter().filter(|row| is_written(place, row));
+    if place.is_list() {
+        let nodes: Vec<_> = rows.map(|row| object(row, kept)).collect();
+        return (!nodes.is_empty()).then(|| node(Body::List(nodes)));
+    }
+    rows.map(|row| object(row, kept)).next()
+}
+/// Something is said that is not so anyway.
+fn is_written(place: &'static Place, row: &Object) -> bool {
+    !row.built_in || super::original(place, row.id).is_none_or(|original| original != *row)
+}
+fn object(row: &Object, kept: Kept) -> Node<'_> {
+    let mut pairs: Vec<(Node, Node)> = Vec::new();
+    for (field, text) in row.cells() {
+        let shown = kept == Kept::Everything || !field.is_secret();
+        let value = || word(if shown { text } else { super::HIDDEN });
+        let Some((group, name)) = field.name.split_once('.') else {
+            pairs.push((word(field.name), value()));
+            continue;
+        };
+        let is_group = |pair: &&mut (Node, Node)| matches!(&pair.0.body, Body::Scalar(key) if key == group);
+        match pairs.iter_mut().find(is_group).map(|(_, node)| &mut node.body) {
+            Some(Body::Map(inner)) => inner.push((word(name), value())),
+            _ => pairs.push((word(group), node(Body::Map(vec![(word(name), value())])))),
+        }
+    }
+    node(Body::Map(pairs))
+}
+
+fn take(place: &'static Place, row: &Row, table: &mut Table) {
+    let mut cells = Vec::new();
+    texts(row, "", &mut cells);
+    let named = row.name();
+    let is_built_in = |object: &&mut Object| {
+        object.built_in
+            && (!place.is_list() || object.name() == named && (named.is_some() || same_mark(row, object)))
+    };
+    let mut new = Object { id: Id(table.next), built_in: false, cells: Vec::new() };
+    let known = table.rows.iter_mut().find(is_built_in);
+    let is_new = known.is_none();
+    let object = known.unwrap_or(&mut new);
+    for (name, text) in cells {
+        // They were values a moment ago.
+        let taken = assign(place, object, &name, Some(&text));
+        debug_assert!(taken.is_ok(), "{taken:?}");
+    }
+    if is_new {
+        table.next += 1;
+        table.rows.push(new);
+    }
+}
+/// A built-in row without a name is known by saying so.
+fn same_mark(row: &Row, object: &Object) -> bool {
+    let marked = row.cells().any(|(p, value)| p.name == "default" && matches!(value, Value::YesNo(true)));
+    marked && object.get("default") == Some("yes")
+}
+fn texts(row: &Row, group: &str, out: &mut Vec<(String, zeroize::Zeroizing<String>)>) {
+    for (property, value) in row.cells() {
+        let name = format!("{group}{}", property.name);
+        match (value, property.kind) {
+            (Value::Group(inner), Kind::Group(_)) => texts(inner, &format!("{name}."), out),
+            _ => out.extend(walk::show(value).map(|text| (name, text))),
+        }
+    }
+}
