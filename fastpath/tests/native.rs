@@ -1,6 +1,6 @@
 //! The native engine's code paths against the other engines: every length, every alignment, nothing touched beyond
 //! the slices, nothing accepted that was changed.
-use fastpath::crypto::cpu::{CpuCrypto, CpuEngineKind, KeyRecord};
+use fastpath::crypto::cpu::{CpuCrypto, CpuEngineKind, EspOp, KeyRecord};
 use fastpath::crypto::native::Path;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use sa::{Direction, Encryption, Integrity, Suite};
@@ -283,4 +283,98 @@ fn a_suite_that_is_not_aes_gcm_is_refused() {
     assert!(crypto.new_key(suite, Direction::Inbound, &[1; 16], &[], &[2; 32]).is_err());
     let best = Path::best().expect("a path").name();
     assert_eq!(crypto.describe(), format!("native ({best})"));
+}
+
+/// ESP packets as a burst has them, each with the key `seed` of its own and high half of a number or none.
+struct Burst {
+    packets: Vec<(u64, Option<u32>, Vec<u8>)>,
+}
+impl Burst {
+    fn of(lengths: &[usize]) -> Self {
+        let packet = |(n, len): (usize, &usize)| {
+            let seed = (n * 1000 + len) as u64;
+            (seed % 3, seed.is_multiple_of(2).then_some(seed as u32), noise(seed, 16 + len + 16))
+        };
+        Self { packets: lengths.iter().enumerate().map(packet).collect() }
+    }
+    /// What each packet became.
+    fn run(
+        &self,
+        crypto: &mut CpuCrypto,
+        encryption: Encryption,
+        direction: Direction,
+    ) -> Vec<(bool, Vec<u8>)> {
+        let suite = Suite::new(encryption, Integrity::None).unwrap();
+        let key = |seed| {
+            let bytes = noise(seed, encryption.key_len() + 4);
+            let (key, salt) = bytes.split_at(encryption.key_len());
+            crypto.new_key(suite, direction, key, salt, &[]).unwrap()
+        };
+        let keys: Vec<_> = self.packets.iter().map(|(seed, ..)| key(*seed)).collect();
+        let mut bytes: Vec<_> = self.packets.iter().map(|(.., bytes)| bytes.clone()).collect();
+        let all = keys.iter().zip(&mut bytes).zip(&self.packets);
+        let mut ops: Vec<_> = all
+            .map(|((key, esp), (_, seq_high, _))| EspOp { key, esp, seq_high: *seq_high, ok: false })
+            .collect();
+        match direction {
+            Direction::Outbound => crypto.seal(&mut ops),
+            Direction::Inbound => crypto.open(&mut ops),
+        }
+        let verdicts: Vec<_> = ops.iter().map(|op| op.ok).collect();
+        drop(ops);
+        verdicts.into_iter().zip(bytes).collect()
+    }
+}
+
+/// Short packets are worked on two at a time, when they have as many blocks.
+#[test]
+fn neighbours_in_a_burst_do_not_change_each_other() {
+    for encryption in SUITES {
+        let mut oracle = CpuCrypto::new(CpuEngineKind::RustCrypto).unwrap();
+        for len in 0..=132usize {
+            let near = [len / 16 * 16 + 1, (len + 3).next_multiple_of(16), len + 16];
+            for other in near {
+                let burst = Burst::of(&[len, other, len, len, other]);
+                let sealed = burst.run(&mut oracle, encryption, Direction::Outbound);
+                assert!(sealed.iter().all(|(ok, _)| *ok));
+                for path in Path::ALL {
+                    let Some(mut crypto) = CpuCrypto::native(path) else { continue };
+                    let name = format!("{} {encryption:?} {len} {other}", path.name());
+                    assert!(burst.run(&mut crypto, encryption, Direction::Outbound) == sealed, "seal {name}");
+                    for changed in [None, Some(0), Some(1), Some(3)] {
+                        opens(&mut crypto, encryption, &burst, &sealed, changed, &name);
+                    }
+                }
+            }
+        }
+    }
+}
+/// Opens what was sealed, with one packet changed.
+fn opens(
+    crypto: &mut CpuCrypto,
+    encryption: Encryption,
+    clear: &Burst,
+    sealed: &[(bool, Vec<u8>)],
+    changed: Option<usize>,
+    name: &str,
+) {
+    let mut packets: Vec<_> = clear
+        .packets
+        .iter()
+        .zip(sealed)
+        .map(|((seed, high, _), (_, esp))| (*seed, *high, esp.clone()))
+        .collect();
+    if let Some(at) = changed {
+        let end = packets[at].2.len() - 16 + at;
+        packets[at].2[end] ^= 1;
+    }
+    let opened = Burst { packets }.run(crypto, encryption, Direction::Inbound);
+    for (n, ((ok, bytes), (.., clear))) in opened.iter().zip(&clear.packets).enumerate() {
+        let text = 16..clear.len() - 16;
+        assert_eq!(*ok, changed != Some(n), "packet {n}, {changed:?} changed, open {name}");
+        match ok {
+            true => assert!(bytes[text.clone()] == clear[text], "packet {n} open {name}"),
+            false => assert!(bytes[text].iter().all(|b| *b == 0), "packet {n} is not wiped, open {name}"),
+        }
+    }
 }

@@ -7,6 +7,8 @@
 //! A burst is worked off in two stages: nonces and additional data of all packets first, so that the cipher does
 //! not load wide what was stored narrow a moment ago, then the packets, with the keys of those ahead prefetched.
 use super::{Unsupported, mb, native, ring, rustcrypto};
+use crate::prefetch::near;
+use native::Esp;
 use sa::{Direction, Encryption, Suite};
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +20,10 @@ pub(super) const HEADER: usize = 8;
 pub(super) const STAGE: usize = 64;
 /// How many packets ahead keys are prefetched.
 const AHEAD: usize = 4;
+/// How many packets ahead texts are prefetched, but for the first lines, which who wrote the headers has brought near.
+const NEXT: usize = 2;
+const LINE: usize = 64;
+const NEAR: usize = 2;
 
 /// The libraries, by the names that `system.crypto.engines` lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +115,10 @@ impl KeyRecord {
     }
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
+    }
+    #[inline(always)]
+    fn is_native(&self, direction: Direction) -> bool {
+        matches!(self.keys, Keys::Native(_)) && self.direction == direction
     }
     #[inline]
     fn prefetch(&self, packet: usize) {
@@ -329,6 +339,14 @@ impl CpuCrypto {
         keys: &[Option<&KeyRecord>; STAGE],
         direction: Direction,
     ) -> bool {
+        let native = |key: &Option<&KeyRecord>| matches!(key, Some(key) if key.is_native(direction));
+        if keys[..jobs.len().min(STAGE)].iter().all(native) {
+            match direction {
+                Direction::Outbound => all_native::<_, true>(jobs, keys),
+                Direction::Inbound => all_native::<_, false>(jobs, keys),
+            }
+            return false;
+        }
         let Self { mb, prepared, .. } = self;
         // One length for all, so that nothing is checked packet by packet.
         let count = jobs.len().min(STAGE);
@@ -339,19 +357,9 @@ impl CpuCrypto {
                 prepared[at].fill(&key.salt, esp, seq_high);
             }
         }
-        let other = |pair: &[Option<&KeyRecord>]| match pair {
-            [Some(a), Some(b)] => !std::ptr::eq(*a, *b),
-            _ => true,
-        };
-        let many = keys.windows(2).any(other);
         let mut chained = false;
         for at in 0..count {
-            if many
-                && let Some([Some(before), Some(ahead)]) = keys.get(at + AHEAD - 1..=at + AHEAD)
-                && !std::ptr::eq(*before, *ahead)
-            {
-                ahead.prefetch(prepared[at + AHEAD].esp_len as usize);
-            }
+            approach(jobs, keys, at);
             let (job, prepared) = (&mut jobs[at], &prepared[at]);
             let seq_high = job.seq_high();
             let ok = match (keys[at].filter(|key| key.direction == direction), job.esp()) {
@@ -380,10 +388,73 @@ impl CpuCrypto {
     }
 }
 
+/// A burst of nothing but AES-GCM of our own, two packets at a time.
+#[inline(always)]
+fn all_native<W: Work, const SEAL: bool>(jobs: &mut [W], keys: &[Option<&KeyRecord>; STAGE]) {
+    let count = jobs.len().min(STAGE);
+    let (jobs, keys) = (&mut jobs[..count], &keys[..count]);
+    let mut at = 0;
+    while at < count {
+        for ahead in at..(at + 2).min(count) {
+            approach(jobs, keys, ahead);
+        }
+        if let [first, second, ..] = &mut jobs[at..]
+            && let (Some((a, salt)), Some((b, salt_b))) =
+                (keys[at].and_then(native_key), keys[at + 1].and_then(native_key))
+        {
+            let seq_high = [first.seq_high(), second.seq_high()];
+            if let (Some(esp), Some(esp_b)) = (first.esp(), second.esp()) {
+                let esp = Esp { salt, esp, seq_high: seq_high[0] };
+                let [ok, ok_b] = native::Keys::two::<SEAL>(
+                    [a, b],
+                    [esp, Esp { salt: salt_b, esp: esp_b, seq_high: seq_high[1] }],
+                );
+                first.done(ok);
+                second.done(ok_b);
+                at += 2;
+                continue;
+            }
+        }
+        let job = &mut jobs[at];
+        let seq_high = job.seq_high();
+        let ok = match (keys[at].and_then(native_key), job.esp()) {
+            (Some((keys, salt)), Some(esp)) => keys.esp::<SEAL>(Esp { salt, esp, seq_high }),
+            _ => false,
+        };
+        job.done(ok);
+        at += 1;
+    }
+}
+#[inline(always)]
+fn native_key(key: &KeyRecord) -> Option<(&native::Keys, [u8; 4])> {
+    match &key.keys {
+        Keys::Native(keys) => Some((keys, key.salt)),
+        _ => None,
+    }
+}
+/// Has the key and the text of packets behind packet `at` brought near.
+#[inline(always)]
+fn approach<W: Work>(jobs: &mut [W], keys: &[Option<&KeyRecord>], at: usize) {
+    if let (Some(Some(before)), Some(Some(key)), Some(job)) =
+        (keys.get(at + AHEAD - 1), keys.get(at + AHEAD), jobs.get(at + AHEAD))
+        && !std::ptr::eq(*before, *key)
+    {
+        key.prefetch(job.esp_len());
+    }
+    if let Some(next) = jobs.get_mut(at + NEXT)
+        && next.esp_len() > (NEAR + 1) * LINE
+        && let Some(esp) = next.esp()
+    {
+        esp.chunks(LINE).skip(NEAR).filter_map(<[u8]>::first).for_each(near);
+    }
+}
+
 /// A packet, whatever holds it.
 pub(super) trait Work {
     /// From the SPI to the end of the ICV.
     fn esp(&mut self) -> Option<&mut [u8]>;
+    /// How long that is.
+    fn esp_len(&self) -> usize;
     fn seq_high(&self) -> Option<u32>;
     /// The verdict.
     fn done(&mut self, ok: bool);
@@ -392,6 +463,10 @@ impl Work for EspOp<'_> {
     #[inline(always)]
     fn esp(&mut self) -> Option<&mut [u8]> {
         Some(self.esp)
+    }
+    #[inline(always)]
+    fn esp_len(&self) -> usize {
+        self.esp.len()
     }
     #[inline(always)]
     fn seq_high(&self) -> Option<u32> {

@@ -89,6 +89,10 @@ impl<B: PacketBuf> Work for Job<B> {
         self.esp_mut()
     }
     #[inline(always)]
+    fn esp_len(&self) -> usize {
+        self.esp_len.into()
+    }
+    #[inline(always)]
     fn seq_high(&self) -> Option<u32> {
         self.seq_high
     }

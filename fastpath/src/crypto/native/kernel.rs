@@ -8,6 +8,7 @@
 //! The hash works on blocks back to front, which makes GCM's reflected bits those of plain polynomials of degree 127
 //! modulo x^128 + x^127 + x^126 + x^121 + 1, with each product divided by x^128 (RFC 8452 appendix A).
 #![allow(clippy::needless_range_loop, reason = "constant bounds make these loops straight code")]
+use super::Esp;
 use super::key::{BATCH, Parts};
 use super::lanes::{AesNi, Block, Bytes, HIGH_HIGH, LOW_LOW, Lanes};
 
@@ -68,11 +69,15 @@ pub fn dot(cpu: AesNi, a: Block, power: Block) -> Block {
 struct Packet<'k, V: Lanes, const MORE: usize> {
     cpu: V::Cpu,
     key: &'k Parts<'k, MORE>,
+    /// The counter block that the tag is ciphered with, back to front.
+    j0: Block,
     /// The counter blocks of the next vector, back to front.
     counter: V,
     /// The last block of additional data with all before it, until it is multiplied.
     additional: Option<Block>,
     hash: Block,
+    /// Bits of additional data and text.
+    lengths: u128,
 }
 
 /// Seals or opens `text` in place, with `MORE` rounds of AES above ten: the number is constant, so that rounds are
@@ -86,36 +91,127 @@ pub fn run<V: Lanes, const SEAL: bool, const MORE: usize>(
     text: &mut [u8],
     icv: &mut Bytes,
 ) -> bool {
-    let small = V::cpu(cpu);
     let [n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, n10, n11] = *nonce;
     let high = u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
     let low = u32::from_be_bytes([n8, n9, n10, n11]);
-    // SP 800-38D 7.1: J0 of a 96-bit nonce is the nonce and a counter of one.
-    let j0 = Block::from_number(small, u128::from(high) << 64 | u128::from(low) << 32 | 1);
-    let counter = V::broadcast(cpu, j0).add(V::count(cpu, 1));
-    let mut packet = Packet { cpu, key, counter, additional: None, hash: Block::zero(small) };
+    let nonce = u128::from(high) << 32 | u128::from(low);
+    let mut packet: Packet<'_, V, MORE> = Packet::new(cpu, key, nonce, aad.len(), text.len());
     packet.additional(aad);
-    if text.len() > (BATCH - 1) * 16 {
-        packet.hash_additional();
-    }
-    let lengths = u128::from(aad.len() as u64 * 8) << 64 | u128::from(text.len() as u64 * 8);
+    packet.all::<SEAL>(text, icv)
+}
 
-    let batched = text.len() / (BATCH * 16) * (BATCH * 16);
-    let (batches, rest) = text.split_at_mut(batched);
-    packet.batches::<SEAL>(batches.as_chunks_mut().0.as_chunks_mut().0);
-    let tag = packet.rest::<SEAL>(rest, j0, lengths);
+/// The same for an ESP packet. False as well when it is too short to be one.
+#[inline(always)]
+pub fn run_esp<V: Lanes, const SEAL: bool, const MORE: usize>(
+    cpu: V::Cpu,
+    key: &Parts<'_, MORE>,
+    esp: Esp<'_>,
+) -> bool {
+    match Packet::<V, MORE>::of_esp(cpu, key, esp) {
+        Some((mut packet, text, icv)) => packet.all::<SEAL>(text, icv),
+        None => false,
+    }
+}
+
+/// Two ESP packets at once, with keys of their own. Each alone waits for one round after the other, and then for one
+/// product after the other; of two, one works while the other waits. [`side_by_side`] tells which ones.
+#[inline(always)]
+pub fn run_two<V: Lanes, const SEAL: bool, const MORE: usize>(
+    cpu: V::Cpu,
+    [key, other]: [&Parts<'_, MORE>; 2],
+    [esp, beside]: [Esp<'_>; 2],
+) -> [bool; 2] {
+    let (Some((first, text, icv)), Some((second, text_beside, icv_beside))) =
+        (Packet::<V, MORE>::of_esp(cpu, key, esp), Packet::of_esp(cpu, other, beside))
+    else {
+        return [false; 2];
+    };
+    let packets = [&first, &second];
+    let ((blocks, last), (blocks_beside, last_beside)) = (split(text), split(text_beside));
+    /// As in [`Packet::rest`].
+    macro_rules! end {
+        ($($full:literal $count:literal),*) => {
+            $(if let (Ok(blocks), Ok(beside)) =
+                (<&mut [Bytes; $full]>::try_from(&mut *blocks), <&mut [Bytes; $full]>::try_from(&mut *blocks_beside))
+            {
+                let last = [&mut *last, &mut *last_beside];
+                let tags = Packet::end::<SEAL, $full, $count, 2>(packets, [blocks, beside], last);
+                return [finish::<V, SEAL>(cpu, tags[0], text, icv), finish::<V, SEAL>(cpu, tags[1], text_beside, icv_beside)];
+            })*
+        };
+    }
+    end!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7);
+    [false; 2]
+}
+/// Whether [`run_two`] takes packets of these lengths: texts of at least a byte, as many blocks each, less than a batch.
+#[inline(always)]
+pub fn side_by_side(esp: usize, beside: usize) -> bool {
+    const AROUND: usize = Esp::FRONT + 16;
+    let blocks = |esp: usize| esp.wrapping_sub(AROUND + 1) / 16;
+    blocks(esp) < BATCH - 1 && blocks(esp) == blocks(beside)
+}
+
+/// Writes the tag or compares it.
+#[inline(always)]
+fn finish<V: Lanes, const SEAL: bool>(cpu: V::Cpu, tag: Block, text: &mut [u8], icv: &mut Bytes) -> bool {
     if SEAL {
         tag.store(std::slice::from_mut(icv));
         return true;
     }
-    let genuine = tag.xor(Block::load(small, std::slice::from_ref(icv))).is_zero();
+    let genuine = tag.xor(Block::load(V::cpu(cpu), std::slice::from_ref(icv))).is_zero();
     if !genuine {
         text.fill(0);
     }
     genuine
 }
 
-impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
+/// Blocks, and behind them the last one, which may be partial.
+#[inline(always)]
+fn split(text: &mut [u8]) -> (&mut [Bytes], &mut [u8]) {
+    let whole = text.len().saturating_sub(1) / 16 * 16;
+    let (blocks, last) = text.split_at_mut(whole);
+    (blocks.as_chunks_mut().0, last)
+}
+
+impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
+    /// `nonce` has 96 bits, its first byte the highest.
+    #[inline(always)]
+    fn new(cpu: V::Cpu, key: &'k Parts<'k, MORE>, nonce: u128, aad: usize, text: usize) -> Self {
+        let small = V::cpu(cpu);
+        // SP 800-38D 7.1: J0 of a 96-bit nonce is the nonce and a counter of one.
+        let j0 = Block::from_number(small, nonce << 32 | 1);
+        let counter = V::broadcast(cpu, j0).add(V::count(cpu, 1));
+        let lengths = u128::from(aad as u64 * 8) << 64 | u128::from(text as u64 * 8);
+        Self { cpu, key, j0, counter, additional: None, hash: Block::zero(small), lengths }
+    }
+    /// The packet, its text and its ICV. Nonce and additional data are made in registers: in memory they would be
+    /// written in other pieces than they are read in.
+    #[inline(always)]
+    fn of_esp<'t>(
+        cpu: V::Cpu,
+        key: &'k Parts<'k, MORE>,
+        esp: Esp<'t>,
+    ) -> Option<(Self, &'t mut [u8], &'t mut Bytes)> {
+        let Esp { salt, esp, seq_high } = esp;
+        let (front, rest) = esp.split_first_chunk_mut::<{ Esp::FRONT }>()?;
+        let (text, icv) = rest.split_last_chunk_mut()?;
+        let ([header, iv], _) = front.as_chunks::<8>() else { return None };
+        let (header, iv) = (u64::from_le_bytes(*header), u64::from_be_bytes(*iv));
+        //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
+        let nonce = u128::from(u32::from_be_bytes(salt)) << 64 | u128::from(iv);
+        //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
+        let (aad, len) = match seq_high {
+            None => (u128::from(header), 8),
+            Some(high) => {
+                let low = header & 0xffff_ffff | u64::from(high.swap_bytes()) << 32;
+                (u128::from(header >> 32) << 64 | u128::from(low), 12)
+            }
+        };
+        let mut packet = Self::new(cpu, key, nonce, len, text.len());
+        packet.additional = Some(Block::from_number(V::cpu(cpu), aad).reverse());
+        Some((packet, text, icv))
+    }
+
     #[inline(always)]
     fn additional(&mut self, aad: &[u8]) {
         let cpu = V::cpu(self.cpu);
@@ -137,6 +233,18 @@ impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
         if let Some(block) = self.additional.take() {
             self.hash = dot(cpu, block, Block::load(cpu, &self.key.powers[BATCH..]));
         }
+    }
+
+    #[inline(always)]
+    fn all<const SEAL: bool>(&mut self, text: &mut [u8], icv: &mut Bytes) -> bool {
+        if text.len() > (BATCH - 1) * 16 {
+            self.hash_additional();
+        }
+        let batched = text.len() / (BATCH * 16) * (BATCH * 16);
+        let (batches, rest) = text.split_at_mut(batched);
+        self.batches::<SEAL>(batches.as_chunks_mut().0.as_chunks_mut().0);
+        let tag = self.rest::<SEAL>(rest);
+        finish::<V, SEAL>(self.cpu, tag, text, icv)
     }
 
     #[inline(always)]
@@ -227,99 +335,106 @@ impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
 
     /// What is less than a batch, and the lengths. Returns the tag.
     #[inline(always)]
-    fn rest<const SEAL: bool>(&mut self, rest: &mut [u8], j0: Block, lengths: u128) -> Block {
-        // The last block is the one that may be partial.
-        let (blocks, partial) = rest.as_chunks_mut();
-        let (blocks, last): (&mut [Bytes], &mut [u8]) = if !partial.is_empty() {
-            (blocks, partial)
-        } else if let Some((last, blocks)) = blocks.split_last_mut() {
-            (blocks, last)
-        } else {
-            return self.end::<SEAL, 0, 0>(&mut [], &mut [], j0, lengths);
-        };
+    fn rest<const SEAL: bool>(&mut self, rest: &mut [u8]) -> Block {
+        if rest.is_empty() {
+            let [tag] = Self::end::<SEAL, 0, 0, 1>([self], [&mut []], [&mut []]);
+            return tag;
+        }
+        let (blocks, last) = split(rest);
         /// The number of blocks becomes a constant, and each has code of its own.
         macro_rules! end {
             ($($full:literal $count:literal),*) => {
                 $(if let Ok(blocks) = <&mut [Bytes; $full]>::try_from(&mut *blocks) {
-                    return self.end::<SEAL, $full, $count>(blocks, last, j0, lengths);
+                    let [tag] = Self::end::<SEAL, $full, $count, 1>([self], [blocks], [last]);
+                    return tag;
                 })*
             };
         }
-        end!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7);
         // Eight at most, since it was not a batch.
-        match blocks.first_chunk_mut() {
-            Some(blocks) => self.end::<SEAL, 7, 8>(blocks, last, j0, lengths),
-            None => Block::zero(V::cpu(self.cpu)),
-        }
+        end!(0 1, 1 2, 2 3, 3 4, 4 5, 5 6, 6 7, 7 8);
+        Block::zero(V::cpu(self.cpu))
     }
 
-    /// `COUNT` blocks: `FULL` ones, and `last` unless it is empty. Then E(J0) in the cipher's next lane and the lengths
-    /// in the hash's.
+    /// `COUNT` blocks of each packet: `FULL` ones, and `last` unless it is empty. Then E(J0) in the cipher's next lane
+    /// and the lengths in the hash's.
     #[inline(always)]
-    fn end<const SEAL: bool, const FULL: usize, const COUNT: usize>(
-        &mut self,
-        blocks: &mut [Bytes; FULL],
-        last: &mut [u8],
-        j0: Block,
-        lengths: u128,
-    ) -> Block {
-        let cpu = V::cpu(self.cpu);
+    fn end<const SEAL: bool, const FULL: usize, const COUNT: usize, const N: usize>(
+        packets: [&Self; N],
+        blocks: [&mut [Bytes; FULL]; N],
+        last: [&mut [u8]; N],
+    ) -> [Block; N] {
+        let (cpu, wide) = (V::cpu(packets[0].cpu), packets[0].cpu);
         let vectors = COUNT / V::BLOCKS + 1;
-        let mut input = [Block::zero(cpu); BATCH + 2];
-        for at in 0..FULL {
-            input[at] = Block::load(cpu, &blocks[at..]);
-        }
-        if COUNT > 0 {
-            input[COUNT - 1] = Block::from_number(cpu, read(last));
-        }
-        let mut counters = [j0.reverse(); BATCH + 2];
-        for at in 0..COUNT {
-            counters[at] = self.counters(at / V::BLOCKS).reverse().block(at % V::BLOCKS);
-        }
-
-        let mut state = [self.counter; BATCH + 1];
-        let key = self.round_key(&self.key.first[0]);
-        for at in 0..vectors {
-            state[at] = V::gather(self.cpu, &counters[at * V::BLOCKS..]).xor(key);
+        let mut input = [[Block::zero(cpu); BATCH + 2]; N];
+        let mut state = [[zero::<V>(wide); BATCH + 1]; N];
+        for n in 0..N {
+            for at in 0..FULL {
+                input[n][at] = Block::load(cpu, &blocks[n][at..]);
+            }
+            if COUNT > 0 {
+                input[n][COUNT - 1] = Block::from_number(cpu, read(last[n]));
+            }
+            let mut counters = [packets[n].j0.reverse(); BATCH + 2];
+            for at in 0..COUNT {
+                counters[at] = packets[n].counters(at / V::BLOCKS).reverse().block(at % V::BLOCKS);
+            }
+            let key = packets[n].round_key(&packets[n].key.first[0]);
+            for at in 0..vectors {
+                state[n][at] = V::gather(wide, &counters[at * V::BLOCKS..]).xor(key);
+            }
         }
         for round in 1..10 {
-            let key = self.round_key(&self.key.first[round]);
-            for at in 0..vectors {
-                state[at] = state[at].aes_round(key);
+            for n in 0..N {
+                let key = packets[n].round_key(&packets[n].key.first[round]);
+                for at in 0..vectors {
+                    state[n][at] = state[n][at].aes_round(key);
+                }
             }
         }
         for round in 0..MORE {
-            let key = self.round_key(&self.key.more[round]);
+            for n in 0..N {
+                let key = packets[n].round_key(&packets[n].key.more[round]);
+                for at in 0..vectors {
+                    state[n][at] = state[n][at].aes_round(key);
+                }
+            }
+        }
+        let mut tags = [Block::zero(cpu); N];
+        for n in 0..N {
+            let key = packets[n].round_key(packets[n].key.last);
+            let mut output = [Block::zero(cpu); BATCH + 2];
             for at in 0..vectors {
-                state[at] = state[at].aes_round(key);
+                let text = V::gather(wide, &input[n][at * V::BLOCKS..]);
+                let vector = state[n][at].aes_last_round(key.xor(text));
+                for lane in 0..V::BLOCKS {
+                    output[at * V::BLOCKS + lane] = vector.block(lane);
+                }
             }
-        }
-        let key = self.round_key(self.key.last);
-        let mut output = [Block::zero(cpu); BATCH + 2];
-        for at in 0..vectors {
-            let text = V::gather(self.cpu, &input[at * V::BLOCKS..]);
-            let vector = state[at].aes_last_round(key.xor(text));
-            for lane in 0..V::BLOCKS {
-                output[at * V::BLOCKS + lane] = vector.block(lane);
+            for at in 0..FULL {
+                output[at].store(&mut blocks[n][at..]);
             }
-        }
-        for at in 0..FULL {
-            output[at].store(&mut blocks[at..]);
-        }
-        if COUNT > 0 {
-            write(last, output[COUNT - 1].number());
-        }
-
-        let mut hashed = input;
-        if SEAL {
-            hashed[..COUNT].copy_from_slice(&output[..COUNT]);
             if COUNT > 0 {
-                // The key stream behind the end is not ciphertext.
-                let mask = Block::load(cpu, &[mask(last.len())]);
-                hashed[COUNT - 1] = hashed[COUNT - 1].and(mask);
+                write(last[n], output[COUNT - 1].number());
             }
+            let mut hashed = input[n];
+            if SEAL {
+                hashed[..COUNT].copy_from_slice(&output[..COUNT]);
+                if COUNT > 0 {
+                    // The key stream behind the end is not ciphertext.
+                    let mask = Block::load(cpu, &[mask(last[n].len())]);
+                    hashed[COUNT - 1] = hashed[COUNT - 1].and(mask);
+                }
+            }
+            hashed[COUNT] = Block::from_number(cpu, packets[n].lengths).reverse();
+            tags[n] = packets[n].hash_end::<COUNT>(&hashed).reverse().xor(output[COUNT]);
         }
-        hashed[COUNT] = Block::from_number(cpu, lengths).reverse();
+        tags
+    }
+
+    /// The hash of the last group: `COUNT` blocks and the lengths, or all if there was no other.
+    #[inline(always)]
+    fn hash_end<const COUNT: usize>(&self, hashed: &[Block; BATCH + 2]) -> Block {
+        let cpu = V::cpu(self.cpu);
         let mut product = Product::zero(self.cpu);
         if COUNT < BATCH
             && let Some(block) = self.additional
@@ -327,7 +442,7 @@ impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
             let data = V::gather(self.cpu, &[block, Block::zero(cpu)]);
             product.add(data, self.round_key(&self.key.powers[BATCH - 1 - COUNT]));
         }
-        for at in 0..vectors {
+        for at in 0..COUNT / V::BLOCKS + 1 {
             let first = at * V::BLOCKS;
             let mut data = V::gather(self.cpu, &hashed[first..]).reverse();
             if at == 0 && self.additional.is_none() {
@@ -341,7 +456,7 @@ impl<V: Lanes, const MORE: usize> Packet<'_, V, MORE> {
             };
             product.add(data, powers);
         }
-        product.reduce(self.cpu).reverse().xor(output[COUNT])
+        product.reduce(self.cpu)
     }
 }
 

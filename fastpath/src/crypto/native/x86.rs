@@ -1,8 +1,8 @@
 //! The functions that have the instructions switched on, and the choice among them.
-use super::Path;
 use super::kernel;
-use super::key::{Parts, Record};
+use super::key::Record;
 use super::lanes::{AesNi, Block, Bytes, Pair, Vaes};
+use super::{Esp, Path};
 use sa::{Encryption, Suite};
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
@@ -67,14 +67,11 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        each!(&self.sized, record => {
-            let key = &record.parts();
-            match self.cpu {
-                // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
-                Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
-                // SAFETY: the same.
-                Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
-            }
+        each!(&self.sized, key => match self.cpu {
+            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+            Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
+            // SAFETY: the same.
+            Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
         })
     }
     /// Wipes `text` when the ICV does not match.
@@ -83,15 +80,54 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        each!(&self.sized, record => {
-            let key = &record.parts();
-            match self.cpu {
-                // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
-                Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
-                // SAFETY: the same.
-                Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
-            }
+        each!(&self.sized, key => match self.cpu {
+            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+            Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
+            // SAFETY: the same.
+            Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
         })
+    }
+    /// Seals or opens an ESP packet. When that fails, no plaintext is left in it.
+    #[inline]
+    pub fn esp<const SEAL: bool>(&self, esp: Esp<'_>) -> bool {
+        if esp.esp.len() as u64 > LONGEST {
+            return false;
+        }
+        each!(&self.sized, key => match self.cpu {
+            // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+            Cpu::Vaes(cpu) => unsafe { esp_pairs::<SEAL, _>(cpu, key, esp) },
+            // SAFETY: the same.
+            Cpu::AesNi(cpu) => unsafe { esp_blocks::<SEAL, _>(cpu, key, esp) },
+        })
+    }
+    /// The same for two of them, each with its key: short ones of about the same length take turns on one core's units.
+    #[inline]
+    pub fn two<const SEAL: bool>(keys: [&Self; 2], packets: [Esp<'_>; 2]) -> [bool; 2] {
+        let [a, b] = &packets;
+        if kernel::side_by_side(a.esp.len(), b.esp.len()) {
+            match (&keys[0].sized, &keys[1].sized) {
+                (Sized::Aes128(a), Sized::Aes128(b)) => return two::<SEAL, _>(keys[0].cpu, [a, b], packets),
+                (Sized::Aes192(a), Sized::Aes192(b)) => return two::<SEAL, _>(keys[0].cpu, [a, b], packets),
+                (Sized::Aes256(a), Sized::Aes256(b)) => return two::<SEAL, _>(keys[0].cpu, [a, b], packets),
+                _ => {}
+            }
+        }
+        let [a, b] = packets;
+        [keys[0].esp::<SEAL>(a), keys[1].esp::<SEAL>(b)]
+    }
+}
+
+#[inline]
+fn two<const SEAL: bool, const MORE: usize>(
+    cpu: Cpu,
+    keys: [&Record<MORE>; 2],
+    packets: [Esp<'_>; 2],
+) -> [bool; 2] {
+    match cpu {
+        // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
+        Cpu::Vaes(cpu) => unsafe { two_pairs::<SEAL, MORE>(cpu, keys, packets) },
+        // SAFETY: the same.
+        Cpu::AesNi(cpu) => unsafe { two_blocks::<SEAL, MORE>(cpu, keys, packets) },
     }
 }
 
@@ -114,13 +150,13 @@ macro_rules! path {
         #[target_feature(enable = $features)]
         fn $name<const MORE: usize>(
             cpu: $cpu,
-            key: &Parts<'_, MORE>,
+            key: &Record<MORE>,
             nonce: &[u8; 12],
             aad: &[u8],
             text: &mut [u8],
             icv: &mut Bytes,
         ) -> bool {
-            kernel::run::<$vector, $seal, MORE>(cpu, key, nonce, aad, text, icv)
+            kernel::run::<$vector, $seal, MORE>(cpu, &key.parts(), nonce, aad, text, icv)
         }
     };
 }
@@ -128,3 +164,23 @@ path!(seal_pairs, "aes,pclmulqdq,avx2,vaes,vpclmulqdq", Vaes, Pair, true);
 path!(open_pairs, "aes,pclmulqdq,avx2,vaes,vpclmulqdq", Vaes, Pair, false);
 path!(seal_blocks, "aes,pclmulqdq,avx", AesNi, Block, true);
 path!(open_blocks, "aes,pclmulqdq,avx", AesNi, Block, false);
+
+/// One code path for ESP packets; a copy for each direction and key size.
+macro_rules! esp_path {
+    ($one:ident, $two:ident, $features:literal, $cpu:ty, $vector:ty) => {
+        #[target_feature(enable = $features)]
+        fn $one<const SEAL: bool, const MORE: usize>(cpu: $cpu, key: &Record<MORE>, esp: Esp<'_>) -> bool {
+            kernel::run_esp::<$vector, SEAL, MORE>(cpu, &key.parts(), esp)
+        }
+        #[target_feature(enable = $features)]
+        fn $two<const SEAL: bool, const MORE: usize>(
+            cpu: $cpu,
+            [key, other]: [&Record<MORE>; 2],
+            packets: [Esp<'_>; 2],
+        ) -> [bool; 2] {
+            kernel::run_two::<$vector, SEAL, MORE>(cpu, [&key.parts(), &other.parts()], packets)
+        }
+    };
+}
+esp_path!(esp_pairs, two_pairs, "aes,pclmulqdq,avx2,vaes,vpclmulqdq", Vaes, Pair);
+esp_path!(esp_blocks, two_blocks, "aes,pclmulqdq,avx", AesNi, Block);
