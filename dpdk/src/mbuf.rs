@@ -220,6 +220,11 @@ impl PacketBuf for Mbuf {
             }
         }
     }
+    #[inline]
+    fn prefetch_ends(&self, front: usize, back: usize) {
+        prefetch(self.start().wrapping_sub(front));
+        prefetch(self.start().wrapping_add(usize::from(self.raw().data_len) + back).wrapping_sub(1));
+    }
 }
 
 /// Makes one segment of what a driver delivered, in place when it fits.

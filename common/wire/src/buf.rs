@@ -41,6 +41,8 @@ pub trait PacketBuf {
     }
     /// Asks for the first bytes to be brought near; somebody will read them soon.
     fn prefetch(&self) {}
+    /// Asks for where the packet will begin and end when it has grown by `front` and `back` bytes.
+    fn prefetch_ends(&self, _front: usize, _back: usize) {}
 }
 
 /// A packet on the heap, for tests, fuzzers, offline runs and the in-memory benchmark.

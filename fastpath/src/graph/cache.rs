@@ -180,8 +180,8 @@ impl PlainKey {
         Key { addresses: [self.addresses, 0, 0, 0], rest: self.rest, scope }
     }
     #[inline(always)]
-    fn hash(self, scope: u64) -> usize {
-        mix(self.addresses, self.rest ^ scope >> 32 << 16) as usize % PAIRS
+    fn hash(self, scope: u64) -> u32 {
+        mix(self.addresses, self.rest ^ scope >> 32 << 16) as u32
     }
     #[inline(always)]
     fn is(self, scope: u64, line: &Line) -> bool {
@@ -229,28 +229,35 @@ pub struct FlowCache {
     wide: Vec<WidePair>,
 }
 
-/// Flows of a worker that can be remembered, at best: four megabytes for IPv4 and two for IPv6.
-const FLOWS: usize = 1 << 17;
-const PAIRS: usize = FLOWS / 2;
+/// Pairs of IPv4 flows that a worker can remember: four megabytes, or sixteen in a gateway that has room for as many SAs.
+const PAIRS: std::ops::RangeInclusive<usize> = 1 << 16..=1 << 18;
+/// Two megabytes.
 const WIDE_PAIRS: usize = 1 << 14;
 
 impl FlowCache {
-    pub fn new() -> Self {
+    /// Every SA of `slots` may have flows of its own.
+    pub fn new(slots: u32) -> Self {
         let empty = WideLine { key: Key::NOTHING, verdict: Word::PASS };
         let wide = pages::filled(WIDE_PAIRS, || WidePair([empty; 2]));
         // Scope 0 is of no generation.
         let key = PlainKey { addresses: 0, rest: 0 };
         let empty = Line { key, scope: 0, verdict: Word::PASS };
-        Self { pairs: pages::filled(PAIRS, || Pair([empty; 2])), wide }
+        let pairs = (slots as usize).next_power_of_two().clamp(*PAIRS.start(), *PAIRS.end());
+        Self { pairs: pages::filled(pairs, || Pair([empty; 2])), wide }
     }
     /// Where the flow's verdict is, if anywhere, and asks for it to be brought near.
     #[inline(always)]
     pub fn approach(&self, key: PlainKey, scope: u64) -> u32 {
         let place = key.hash(scope);
-        if let Some(pair) = self.pairs.get(place) {
+        if let Some(pair) = self.pairs.get(self.pair(place)) {
             near(pair);
         }
-        place as u32
+        place
+    }
+    /// There is a power of two of them.
+    #[inline(always)]
+    fn pair(&self, place: u32) -> usize {
+        place as usize & self.pairs.len().wrapping_sub(1)
     }
     /// What is known of the flow, at the place that [`Self::approach`] told.
     #[inline(always)]
@@ -261,7 +268,8 @@ impl FlowCache {
         scope: u64,
         judge: impl FnOnce() -> Verdict,
     ) -> Word {
-        let Pair([newer, older]) = &mut self.pairs[place as usize % PAIRS];
+        let pair = self.pair(place);
+        let Some(Pair([newer, older])) = self.pairs.get_mut(pair) else { return judge().into() };
         if key.is(scope, newer) {
             return newer.verdict;
         }
@@ -276,7 +284,7 @@ impl FlowCache {
     pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
         if key.rest & IPV4 != 0 {
             let plain = PlainKey { addresses: key.addresses[0], rest: key.rest };
-            return self.look_up_at(plain.hash(key.scope) as u32, plain, key.scope, judge);
+            return self.look_up_at(plain.hash(key.scope), plain, key.scope, judge);
         }
         let WidePair([newer, older]) = &mut self.wide[key.hash()];
         if newer.key.is(key) {
@@ -339,6 +347,14 @@ struct Known {
     way: Option<Way>,
 }
 
+impl Known {
+    #[cold]
+    #[inline(never)]
+    fn learn<K>(&mut self, tables: &Tables<K>, to: To, scope: u64) {
+        *self = Self { high: to.high, low: to.low, scope, way: Way::find(tables, to.address()) };
+    }
+}
+
 #[derive(Debug)]
 pub struct WayCache {
     known: Vec<Known>,
@@ -359,13 +375,13 @@ impl WayCache {
         }
     }
     /// `None`: there is no route.
-    #[inline]
+    #[inline(always)]
     pub fn find<K>(&mut self, tables: &Tables<K>, to: To) -> Option<&Way> {
         let To { high, low, ipv4 } = to;
         let scope = u64::from(tables.links) << 1 | u64::from(ipv4);
         let known = &mut self.known[to.place()];
         if (known.high ^ high) | (known.low ^ low) | (known.scope ^ scope) != 0 {
-            *known = Known { high, low, scope, way: Way::find(tables, to.address()) };
+            known.learn(tables, to, scope);
         }
         known.way.as_ref()
     }
@@ -383,7 +399,7 @@ mod tests {
     fn a_verdict_is_for_one_flow_one_way_of_coming_and_one_generation() {
         const A: u32 = 0x0a00_0001;
         const B: u32 = 0x0a00_0002;
-        let mut cache = FlowCache::new();
+        let mut cache = FlowCache::new(16);
         let v4 = |src, dst, protocol, ports, origin, scope, generation| {
             PlainKey::new(src, dst, protocol, ports, origin).within(scope_of(scope, generation))
         };
@@ -422,7 +438,7 @@ mod tests {
                 src_port: both.map(|b| b.0),
                 dst_port: both.map(|b| b.1),
             };
-            let (mut cache, whole) = (FlowCache::new(), Key::of(&flow, Origin::Clear).within(5, 9));
+            let (mut cache, whole) = (FlowCache::new(16), Key::of(&flow, Origin::Clear).within(5, 9));
             let scope = scope_of(5, 9);
             let both = both.map(|(a, b)| ports(a, b));
             let short = PlainKey::new(address(src), address(dst), protocol, both, Origin::Clear);

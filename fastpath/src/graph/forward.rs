@@ -7,7 +7,7 @@ use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
 use crate::tables::{NextHop, Tables};
 use ipc::contract::{Event, PacketInfo};
-use sa::{Action, DropReason, Level};
+use sa::{Action, Direction, DropReason, Level};
 use std::net::IpAddr;
 use wire::eth::{self, ethertype};
 use wire::ip;
@@ -133,10 +133,14 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
 /// The same for a packet that is looked at for the first time.
 #[cold]
 pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) -> Verdict {
-    match flow_of(bytes) {
+    judge_flow(tables, origin, flow_of(bytes).ok().map(|(_, flow)| flow).as_ref())
+}
+/// Whose flow is known already; `None` if it is no packet.
+pub(crate) fn judge_flow<K>(tables: &Tables<K>, origin: Origin, flow: Option<&Flow>) -> Verdict {
+    match flow {
         _ if !tables.policies_loaded => Verdict::Drop(DropReason::PolicyNotLoaded),
-        Ok((_, flow)) => judge(tables, origin, &flow),
-        Err(_) => Verdict::Drop(DropReason::MalformedIp),
+        Some(flow) => judge(tables, origin, flow),
+        None => Verdict::Drop(DropReason::MalformedIp),
     }
 }
 
@@ -151,6 +155,7 @@ pub(crate) fn enqueue<B: PacketBuf, K>(
     let sa = item.verdict.sa();
     if let Some(sa) = sa {
         tables.sad.prefetch(sa.slot);
+        item.buf.prefetch_ends(outbound::FRONT, outbound::BACK);
     }
     let clear = item.verdict == Word::PASS;
     if clear && let Some(to) = destination(item.buf.data()) {
@@ -201,7 +206,7 @@ fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, packets: &[Forward<B>]) {
             before = Some(sa.slot);
             work.counts.prefetch(sa.slot);
             if let Some(sa) = tables.sad.slot(sa.slot) {
-                sa.shared.prefetch();
+                sa.shared.prefetch(Direction::Outbound);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Inbound: find the SA, look at the window, open; then commit, unwrap and check what was inside.
 use super::cache::{FlowCache, Origin, Word, scope_of};
 use super::classify::to_host;
-use super::forward::{Forward, enqueue, judge_packet};
+use super::forward::{Forward, enqueue, judge_flow};
 use super::seen::{Plain, Seen, flow_of};
 use super::{Context, Out, Progress, Verdict, Work, outbound};
 use crate::crypto::{Job, Operation, SaRef};
@@ -9,7 +9,7 @@ use crate::prefetch::near;
 use crate::tables::sad::{Charge, State};
 use crate::tables::{Sa, Tables, spd};
 use ipc::contract::Event;
-use sa::{Authentic, Candidate, DropReason, SaSlot, Stale};
+use sa::{Authentic, Candidate, Direction, DropReason, SaSlot, Stale};
 use std::net::{IpAddr, SocketAddr};
 use std::vec::Drain;
 use wire::eth::ethertype;
@@ -70,7 +70,7 @@ fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) 
     let first = incoming.first().map(|item| item.spi);
     let named = first.into_iter().chain(changes);
     for (slot, sa) in named.clone().filter_map(|spi| tables.sad.inbound(spi)) {
-        sa.shared.prefetch();
+        sa.shared.prefetch(Direction::Inbound);
         work.counts.prefetch(slot);
     }
     for (_, sa) in named.filter_map(|spi| tables.sad.inbound(spi)) {
@@ -215,13 +215,38 @@ pub(crate) fn look_inside<B: PacketBuf, K>(
     opened: &mut Vec<Opened>,
 ) {
     let scope = scope_of(sa.install, tables.generation);
-    opened.extend(run.iter().map(|job| match inner(sa, job) {
-        Ok(inner) => Opened { place: cache.approach(inner.packet.key, scope), ..inner },
-        Err(reason) => Opened::refused(reason),
-    }));
+    opened.reserve(run.len());
+    for job in run {
+        match plain_inner(sa, job) {
+            Some(inner) => opened.push(Opened { place: cache.approach(inner.packet.key, scope), ..inner }),
+            None => opened.push(inner(sa, job).unwrap_or_else(Opened::refused)),
+        }
+    }
 }
 
+/// What most packets hold. `None` says nothing, but that this is to be looked at at leisure.
 #[inline(always)]
+fn plain_inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Option<Opened> {
+    if !matches!(job.context.progress, Progress::Accepted | Progress::Newest) {
+        return None;
+    }
+    let packet = job.packet.data();
+    let (esp_at, esp_len) = (usize::from(job.esp_at), usize::from(job.esp_len));
+    let start = esp_at + esp::HEADER + usize::from(sa.iv_len);
+    let end = (esp_at + esp_len).checked_sub(usize::from(sa.icv_len))?;
+    let trailer = esp::parse_trailer(packet.get(start..end)?).ok()?;
+    let text = packet.get(start..start + trailer.payload_len)?;
+    if trailer.next_header != protocol::IPV4 {
+        return None;
+    }
+    let tos = tos(packet)?;
+    let packet = Plain::parse(text, Origin::Protected)?;
+    Some(Opened { packet, place: 0, start: start as u16, len: text.len() as u16, tos, inside: Inside::Plain })
+}
+
+/// Any packet.
+#[cold]
+#[inline(never)]
 fn inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Result<Opened, DropReason> {
     match job.context.progress {
         Progress::Accepted | Progress::Newest => {}
@@ -242,12 +267,8 @@ fn inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Result<Opened, DropReason
         _ => return Err(DropReason::BadTrailer),
     };
     let text = plain.get(..trailer.payload_len).ok_or(DropReason::BadTrailer)?;
-    let (packet, inside) = match Plain::parse(text, Origin::Protected) {
-        Some(packet) if inside == Inside::Ipv4 => (packet, Inside::Plain),
-        _ => (Plain::NOTHING, inside),
-    };
     // Both fit: an IP packet is at most 65535 bytes long.
-    Ok(Opened { packet, place: 0, start: start as u16, len: text.len() as u16, tos, inside })
+    Ok(Opened { packet: Plain::NOTHING, place: 0, start: start as u16, len: text.len() as u16, tos, inside })
 }
 
 /// A run of packets of one SA, back from the engine.
@@ -393,7 +414,7 @@ fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
     if packet.dst.is_multicast() {
         return Verdict::Drop(DropReason::UnsupportedProtocol);
     }
-    judge_packet(tables, Origin::Protected, bytes)
+    judge_flow(tables, Origin::Protected, Some(&flow))
 }
 
 /// TOS or traffic class of a packet that was parsed before.

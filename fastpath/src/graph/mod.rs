@@ -134,7 +134,8 @@ pub struct NoRandomness;
 
 impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     pub fn new(reader: Reader<Tables<E::Key>>, engine: E) -> Result<Self, NoRandomness> {
-        let counts = Arc::new(SaCounts::new(reader.table().sad.capacity()));
+        let slots = reader.table().sad.capacity();
+        let counts = Arc::new(SaCounts::new(slots));
         let work = Work {
             heads: Vec::with_capacity(BURST),
             opened: Vec::with_capacity(2 * BURST),
@@ -144,7 +145,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             ready: Vec::with_capacity(BURST),
             jobs: Vec::with_capacity(2 * BURST),
             done: Vec::with_capacity(2 * BURST),
-            cache: FlowCache::new(),
+            cache: FlowCache::new(slots),
             ways: WayCache::new(),
             ivs: IvSource::new()?,
             counts,

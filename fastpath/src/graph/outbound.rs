@@ -12,6 +12,10 @@ use sa::{Candidate, Direction, DropReason, SaSlot, SeqNo};
 use std::vec::Drain;
 use wire::{PacketBuf, checksum, esp, eth, ip, udp};
 
+/// What most packets grow by, in front and behind.
+pub(crate) const FRONT: usize = Short::FRONT;
+pub(crate) const BACK: usize = esp::TRAILER + Short::ICV;
+
 /// Bytes of a packet's ESP form.
 #[derive(Clone, Copy)]
 struct Shape {
@@ -59,7 +63,7 @@ pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, pack
         let count = run.len();
         let mut plan = Plan { count, way: None, reserved: None };
         if let Some(sa) = outbound(tables, sa)
-            && let Some(way) = work.ways.find(tables, sa.ends.remote.into())
+            && let Some(way) = work.ways.find(tables, peer(sa))
         {
             plan.way = Some(*way);
             let inner = inner_mtu(sa, way.mtu.into());
@@ -68,6 +72,15 @@ pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, pack
             }
         }
         work.plans.push(plan);
+    }
+}
+
+/// Where the tunnel ends, from the line of the SA that each packet reads anyway.
+#[inline(always)]
+fn peer<K>(sa: &Sa<K>) -> To {
+    match (sa.header.is_ipv4, sa.header.bytes.get(16..20).and_then(<[u8]>::first_chunk)) {
+        (true, Some(dst)) => To::v4(u32::from_be_bytes(*dst)),
+        _ => sa.ends.remote.into(),
     }
 }
 

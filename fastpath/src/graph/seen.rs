@@ -46,6 +46,9 @@ impl Plain {
         let [a, b, c] = [a, b, c].map(u64::from_le_bytes);
         // In either byte order the sum of a right header is 0 in the arithmetic of ones' complement.
         let sum = (a & LOW) + (a >> 32) + (b & LOW) + (b >> 32) + (c & LOW);
+        // Added to itself with the halves changed over, the upper half is the sum of the halves with their carry.
+        let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+        let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         let total_len = ((a >> 16) as u16).swap_bytes();
         let (protocol, upper) = ((b >> 8) as u8, (c >> 32) as u32);
         let ports = match protocol {
@@ -55,7 +58,7 @@ impl Plain {
         };
         let fits = usize::from(total_len) <= bytes.len() && usize::from(total_len) >= LEN;
         let from_group = b >> 36 & 0xf == 0xe;
-        if a & SHAPE != 0x45 || !sum.is_multiple_of(0xffff) || !fits || from_group {
+        if a & SHAPE != 0x45 || sum != 0xffff || !fits || from_group {
             return None;
         }
         let key = PlainKey::new((b >> 32) as u32, c as u32, protocol, ports, origin);

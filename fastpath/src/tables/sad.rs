@@ -1,8 +1,8 @@
 //! The SA table: a power-of-two array of slots, and what workers share of one SA.
 //!
 //! A [`Sa`] is what a packet reads: one cache line with the finished outer IPv4 header in it, two for IPv6. A
-//! [`Shared`] exists once per SA and holds the key and everything that changes with packets: one line that packets
-//! read, one that they write.
+//! [`Shared`] exists once per SA and holds the key and everything that changes with packets: the line with the key has
+//! what goes out, a second one the replay window.
 use super::hash::Map;
 use crate::crypto::SaRef;
 use crate::pages;
@@ -34,23 +34,18 @@ pub enum State {
 pub struct Shared<K> {
     pub key: K,
     last_allowed: u64,
+    /// Outbound: last number handed out. Who takes one needs the key next.
+    last: AtomicU64,
     state: AtomicU8,
     limited: bool,
-    /// On a line of its own: every packet writes it, and other workers read the rest meanwhile.
-    moving: Padded<Moving>,
+    /// Inbound. On a line of its own: every packet writes it, and other workers read the key meanwhile.
+    window: Padded<ReplayWindow>,
     used: Padded<Used>,
     lifetime: Lifetime,
 }
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Padded<T>(T);
-#[derive(Debug)]
-struct Moving {
-    /// Outbound: last number handed out.
-    last: AtomicU64,
-    /// Inbound.
-    window: ReplayWindow,
-}
 #[derive(Debug, Default)]
 struct Used {
     bytes: AtomicU64,
@@ -87,7 +82,8 @@ impl<K> Shared<K> {
             last_allowed: if esn { u64::MAX } else { u64::from(u32::MAX) },
             state: AtomicU8::new(State::Mature as u8),
             limited: limits.iter().any(|l| *l != Limit::default()),
-            moving: Padded(Moving { last: AtomicU64::new(last_seq), window }),
+            last: AtomicU64::new(last_seq),
+            window: Padded(window),
             used: Padded::default(),
             lifetime,
         }
@@ -97,12 +93,12 @@ impl<K> Shared<K> {
     /// Takes up to `wanted` numbers; no two callers get the same one, and none is beyond the last.
     #[inline]
     pub fn reserve(&self, wanted: u64) -> Reserved {
-        let mut last = self.moving.0.last.load(Ordering::Relaxed);
+        let mut last = self.last.load(Ordering::Relaxed);
         loop {
             let count = wanted.min(self.last_allowed.saturating_sub(last));
             let next = last + count;
             // Relaxed: the numbers alone matter, nothing else is published through them.
-            match self.moving.0.last.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.last.compare_exchange_weak(last, next, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
                     let soft = self.last_allowed - self.last_allowed / 8;
                     return Reserved {
@@ -118,7 +114,7 @@ impl<K> Shared<K> {
     /// Outbound: the last number used. Inbound: the highest accepted.
     pub fn last_seq(&self, direction: Direction) -> u64 {
         match direction {
-            Direction::Outbound => self.moving.0.last.load(Ordering::Relaxed),
+            Direction::Outbound => self.last.load(Ordering::Relaxed),
             Direction::Inbound => self.window().newest().0,
         }
     }
@@ -126,7 +122,7 @@ impl<K> Shared<K> {
     /// The replay window, to look at.
     #[inline]
     pub fn window(&self) -> &ReplayWindow {
-        &self.moving.0.window
+        &self.window.0
     }
     /// The replay window, to be moved by nobody else until dropped.
     #[inline]
@@ -138,11 +134,13 @@ impl<K> Shared<K> {
     pub fn is_limited(&self) -> bool {
         self.limited
     }
-    /// Has both lines brought near.
+    /// Has what packets of this direction use brought near.
     #[inline(always)]
-    pub fn prefetch(&self) {
+    pub fn prefetch(&self, direction: Direction) {
         near(self);
-        near(&self.moving);
+        if direction == Direction::Inbound {
+            near(&self.window);
+        }
     }
 
     #[inline]
@@ -264,14 +262,24 @@ impl Template {
     #[inline(always)]
     pub fn answered_by(&self, packet: &[u8]) -> (bool, bool) {
         match packet.first().map(|b| b >> 4) {
-            Some(4) if self.is_ipv4 => answers::<4>(&self.bytes, packet, 12),
+            Some(4) if self.is_ipv4 => {
+                let pair =
+                    |bytes: &[u8]| bytes.get(12..20)?.first_chunk().map(|pair| u64::from_le_bytes(*pair));
+                match (pair(&self.bytes), pair(packet)) {
+                    // Crosswise, in one compare.
+                    (Some(ours), Some(theirs)) => {
+                        let differing = ours.rotate_left(32) ^ theirs;
+                        (differing as u32 == 0, differing >> 32 == 0)
+                    }
+                    _ => (false, false),
+                }
+            }
             Some(6) if !self.is_ipv4 => answers::<16>(&self.bytes, packet, 8),
             _ => (false, false),
         }
     }
 }
 /// Compares the addresses of `N` bytes, which begin at `at`, crosswise.
-#[inline(always)]
 fn answers<const N: usize>(ours: &[u8], theirs: &[u8], at: usize) -> (bool, bool) {
     let pair = |bytes: &[u8]| -> Option<([u8; N], [u8; N])> {
         let (src, rest) = bytes.get(at..)?.split_first_chunk()?;
@@ -408,6 +416,8 @@ const _: () = {
     let end = std::mem::offset_of!(Any, header) + std::mem::offset_of!(Template, bytes);
     assert!(end + ip::V4_HEADER + udp::HEADER <= 64 && size_of::<Option<Any>>() == 128);
 };
+/// Key, number and state of the CPU engines are in one line.
+const _: () = assert!(std::mem::offset_of!(Shared<crate::crypto::KeyRecord>, limited) < 64);
 
 #[cfg(test)]
 mod tests {
