@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod export;
+mod import;
 mod lab;
 mod packet;
 mod run;
@@ -27,6 +29,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Args),
+    Import(import::Args),
+    Export(export::Args),
     Run(run::Args),
     Status(status::Args),
     Packet(packet::Args),
@@ -37,6 +41,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Check(args) => check::check(&args),
+        Command::Import(args) => import::import(&args),
+        Command::Export(args) => export::export(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
         Command::Packet(args) => packet::packet(&args),

@@ -83,7 +83,7 @@ fn status_of_nothing_says_so_and_fails() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["check", "run", "status", "packet", "version"] {
+    for command in ["check", "import", "export", "run", "status", "packet", "version"] {
         let out = espway(&[command, "--help"]).success();
         assert!(text(&out.get_output().stdout).contains("Usage: espway "), "{command}");
     }

@@ -194,7 +194,9 @@ impl Place {
         match &self.expected {
             Expected::Word => words(*at),
             Expected::Argument { command, given } => {
-                arguments(command, properties).filter(|one| !given.contains(&one.text)).collect()
+                let own = menu.and_then(|menu| menu.commands.iter().find(|own| own.name == command));
+                let own = own.map_or(&[][..], |own| own.arguments).iter().map(of_property);
+                arguments(command, properties).chain(own).filter(|one| !given.contains(&one.text)).collect()
             }
             Expected::Value { property, .. } | Expected::Condition(Next::Value { field: property }) => {
                 let names = properties.iter().map(|property| property.name);
@@ -204,7 +206,10 @@ impl Place {
                     Err(_) => Vec::new(),
                 }
             }
-            Expected::Condition(Next::Field) => properties.iter().map(of_property).collect(),
+            Expected::Condition(Next::Field) => {
+                let shown = menu.map_or(&[][..], |menu| menu.shown);
+                properties.iter().chain(shown).map(of_property).collect()
+            }
             Expected::Condition(Next::Operator { .. }) => [
                 ("=", "Equals."),
                 ("!=", "Differs."),
@@ -232,7 +237,11 @@ fn of_property(property: &'static Property) -> Candidate {
 fn words(at: At) -> Vec<Candidate> {
     let menus = menus();
     let below = menus.below(at).map(|node| candidate(node.word, node.help));
-    let commands = menus.node(at).commands.iter().map(|name| candidate(*name, describe(name)));
+    let own = |name: &str| {
+        let own = menus.node(at).menu.and_then(|menu| menu.commands.iter().find(|own| own.name == name));
+        own.map_or_else(|| describe(name), |own| own.help)
+    };
+    let commands = menus.node(at).commands.iter().map(|name| candidate(*name, own(name)));
     below.chain(commands).collect()
 }
 fn describe(command: &str) -> &'static str {
@@ -244,11 +253,8 @@ fn describe(command: &str) -> &'static str {
         "enable" => "Let rows take part again.",
         "export" => "Print as a script.",
         "find" => "Numbers of the rows for which something holds.",
-        "flush" => "Remove all.",
-        "generate-key" => "Make a key.",
         "get" => "One property of a row.",
         "import" => "Read from a file.",
-        "kill-connections" => "Close all.",
         "move" => "Put rows elsewhere in the order.",
         "print" => "Show.",
         "remove" => "Remove rows.",
@@ -290,6 +296,11 @@ fn values(menu: Option<&'static Menu>, name: &str, rows: &dyn Fn(&str) -> Vec<St
         Kind::One(of) | Kind::Some(of) => choices(of),
         Kind::TimeOr { word, .. } => vec![candidate(word, "")],
         Kind::Reference(menu) => rows(menu).into_iter().map(|name| candidate(name, "")).collect(),
+        Kind::List(Kind::Reference(menu)) => rows(menu).into_iter().map(|name| candidate(name, "")).collect(),
+        Kind::ReferenceOr { menu, words } => {
+            let words = words.iter().filter(|word| !word.is_empty()).map(|word| candidate(*word, ""));
+            rows(menu).into_iter().map(|name| candidate(name, "")).chain(words).collect()
+        }
         Kind::Ports => vec![candidate("any", "")],
         Kind::Protocol => {
             let named =

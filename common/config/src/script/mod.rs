@@ -8,13 +8,18 @@ pub mod ast;
 pub mod complete;
 mod cursor;
 pub mod eval;
+pub mod export;
 pub mod expr;
+pub mod import;
 pub mod names;
 pub mod parse;
+pub mod swanctl;
 
 pub use ast::{Body, Item, ItemKind, Lead, Script, Statement, Text, Value, ValueKind};
 pub use cursor::decode;
+pub use export::export;
 pub use expr::Expr;
+pub use import::{Imported, Report, import};
 pub use parse::parse;
 
 use std::ops::Range;

@@ -33,12 +33,9 @@ pub const SETTINGS: &[&str] = &["edit", "export", "get", "print", "reset", "set"
 const FOLDER: &[&str] = &["export"];
 const SHOWN: &[&str] = &["find", "get", "print"];
 /// What some menus can besides.
-const FURTHER: &[(&str, &[&str])] = &[
-    ("", &["import", "quit"]),
-    ("ip ipsec policy", &["move"]),
-    ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"]),
-];
-/// What only shows: made by the gateway, not by people.
+const FURTHER: &[(&str, &[&str])] =
+    &[("", &["import", "quit"]), ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"])];
+/// What only shows, and is in no table of rows.
 const RUNTIME: &[(&str, &str)] = &[("log", "What has happened.")];
 /// Commands by which a statement of a menu that is not ours is divided into path and command.
 const ANY: &[&str] = &[
@@ -199,32 +196,35 @@ impl Menus {
         }
         all
     }
-    fn grow(&mut self, menu: &'static Menu, above: &str, console: &str) {
-        let path = if above.is_empty() { menu.name.to_owned() } else { format!("{above}.{}", menu.name) };
-        let word = menu.console.unwrap_or(menu.name);
-        let console = if console.is_empty() { word.to_owned() } else { format!("{console} {word}") };
+    fn grow(&mut self, menu: &'static Menu, path: &str, console: &str) {
+        let join = |above: &str, between: &str, name: &str| match above {
+            "" => name.to_owned(),
+            above => format!("{above}{between}{name}"),
+        };
+        let path = join(path, ".", menu.name);
+        let console = join(console, " ", menu.console.unwrap_or(menu.name));
         let at = self.make(&console);
         if let Some(node) = self.0.get_mut(at) {
             node.help = menu.help;
             node.path = path.clone();
             node.menu = Some(menu);
-            node.commands = match menu.shape {
+            let common = match menu.shape {
                 Shape::Folder => FOLDER,
                 Shape::Settings => SETTINGS,
                 Shape::List => LIST,
                 Shape::Live | Shape::Figures => SHOWN,
-            }
-            .to_vec();
-            node.commands.extend(menu.commands.iter().map(|command| command.name));
+            };
+            let own = menu.commands.iter().map(|command| command.name).chain(menu.ordered.then_some("move"));
+            node.commands = common.iter().copied().chain(own).collect();
         }
         for below in menu.menus {
             self.grow(below, &path, &console);
         }
     }
     /// The menu of this path, made if it is not there yet.
-    fn make(&mut self, console: impl AsRef<str>) -> usize {
+    fn make(&mut self, console: &str) -> usize {
         let mut at = 0;
-        for word in console.as_ref().split(' ').filter(|word| !word.is_empty()) {
+        for word in console.split(' ').filter(|word| !word.is_empty()) {
             let found = self.0.get(at).and_then(|node| {
                 node.menus
                     .iter()

@@ -1,0 +1,119 @@
+//! `aes256-sha256-modp2048, aes128gcm16-x25519` as lists of RouterOS's names.
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Algorithms {
+    pub ciphers: Vec<&'static str>,
+    pub hashes: Vec<&'static str>,
+    pub prfs: Vec<&'static str>,
+    pub groups: Vec<&'static str>,
+    /// Ciphers that bring their own integrity are among them, and others are.
+    pub aead: bool,
+    pub plain: bool,
+    /// `default` is among them.
+    pub default: bool,
+    pub unknown: Vec<String>,
+}
+
+/// Names of IKE's ciphers, and of ESP's, for each of theirs.
+const CIPHERS: &[(&[&str], &str, &str, bool)] = &[
+    (&["aes128", "aes"], "aes-128", "aes-128-cbc", false),
+    (&["aes192"], "aes-192", "aes-192-cbc", false),
+    (&["aes256"], "aes-256", "aes-256-cbc", false),
+    (&["aes128gcm16", "aes128gcm", "aes128gcm128"], "aes-128-gcm", "aes-128-gcm", true),
+    (&["aes192gcm16", "aes192gcm", "aes192gcm128"], "aes-192-gcm", "aes-192-gcm", true),
+    (&["aes256gcm16", "aes256gcm", "aes256gcm128"], "aes-256-gcm", "aes-256-gcm", true),
+    (&["chacha20poly1305"], "chacha20poly1305", "chacha20poly1305", true),
+    (&["aes128ctr"], "", "aes-128-ctr", false),
+    (&["aes192ctr"], "", "aes-192-ctr", false),
+    (&["aes256ctr"], "", "aes-256-ctr", false),
+    (&["3des"], "3des", "3des", false),
+    (&["des"], "des", "des", false),
+    (&["camellia128", "camellia"], "camellia-128", "camellia-128", false),
+    (&["camellia192"], "camellia-192", "camellia-192", false),
+    (&["camellia256"], "camellia-256", "camellia-256", false),
+    (&["blowfish", "blowfish128"], "blowfish", "blowfish", false),
+    (&["null"], "", "null", false),
+];
+const HASHES: &[(&[&str], &str)] = &[
+    (&["sha1", "sha"], "sha1"),
+    (&["sha256", "sha2_256"], "sha256"),
+    (&["sha384", "sha2_384"], "sha384"),
+    (&["sha512", "sha2_512"], "sha512"),
+    (&["md5"], "md5"),
+];
+const PRFS: &[(&str, &str)] =
+    &[("prfsha1", "sha1"), ("prfsha256", "sha256"), ("prfsha384", "sha384"), ("prfsha512", "sha512")];
+const GROUPS: &[(&[&str], &str)] = &[
+    (&["modp768"], "modp768"),
+    (&["modp1024"], "modp1024"),
+    (&["modp1536"], "modp1536"),
+    (&["modp2048"], "modp2048"),
+    (&["modp3072"], "modp3072"),
+    (&["modp4096"], "modp4096"),
+    (&["modp6144"], "modp6144"),
+    (&["modp8192"], "modp8192"),
+    (&["ecp256"], "ecp256"),
+    (&["ecp384"], "ecp384"),
+    (&["ecp521"], "ecp521"),
+    (&["curve25519", "x25519"], "x25519"),
+];
+
+pub fn read(text: &str, esp: bool) -> Algorithms {
+    let mut all = Algorithms::default();
+    for proposal in text.split(',').map(str::trim).filter(|proposal| !proposal.is_empty()) {
+        if proposal == "default" {
+            all.default = true;
+            continue;
+        }
+        for word in proposal.split('-').map(str::trim) {
+            all.word(word, esp);
+        }
+    }
+    all
+}
+impl Algorithms {
+    fn word(&mut self, word: &str, esp: bool) {
+        fn put(list: &mut Vec<&'static str>, name: &'static str) {
+            if !list.contains(&name) {
+                list.push(name);
+            }
+        }
+        if let Some((_, ike, of_esp, aead)) = CIPHERS.iter().find(|(names, ..)| names.contains(&word)) {
+            let name = if esp { of_esp } else { ike };
+            if !name.is_empty() {
+                put(&mut self.ciphers, name);
+                self.aead |= aead;
+                self.plain |= !aead;
+                return;
+            }
+        }
+        if let Some((_, name)) = HASHES.iter().find(|(names, _)| names.contains(&word)) {
+            put(&mut self.hashes, name);
+        } else if let Some((_, name)) = PRFS.iter().find(|(other, _)| *other == word) {
+            put(&mut self.prfs, name);
+        } else if let Some((_, name)) = GROUPS.iter().find(|(names, _)| names.contains(&word)) {
+            put(&mut self.groups, name);
+        } else if !matches!(word, "esn" | "noesn" | "modpnone") {
+            self.unknown.push(word.chars().take(40).collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_become_routeros_s_names() {
+        let ike = super::read("aes256-sha256-prfsha384-modp2048, aes128gcm16-x25519, default", false);
+        assert_eq!(ike.ciphers, ["aes-256", "aes-128-gcm"]);
+        assert_eq!(
+            (ike.hashes, ike.prfs, ike.groups),
+            (vec!["sha256"], vec!["sha384"], vec!["modp2048", "x25519"])
+        );
+        assert!(ike.default && ike.aead && ike.plain && ike.unknown.is_empty());
+        let esp = super::read("null-sha1-esn,serpent128-sha512", true);
+        assert_eq!(
+            (esp.ciphers, esp.hashes, esp.unknown),
+            (vec!["null"], vec!["sha1", "sha512"], vec!["serpent128".to_owned()])
+        );
+    }
+}

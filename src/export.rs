@@ -1,0 +1,125 @@
+//! `espway export`: a configuration file as a RouterOS script, as YAML or as JSON.
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use config::Document;
+use config::document::Secrets;
+use config::script::export::{Amount, Style, export as script};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+use zeroize::Zeroizing;
+
+/// Largest configuration file.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// Print a configuration as a RouterOS script, as YAML or as JSON. Secrets are left out unless asked for.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// What to print.
+    #[arg(long, value_enum, default_value = "routeros")]
+    format: Format,
+    /// With secrets.
+    #[arg(long)]
+    show_sensitive: bool,
+    /// Defaults, too (RouterOS script).
+    #[arg(long, conflicts_with = "terse")]
+    verbose: bool,
+    /// Each line a whole command (RouterOS script).
+    #[arg(long)]
+    terse: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Routeros,
+    Yaml,
+    Json,
+}
+
+pub fn export(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.format != Format::Routeros && (args.verbose || args.terse) {
+        bail!("--verbose and --terse go with --format routeros");
+    }
+    let document = read(args)?;
+    let secrets = if args.show_sensitive { Secrets::Shown } else { Secrets::Hidden };
+    let amount = match (args.verbose, args.terse) {
+        (true, _) => Amount::Verbose,
+        (_, true) => Amount::Terse,
+        _ => Amount::Compact,
+    };
+    let text = match args.format {
+        Format::Routeros => script(&document, Style { amount, secrets }, &now(), env!("CARGO_PKG_VERSION")),
+        Format::Yaml => document.to_yaml(secrets),
+        Format::Json => Zeroizing::new(format!("{:#}\n", document.to_json(secrets))),
+    };
+    // Whoever stops reading (`| head`) has seen enough.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(args: &Args) -> anyhow::Result<Document> {
+    let path = args.config.display();
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(&args.config).with_context(|| path.to_string())?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(|| path.to_string())?;
+    let text = std::str::from_utf8(&bytes).with_context(|| format!("{path} is not text in UTF-8"))?;
+    match Document::from_yaml(text) {
+        Ok((document, _)) => Ok(document),
+        Err(complaints) => {
+            eprint!("{}", complaints.render(&path.to_string(), false));
+            bail!("{path} is refused")
+        }
+    }
+}
+
+/// `2026-01-02 03:04:05`, UTC.
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+/// The Gregorian date of a day counted from 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut left) = (1970, days);
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if left < length {
+            break;
+        }
+        left -= length;
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < length {
+            break;
+        }
+        left -= length;
+        month += 1;
+    }
+    (year, month, left + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn days_have_their_dates() {
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (19_782, (2024, 2, 29)),
+            (20_454, (2026, 1, 1)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(super::civil(days), date, "{days}");
+        }
+    }
+}

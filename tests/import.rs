@@ -1,0 +1,112 @@
+//! `espway import` and `espway export` as commands: files, their modes, secrets, reports.
+use assert_cmd::Command;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const EXPORT: &str = "\
+# 2026-01-02 03:04:05 by RouterOS 7.22.3
+/ip ipsec peer
+add address=192.0.2.1/32 exchange-mode=ike2 name=west
+/ip ipsec identity
+add peer=west
+/queue simple
+add name=q
+";
+
+fn espway(folder: &Path, args: &[&str]) -> (bool, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_espway")).args(args).current_dir(folder).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").permissions().mode() & 0o777
+}
+
+#[test]
+fn an_import_reports_and_writes_what_export_gives_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("gw.rsc"), EXPORT).expect("written");
+    fs::write(at("secrets"), "# by hand\nwest: correct horse battery\n").expect("written");
+
+    // Without --output only a report.
+    let (ok, out, err) = espway(folder.path(), &["import", "gw.rsc"]);
+    assert!(
+        ok && out.contains("gw.rsc (RouterOS 7.22.3): 3 commands: 1 done, 1 not covered, 1 needs attention"),
+        "{out}"
+    );
+    assert!(
+        out.contains("missing: pre-shared key of the identity of peer `west`")
+            && out.contains("nothing written")
+    );
+    assert!(err.contains("line 7: not covered: queue simple add"), "{err}");
+
+    let args = ["import", "gw.rsc", "--output", "gw.yaml", "--secrets-file", "secrets"];
+    let (ok, out, _) = espway(folder.path(), &args);
+    assert!(ok && !out.contains("missing:"), "{out}");
+    assert_eq!(mode(&at("gw.yaml")), 0o600);
+    assert!(fs::read_to_string(at("gw.yaml")).expect("read").contains("correct horse battery"));
+
+    // It is not written over unless that is asked for, and nothing else is left in the folder.
+    let (ok, _, err) = espway(folder.path(), &args);
+    assert!(!ok && err.contains("gw.yaml is there already"), "{err}");
+    let (ok, ..) = espway(folder.path(), &[&args[..], &["--force"]].concat());
+    assert!(ok);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 3);
+
+    let (ok, script, _) = espway(folder.path(), &["export", "--config", "gw.yaml", "--show-sensitive"]);
+    assert!(
+        ok && script.contains("/ip ipsec identity\nadd peer=west secret=\"correct horse battery\"\n"),
+        "{script}"
+    );
+    assert!(script.starts_with("# 20") && script.contains(" by espway "), "{script}");
+    fs::write(at("again.rsc"), script).expect("written");
+    let (ok, out, err) = espway(folder.path(), &["import", "again.rsc", "--output", "again.yaml"]);
+    assert!(ok, "{out}{err}");
+    assert_eq!(fs::read(at("again.yaml")).expect("read"), fs::read(at("gw.yaml")).expect("read"));
+}
+
+#[test]
+fn an_export_hides_secrets_unless_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let yaml = "ip: {ipsec: {peer: [{name: w, address: 192.0.2.1, exchange-mode: ike2}], identity: [{peer: w, secret: correct horse}]}}\n";
+    fs::write(folder.path().join("c.yaml"), yaml).expect("written");
+    for format in ["routeros", "yaml", "json"] {
+        let args = ["export", "--config", "c.yaml", "--format", format];
+        let (ok, out, err) = espway(folder.path(), &args);
+        assert!(ok && out.contains("192.0.2.1") && !out.contains("correct horse"), "{out}{err}");
+        let (ok, out, _) = espway(folder.path(), &[&args[..], &["--show-sensitive"]].concat());
+        assert!(ok && out.contains("correct horse"), "{out}");
+    }
+    let (_, terse, _) = espway(folder.path(), &["export", "--config", "c.yaml", "--terse"]);
+    assert!(
+        terse.contains("\n/ip ipsec peer add address=192.0.2.1/32 exchange-mode=ike2 name=w\n"),
+        "{terse}"
+    );
+    let (_, verbose, _) = espway(folder.path(), &["export", "--config", "c.yaml", "--verbose"]);
+    assert!(verbose.contains("send-initial-contact=yes"), "{verbose}");
+    let (ok, _, err) =
+        espway(folder.path(), &["export", "--config", "c.yaml", "--format", "json", "--terse"]);
+    assert!(!ok && err.contains("go with --format routeros"), "{err}");
+}
+
+#[test]
+fn a_report_is_json_when_asked_and_swanctl_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let conf = "connections { gw { version = 2\nremote_addrs = 192.0.2.1\nlocal { auth = psk }\nremote { auth = psk }\n\
+                odd = 1\nchildren { n { local_ts = 10.1.0.0/16\nremote_ts = 10.2.0.0/16 } } } }\nsecrets { ike { secret = hidden-from-all } }\n";
+    fs::write(folder.path().join("s.conf"), conf).expect("written");
+    let (ok, out, err) =
+        espway(folder.path(), &["import", "s.conf", "--from", "swanctl", "--json", "--output", "s.yaml"]);
+    assert!(ok && err.is_empty() && !out.contains("hidden-from-all"), "{out}{err}");
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let odd =
+        report["lines"].as_array().expect("lines").iter().find(|line| line["line"] == 5).expect("line 5");
+    assert_eq!(
+        (odd["command"].as_str(), odd["outcome"].as_str()),
+        (Some("connections.gw.odd"), Some("not-covered"))
+    );
+    assert!(fs::read_to_string(folder.path().join("s.yaml")).expect("read").contains("hidden-from-all"));
+}
