@@ -40,6 +40,14 @@ impl MemBuf {
     pub fn receive(&mut self, len: usize) {
         (self.0.start, self.0.end) = (Self::HEADROOM, Self::HEADROOM + len.min(Self::SIZE - Self::HEADROOM));
     }
+    /// Drives the packet and the room in front of it out of all caches: there a NIC leaves what it writes to memory.
+    pub fn evict(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in self.0.bytes.0[..self.0.end].chunks(64) {
+            // SAFETY: part of x86-64; what the line holds is written back, not changed.
+            unsafe { std::arch::x86_64::_mm_clflush(line.as_ptr()) };
+        }
+    }
     /// Forgets what was in it and takes `packet`. False when that is too long.
     pub fn load(&mut self, packet: &[u8]) -> bool {
         (self.0.start, self.0.end) = (Self::HEADROOM, Self::HEADROOM);

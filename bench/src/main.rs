@@ -1,7 +1,7 @@
-//! `bench datapath`, `bench engines`, `bench quick`: see `docs/performance.md`.
-use anyhow::{Result, ensure};
+//! `bench datapath`, `bench engines`, `bench quick`, `bench scaling`: see `docs/performance.md`.
+use anyhow::{Result, bail, ensure};
 use bench::plan::Pace;
-use bench::{datapath, engines, environment, micro, quick};
+use bench::{datapath, engines, environment, micro, quick, scaling};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -55,6 +55,24 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// What a second worker brings: packets per second of two against one, on one SA and on two.
+    Scaling {
+        /// One JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Samples of each row, each once with one worker and once with two.
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+        /// Only rows whose name holds this, as in `onequeue/in/64`.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// The two cores to run on.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 1])]
+        cores: Vec<usize>,
+        /// Packets that workers hand over at a time.
+        #[arg(long, default_value_t = fastpath::graph::share::PARCEL)]
+        parcel: usize,
+    },
 }
 
 #[derive(Args)]
@@ -88,6 +106,13 @@ fn main() -> Result<()> {
         }
         What::Engines { suite, common } => (engines::run(&common.pace(2, false)?, &suite)?, common.json),
         What::Quick { loads, common } => (quick::run(&common.pace(2, false)?, loads)?, common.json),
+        What::Scaling { json, rounds, only, cores, parcel } => {
+            ensure!(rounds > 0 && parcel > 0, "--rounds and --parcel must be at least 1");
+            let Ok(cores) = cores.try_into() else { bail!("--cores takes two numbers, as in 0,1") };
+            let report = scaling::run(&scaling::Options { rounds, warm_up: 2, cores, parcel, only })?;
+            println!("{}", if json { serde_json::to_string(&report)? } else { report.table() });
+            return Ok(());
+        }
     };
     if json {
         println!("{}", serde_json::to_string(&report)?);

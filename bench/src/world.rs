@@ -21,7 +21,7 @@ pub const WAN: u16 = 1;
 pub const ETHERNET: usize = 14;
 pub const IPV4: usize = 20;
 /// Long enough after the epoch that nothing is special about it. No lifetime ends.
-const NOW: Duration = Duration::from_secs(1000);
+pub const NOW: Duration = Duration::from_secs(1000);
 
 /// What stands in the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +52,11 @@ impl Pair {
     }
 }
 
+pub type MemWorker = Worker<MemBuf, CpuEngine<MemBuf>>;
+
 /// One site's worker and all it looks at.
 pub struct Gateway {
-    pub worker: Worker<MemBuf, CpuEngine<MemBuf>>,
+    pub worker: MemWorker,
     out: Out<MemBuf>,
     burst: Vec<MemBuf>,
     control: Control<CpuKeys>,
@@ -114,29 +116,43 @@ fn seen_from(site: u8, selector: Selector) -> Selector {
     Selector { src: dst, dst: src, protocol, src_port: dst_port, dst_port: src_port }
 }
 
+/// The tables of a site.
+pub fn tables(site: u8, setup: &Setup) -> Result<Control<CpuKeys>> {
+    let slots = (2 * setup.sas + 2).next_power_of_two().max(16) as u32;
+    let mut control = Control::new(CpuKeys::new(&setup.engines)?, slots);
+    connect(&mut control, site)?;
+    let decoys = setup.policies.saturating_sub(setup.sas);
+    policies(&mut control, site, setup, decoys)?;
+    for n in 0..setup.sas {
+        for direction in [sa::Direction::Outbound, sa::Direction::Inbound] {
+            let spec = spec(n, site, direction, setup, PolicyId((decoys + n) as u32 + 1))?;
+            control.apply(Command::InstallSa(Box::new(spec)), NOW)?;
+        }
+    }
+    Ok(control)
+}
+
+/// Workers on the same tables, all of which have seen the newest.
+pub fn workers(control: &mut Control<CpuKeys>, setup: &Setup, count: usize) -> Result<Vec<MemWorker>> {
+    let mut workers = Vec::new();
+    for _ in 0..count {
+        workers.push(Worker::new(control.reader(), CpuEngine::new(&setup.engines)?)?);
+    }
+    // Every change is visible only once the workers have moved on from the tables before it.
+    let (mut out, mut events, mut done) = (Out::default(), Vec::new(), Vec::new());
+    while control.settled() < control.submitted() {
+        workers.iter_mut().for_each(|worker| worker.idle(NOW, &mut out));
+        control.poll(NOW, &mut events, &mut done);
+    }
+    workers.iter_mut().for_each(|worker| worker.idle(NOW, &mut out));
+    Ok(workers)
+}
+
 impl Gateway {
     fn new(site: u8, setup: &Setup) -> Result<Self> {
-        let slots = (2 * setup.sas + 2).next_power_of_two().max(16) as u32;
-        let mut control = Control::new(CpuKeys::new(&setup.engines)?, slots);
-        connect(&mut control, site)?;
-        let decoys = setup.policies.saturating_sub(setup.sas);
-        policies(&mut control, site, setup, decoys)?;
-        for n in 0..setup.sas {
-            for direction in [sa::Direction::Outbound, sa::Direction::Inbound] {
-                let spec = spec(n, site, direction, setup, PolicyId((decoys + n) as u32 + 1))?;
-                control.apply(Command::InstallSa(Box::new(spec)), NOW)?;
-            }
-        }
-        let mut worker = Worker::new(control.reader(), CpuEngine::new(&setup.engines)?)?;
-        let mut out = Out::default();
-        // Every change is visible only once the worker has moved on from the tables before it.
-        let (mut events, mut done) = (Vec::new(), Vec::new());
-        while control.settled() < control.submitted() {
-            worker.idle(NOW, &mut out);
-            control.poll(NOW, &mut events, &mut done);
-        }
-        worker.idle(NOW, &mut out);
-        Ok(Self { worker, out, burst: Vec::with_capacity(BURST), control })
+        let mut control = tables(site, setup)?;
+        let worker = workers(&mut control, setup, 1)?.pop().context("a worker")?;
+        Ok(Self { worker, out: Out::default(), burst: Vec::with_capacity(BURST), control })
     }
 
     /// What its workers see.

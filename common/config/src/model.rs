@@ -34,6 +34,8 @@ pub struct System {
     /// Slots of the SA table, both directions together; a power of two.
     pub sa_slots: u32,
     pub idle: Idle,
+    /// Whether idle workers take bursts from one whose queue is full.
+    pub share: Share,
     /// Crypto engines in order of preference, not empty, no repetition. `None`: the fastest of the machine for each
     /// suite.
     pub engines: Option<Vec<Engine>>,
@@ -280,4 +282,6 @@ named! {
         Native = "native", Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto",
     }
     Hugepages { Auto = "auto", Yes = "yes", No = "no" }
+    /// `Auto`: where every worker has a CPU of its own.
+    Share { Auto = "auto", Yes = "yes", No = "no" }
 }

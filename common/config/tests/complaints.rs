@@ -63,7 +63,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "{name: gw}",
             "{name: gw, ^colour: red}",
-            "system.colour: there is no `colour` here; known here: name, workers, main-core, memory, hugepages, buffers, sa-slots, idle, idle-max-sleep, crypto, exception-path, run-dir, lab",
+            "system.colour: there is no `colour` here; known here: name, workers, main-core, memory, hugepages, buffers, sa-slots, idle, idle-max-sleep, share, crypto, exception-path, run-dir, lab",
         ),
         (
             "{name: gw}",

@@ -26,6 +26,7 @@ fn yaml(config: &Config) -> String {
     line(y, format!("system:\n  name: {}\n  workers: {workers}\n  memory: {}", s.name, show_size(s.memory)));
     line(y, format!("  buffers: {}\n  sa-slots: {}\n  lab: {}", s.buffers, s.sa_slots, yes(s.lab)));
     line(y, format!("  hugepages: {}\n  run-dir: {}", s.hugepages.name(), s.run_dir.display()));
+    line(y, format!("  share: {}", s.share.name()));
     if let Some(core) = s.main_core {
         line(y, format!("  main-core: {core}"));
     }
@@ -263,7 +264,7 @@ prop_compose! {
     fn system()(name in "[a-z][a-z0-9-]{0,20}", cpus in prop::option::of(prop::collection::hash_set(0u16..1024, 1..6)),
                 count in 1u16..=128, main in prop::option::of(0u16..1024), mb in 512u64..4096, buffers in 1024u32..100_000,
                 slots in 10u32..20, sleep in prop::option::of(1u64..=100_000), engines in prop::option::of(some(Engine::ALL)),
-                hugepages in select(Hugepages::ALL), lab: bool) -> System {
+                hugepages in select(Hugepages::ALL), share in select(Share::ALL), lab: bool) -> System {
         let workers = cpus.map_or(Workers::Count(count), |cpus| Workers::Cpus(cpus.into_iter().collect()));
         let idle = sleep.map_or(Idle::Poll, |us| Idle::Adaptive { max_sleep: Duration::from_micros(us) });
         let main_core = main.filter(|core| !matches!(&workers, Workers::Cpus(cpus) if cpus.contains(core)));
@@ -275,7 +276,7 @@ prop_compose! {
             engines.push(Engine::RustCrypto);
         }
         System { run_dir: format!("/run/x/{name}").into(), name, workers, main_core, memory: mb << 20, hugepages, buffers,
-                 sa_slots: 1 << slots, idle, engines, lab }
+                 sa_slots: 1 << slots, idle, share, engines, lab }
     }
 }
 prop_compose! {

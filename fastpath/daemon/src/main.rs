@@ -13,7 +13,7 @@ mod worker;
 use anyhow::{Context, Result};
 use clap::Parser;
 use dpdk::{Eal, LogLevel};
-use fastpath::graph::Worker;
+use fastpath::graph::{Worker, share};
 use fastpath::host::Host;
 use fastpath::tables::{Control, Interface, NextHop};
 use ipc::{FastSide, Geometry, RegionOptions};
@@ -109,7 +109,13 @@ fn run(args: &Args) -> Result<()> {
         .zip(loops)
         .map(|(lcore, work)| eal.launch(lcore.id, move || work.run()))
         .collect::<Result<_, _>>()?;
-    info!(workers, main_cpu = plan.eal.main.cpu, hugepages = eal.hugepages(), "data path is running");
+    info!(
+        workers,
+        main_cpu = plan.eal.main.cpu,
+        hugepages = eal.hugepages(),
+        share = plan.share,
+        "data path is running"
+    );
     let (ports, quiet): (Vec<_>, Vec<_>) = opened.into_iter().map(|p| (p.port, p.quiet)).unzip();
     let main = control::Main {
         control,
@@ -183,6 +189,8 @@ fn build_workers(
         }
     }
     let (mut loops, mut counts, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+    let team = if plan.share { share::team(count) } else { Vec::new() };
+    let mut team = team.into_iter();
     for ((rx, rx_ports, tx), engine) in queues.into_iter().zip(engines) {
         let mut graph = Worker::new(control.reader(), engine)?;
         graph.fragment_into(Box::new(move |header, payload| {
@@ -200,7 +208,9 @@ fn build_workers(
             rx,
             tx,
             rx_ports,
+            next_rx: 0,
             lane,
+            sharing: team.next(),
             start,
             idle: idle::Backoff::new(plan.idle),
         });

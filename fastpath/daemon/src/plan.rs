@@ -1,6 +1,6 @@
 //! From the checked configuration to what this process sets up: CPUs, memory, ports, interfaces, routes.
 use anyhow::{Context, Result, bail};
-use config::model::{Config, Gateway, Hugepages, Idle, InterfaceKind, Workers};
+use config::model::{Config, Gateway, Hugepages, Idle, InterfaceKind, Share, Workers};
 use dpdk::{EalConfig, Lcore, LogLevel, PciAllow};
 use sa::{Device, Prefix};
 use std::net::IpAddr;
@@ -17,6 +17,8 @@ pub struct Plan {
     pub buffers: u32,
     pub sa_slots: u32,
     pub idle: Idle,
+    /// Whether workers take bursts from each other.
+    pub share: bool,
     /// `None`: the fastest for each suite.
     pub engines: Option<Vec<config::model::Engine>>,
 }
@@ -47,6 +49,7 @@ pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan>
     let interfaces = interfaces(config, &ports)?;
     let routes = routes(config, &interfaces)?;
     let (main, workers) = lcores(config)?;
+    let share = shares(config.system.share, &main, &workers);
     let mut eal = EalConfig::new(file_prefix);
     eal.main = main;
     eal.workers = workers;
@@ -67,6 +70,7 @@ pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan>
         buffers: config.system.buffers,
         sa_slots: config.system.sa_slots,
         idle: config.system.idle,
+        share,
         engines: config.system.engines.clone(),
     })
 }
@@ -138,6 +142,14 @@ fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan
     Ok(routes)
 }
 
+/// A worker that loses its CPU while others wait for its burst's turn holds them up: so only where none has to give way.
+fn shares(wanted: Share, main: &Lcore, workers: &[Lcore]) -> bool {
+    let mut cpus: Vec<_> = workers.iter().chain([main]).map(|lcore| lcore.cpu).collect();
+    cpus.sort_unstable();
+    let apart = cpus.windows(2).all(|pair| pair[0] != pair[1]);
+    workers.len() > 1 && (wanted == Share::Yes || wanted == Share::Auto && apart)
+}
+
 /// Lcore 0 is main; workers count from 1. A CPU may serve two lcores when there are too few.
 fn lcores(config: &Config) -> Result<(Lcore, Vec<Lcore>)> {
     let set = rustix::thread::sched_getaffinity(None).context("asking for the CPUs this process may use")?;
@@ -161,4 +173,22 @@ fn lcores(config: &Config) -> Result<(Lcore, Vec<Lcore>)> {
     }
     let workers = cpus.iter().zip(1..).map(|(cpu, id)| Lcore { id, cpu: u32::from(*cpu) }).collect();
     Ok((Lcore { id: 0, cpu: u32::from(main) }, workers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_where_each_has_a_cpu_or_where_told_to() {
+        let lcore = |(id, cpu): (u32, u32)| Lcore { id, cpu };
+        let on = |wanted, main, cpus: &[u32]| {
+            let workers: Vec<_> = (1..).zip(cpus.iter().copied()).map(lcore).collect();
+            shares(wanted, &lcore((0, main)), &workers)
+        };
+        assert!(on(Share::Auto, 0, &[1, 2]) && on(Share::Yes, 0, &[0, 1]));
+        assert!(!on(Share::Auto, 0, &[0, 1]), "control would push a worker aside");
+        assert!(!on(Share::Auto, 0, &[1, 1]) && !on(Share::No, 0, &[1, 2]));
+        assert!(!on(Share::Yes, 0, &[1]) && !on(Share::Auto, 0, &[1]), "nobody to share with");
+    }
 }

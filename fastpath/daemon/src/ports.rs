@@ -3,6 +3,7 @@ use crate::kernel::Quiet;
 use crate::plan::{InterfacePlan, Plan, PortPlan};
 use anyhow::{Context, Result, ensure};
 use dpdk::{Eal, Mempool, PoolConfig, Port, PortConfig, RxQueue, TxQueue};
+use fastpath::graph::share;
 use sa::{Device, DeviceArg};
 use std::net::IpAddr;
 use std::process::Command;
@@ -36,8 +37,9 @@ fn frame_room(plan: &Plan) -> u16 {
 pub fn pool(eal: &Eal, plan: &Plan) -> Result<Mempool> {
     let queues = |p: &PortPlan| u32::from(queues_of(&p.device).unwrap_or(plan.eal.workers.len() as u16));
     let held: u32 = plan.ports.iter().map(|p| queues(p) * held_by(&p.device)).sum();
-    // Caches of the lcores, bursts under way, frames that wait for room in a transmit queue.
-    let need = held + 1024 * (plan.eal.workers.len() as u32 + 1);
+    // Caches of the lcores, bursts under way, frames that wait for room in a transmit queue; what one worker hands over.
+    let shared = if plan.share { share::held(plan.eal.workers.len()) as u32 } else { 0 };
+    let need = held + 1024 * (plan.eal.workers.len() as u32 + 1) + shared;
     ensure!(
         plan.buffers >= need,
         "system.buffers is {}; the queues of these ports and the workers can hold {need}: set it to at least that",

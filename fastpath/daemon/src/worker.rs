@@ -3,6 +3,7 @@ use crate::engine::WorkerEngine;
 use crate::exchange::{Lane, ToMain, ToWorker};
 use crate::idle::Backoff;
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
+use fastpath::graph::share::{PARCEL, Sharing, Tally};
 use fastpath::graph::{Out, Worker};
 use sa::DropReason;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -59,7 +60,11 @@ pub struct Loop {
     pub tx: Vec<Transmit>,
     /// Graph port of each receive queue.
     pub rx_ports: Vec<u16>,
+    /// The receive queue whose turn it is.
+    pub next_rx: usize,
     pub lane: Arc<Lane>,
+    /// `None`: every worker for itself.
+    pub sharing: Option<Sharing<Mbuf>>,
     pub start: Instant,
     pub idle: Backoff,
 }
@@ -78,7 +83,7 @@ impl Loop {
         let mut out = Out::default();
         out.tx.resize_with(self.tx.len(), || Vec::with_capacity(TX_BACKLOG));
         let mut burst = Burst::new();
-        let mut packets = Vec::with_capacity(Burst::CAPACITY);
+        let mut packets = Vec::with_capacity(PARCEL);
         let mut published = Duration::ZERO;
         let mut taking = vec![Taking::Well; self.tx.len()];
         while !self.lane.stop.load(Relaxed) {
@@ -86,6 +91,7 @@ impl Loop {
             let mut worked = self.injected(&mut packets, now, &mut out);
             if out.tx.iter().all(|queue| queue.len() < TX_PRESSURE) {
                 worked |= self.receive(&mut burst, &mut packets, now, &mut out);
+                worked |= self.shared(worked, now, &mut out);
             }
             if !worked {
                 self.graph.idle(now, &mut out);
@@ -99,8 +105,18 @@ impl Loop {
             self.idle.after(worked || self.graph.in_flight() > 0);
         }
         self.lane.publish(&out.drops);
+        if let Some(sharing) = &self.sharing {
+            let Tally { offered, helped } = sharing.tally;
+            tracing::info!(
+                offered,
+                helped,
+                "worker ended; packets it put up for others, and took from others"
+            );
+        }
     }
 
+    /// Takes what has come, never waiting for more. A queue that gives full bursts has more than this worker can do: then
+    /// several of them are put up together for whoever has time, and so on until everybody has something.
     fn receive(
         &mut self,
         burst: &mut Burst,
@@ -108,15 +124,53 @@ impl Loop {
         now: Duration,
         out: &mut Out<Mbuf>,
     ) -> bool {
-        let mut worked = false;
-        for (queue, port) in self.rx.iter_mut().zip(&self.rx_ports) {
-            if queue.fill(burst) > 0 {
-                worked = true;
-                packets.extend(burst.drain());
-                self.graph.process(*port, packets, now, out);
+        let (mut worked, mut offers, mut turns) = (false, 0, self.rx.len());
+        while turns > 0 {
+            let sharing = self.sharing.as_mut().filter(|s| s.active() || s.may_begin(&self.graph));
+            if sharing.as_ref().is_some_and(|s| s.active() && (!s.wants() || offers == s.workers())) {
+                break;
             }
+            turns -= 1;
+            // The next time begins where this one ends, so that a full queue leaves the others their turn.
+            let at = if self.next_rx < self.rx.len() { self.next_rx } else { 0 };
+            self.next_rx = at + 1;
+            let (Some(queue), Some(port)) = (self.rx.get_mut(at), self.rx_ports.get(at)) else { break };
+            let mut got = queue.fill(burst);
+            if got == 0 {
+                continue;
+            }
+            worked = true;
+            packets.extend(burst.drain());
+            if let Some(sharing) = sharing {
+                while got == Burst::CAPACITY && packets.len() < PARCEL {
+                    got = queue.fill(burst);
+                    packets.extend(burst.drain());
+                }
+                let full = packets.len() >= PARCEL;
+                // Behind bursts that others have, or beside them.
+                if (sharing.active() || packets.len() > Burst::CAPACITY) && sharing.offer(*port, packets) {
+                    offers += 1;
+                    if full {
+                        turns = self.rx.len();
+                    }
+                    continue;
+                }
+            }
+            self.graph.process(*port, packets, now, out);
         }
         worked
+    }
+
+    /// This worker's part of bursts that were put up: own ones, and with nothing else to do those of others. What came
+    /// of own ones is taken over no faster than the ports take it.
+    fn shared(&mut self, worked: bool, now: Duration, out: &mut Out<Mbuf>) -> bool {
+        let Some(sharing) = &mut self.sharing else { return false };
+        if !sharing.active() {
+            return !worked && sharing.help(&mut self.graph, now);
+        }
+        sharing.work(&mut self.graph, now);
+        while out.tx.iter().all(|queue| queue.len() < TX_PRESSURE) && sharing.collect(out) {}
+        true
     }
 
     /// What the main lcore wants sent.

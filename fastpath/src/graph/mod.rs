@@ -26,6 +26,7 @@ mod iv;
 mod out;
 mod outbound;
 mod seen;
+pub mod share;
 pub mod stages;
 mod stats;
 
@@ -43,6 +44,7 @@ use inbound::{Incoming, Opened};
 use iv::IvSource;
 use outbound::Plan;
 use sa::{Candidate, DropReason};
+use share::Turn;
 use stages::Meter;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -88,6 +90,8 @@ where
     collected: u64,
     work: Work<B>,
     meter: Meter,
+    /// While a burst is worked on that others have earlier ones of.
+    turn: Option<Turn>,
 }
 
 /// What the nodes write to, apart from `Out`. The vectors keep their capacity from burst to burst.
@@ -163,6 +167,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             collected: 0,
             work,
             meter: Meter::default(),
+            turn: None,
         })
     }
 
@@ -195,6 +200,20 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         classify::burst(tables, &mut self.work, port, burst, out);
         self.meter.end(Stage::Classify, packets);
         self.run(out);
+    }
+
+    /// The same for a burst whose windows and numbers come after those of other bursts, on other workers.
+    pub(crate) fn process_in_turn(
+        &mut self,
+        turn: Turn,
+        port: u16,
+        burst: &mut Vec<B>,
+        now: Duration,
+        out: &mut Out<B>,
+    ) -> Option<Turn> {
+        self.turn = Some(turn);
+        self.process(port, burst, now, out);
+        self.turn.take()
     }
 
     /// Packets of the gateway itself, starting at their IP header: from the host's stack, or answers of
@@ -247,9 +266,21 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.crypto([Stage::Open, Stage::Unwrap], out);
         let tables: &Tables<_> = self.reader.table();
         let leaving = self.work.forward.len();
+        let turn = self.turn.as_mut().filter(|turn| !turn.is_over() && takes_numbers(&self.work.forward));
+        if let Some(turn) = turn {
+            turn.enter();
+        }
         forward::plan(tables, &mut self.work);
+        if let Some(turn) = &mut self.turn
+            && self.work.plans.iter().all(Plan::has_numbers)
+        {
+            turn.pass();
+        }
         self.meter.end(Stage::Forward, leaving);
         forward::forward(tables, &mut self.work, out);
+        if let Some(turn) = &mut self.turn {
+            turn.pass();
+        }
         self.meter.end(Stage::Frame, leaving);
         self.crypto([Stage::Seal, Stage::Send], out);
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
@@ -278,6 +309,11 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.collected += done.len() as u64;
         self.meter.end(engine, waiting);
         let finished = done.len();
+        if let Some(turn) = &mut self.turn
+            && engine == Stage::Open
+        {
+            turn.enter();
+        }
         // The windows of all first, and released again, before anything slower: each is an exchange, behind which nothing
         // is read ahead.
         let mut opened = std::mem::take(&mut self.work.opened);
@@ -287,6 +323,12 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             {
                 inbound::commit(sa, run);
             }
+        }
+        // Others wait for this turn; what came in clear waits in it for its number.
+        if let Some(turn) = &mut self.turn
+            && !takes_numbers(&self.work.forward)
+        {
+            turn.pass();
         }
         for run in runs(&mut done) {
             if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
@@ -325,6 +367,11 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         (self.work.done, self.work.opened) = (done, opened);
         self.meter.end(after, finished);
     }
+}
+
+/// Whether any of the packets goes into a tunnel.
+fn takes_numbers<B>(packets: &[Forward<B>]) -> bool {
+    packets.iter().any(|item| item.verdict.sa().is_some())
 }
 
 /// Jobs of one SA that follow each other.

@@ -78,6 +78,22 @@ impl<B> Out<B> {
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
     }
+    /// Moves everything behind what `other` holds already.
+    pub(crate) fn move_to(&mut self, other: &mut Self) {
+        if other.tx.len() < self.tx.len() {
+            other.tx.resize_with(self.tx.len(), Vec::new);
+        }
+        self.tx.iter_mut().zip(&mut other.tx).for_each(|(from, to)| to.append(from));
+        other.host.append(&mut self.host);
+        other.unresolved.append(&mut self.unresolved);
+        other.ike.append(&mut self.ike);
+        other.errors.append(&mut self.errors);
+        other.events.append(&mut self.events);
+        other.fragments += std::mem::take(&mut self.fragments);
+        for (from, to) in self.drops.iter_mut().zip(&mut other.drops) {
+            *to += std::mem::take(from);
+        }
+    }
     /// Packets in the output queues and all drops so far: what must equal the packets put in.
     /// Pieces of one packet count as one.
     pub fn accounted(&self) -> u64 {

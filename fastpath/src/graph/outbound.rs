@@ -52,6 +52,12 @@ pub(crate) struct Plan {
     /// `None`: some packets do not fit and are split first.
     reserved: Option<Reserved>,
 }
+impl Plan {
+    /// Whether its packets take no numbers any more: they have them, or go nowhere.
+    pub fn has_numbers(&self) -> bool {
+        self.reserved.is_some() || self.way.is_none()
+    }
+}
 
 /// Plans the runs of a burst, one entry for each. Taking a number is an exchange, and that waits until all stores before
 /// it are done: here there are none, while behind the headers of the run before there would be many.

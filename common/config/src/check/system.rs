@@ -1,6 +1,6 @@
 //! `system`.
 use crate::complaint::Sink;
-use crate::model::{Engine, Hugepages, Idle, Ipsec, System, Workers};
+use crate::model::{Engine, Hugepages, Idle, Ipsec, Share, System, Workers};
 use crate::walk::{Bad, Row, Value};
 use sa::{Encryption, Suite};
 use std::path::PathBuf;
@@ -72,6 +72,7 @@ pub fn build(row: &Row, sink: &mut Sink) -> Result<System, Bad> {
         buffers: buffers as u32,
         sa_slots: sa_slots as u32,
         idle,
+        share: Share::from_name(row.word("share")?).ok_or(Bad)?,
         engines,
         run_dir,
         lab: row.get("lab")?,

@@ -60,6 +60,13 @@ pub(super) const SYSTEM: Menu = Menu {
             Is("200us"),
             "The longest of those sleeps; it is the latency a packet may meet after silence.",
         ),
+        own(
+            "share",
+            Kind::One(&[ok("auto"), ok("yes"), ok("no")]),
+            Is("auto"),
+            "Workers with nothing to do take packets from one whose queue is full, so that one SA uses several CPUs; \
+             order is kept. `auto`: where workers and control have a CPU each. Not with `cryptodev` at work.",
+        ),
         own("crypto", Kind::Group(CRYPTO), Is(""), "Who encrypts."),
         own(
             "exception-path",

@@ -4,5 +4,6 @@ mod devices;
 mod esp;
 mod frames;
 mod plain;
+mod sharing;
 mod support;
 mod takeover;
