@@ -32,6 +32,9 @@ pub struct Args {
     /// Secrets that are not in the file, one a line: `PEER: secret`, `PEER password: secret`, `radius ADDRESS: secret`.
     #[arg(long)]
     secrets_file: Option<PathBuf>,
+    /// What an interface is made of on this machine: `ether1=pci:0000:01:00.0`. Once for each.
+    #[arg(long = "device", value_name = "INTERFACE=DEVICE")]
+    devices: Vec<String>,
     /// Write over the output file.
     #[arg(long)]
     force: bool,
@@ -65,6 +68,9 @@ pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
             found => Ok(found),
         }
     })?;
+    for device in &args.devices {
+        self::device(&mut done.document, device)?;
+    }
     let mut wrote = None;
     if let Some(output) = &args.output {
         let yaml = done.document.to_yaml(Secrets::Shown);
@@ -118,6 +124,18 @@ fn secrets_of(path: &Path) -> anyhow::Result<Vec<(String, Zeroizing<String>)>> {
             Ok((key.trim().to_owned(), Zeroizing::new(secret.trim().to_owned())))
         })
         .collect()
+}
+
+/// `ether1=pci:0000:01:00.0`
+fn device(document: &mut Document, text: &str) -> anyhow::Result<()> {
+    let (name, device) =
+        text.split_once('=').with_context(|| format!("--device {text}: write INTERFACE=DEVICE"))?;
+    let place = config::schema::place("interface").context("a menu of the table")?;
+    let row = document.by_name(place, name).map(|row| row.id);
+    let names = || document.rows(place).iter().filter_map(|row| row.name()).collect::<Vec<_>>().join(", ");
+    let id =
+        row.with_context(|| format!("--device {text}: no interface `{name}`; there are: {}", names()))?;
+    document.set(place, id, &[("device", Some(device))]).with_context(|| format!("--device {text}"))
 }
 
 /// Asks on the terminal, which does not show what is typed.

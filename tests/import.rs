@@ -69,6 +69,19 @@ fn an_import_reports_and_writes_what_export_gives_back() {
 }
 
 #[test]
+fn an_import_that_is_completed_can_be_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/routeros/s1-office2-v7.rsc");
+    let args = ["import", source, "--output", "gw.yaml", "--device", "ether1=af-packet:eth1"];
+    let (ok, out, _) = espway(folder.path(), &[&args[..], &["--device", "bridge=af-packet:eth2"]].concat());
+    assert!(ok && out.contains("gw.yaml: written, and can be run"), "{out}");
+    let (ok, out, _) = espway(folder.path(), &["check", "gw.yaml"]);
+    assert!(ok && out.contains("1 peer, 1 policy"), "{out}");
+    let (ok, _, err) = espway(folder.path(), &["import", source, "--device", "ether9=null"]);
+    assert!(!ok && err.contains("no interface `ether9`; there are: bridge, ether1"), "{err}");
+}
+
+#[test]
 fn an_export_hides_secrets_unless_asked() {
     let folder = tempfile::tempdir().expect("a folder");
     let yaml = "ip: {ipsec: {peer: [{name: w, address: 192.0.2.1, exchange-mode: ike2}], identity: [{peer: w, secret: correct horse}]}}\n";

@@ -121,8 +121,7 @@ add peer=site2 secret=s3cr3t
 /ip ipsec policy
 add action=discard dst-address=0.0.0.0/0 src-address=10.9.0.0/16 place-before=[ find default=yes ]
 set [ find default=yes ] disabled=yes
-add \
-    comment="a remark that is longer than a line may be, so that it has to be continued on the nex\
+add comment="a remark that is longer than a line may be, so that it has to be continued on the nex\
     t one, and the next" dst-address=10.1.101.0/24 peer=site2 src-address=10.1.202.0/24 tunnel=yes
 "#
     );

@@ -6,6 +6,7 @@ use config::script::names::{self, Here, menus};
 use config::script::{Expr, Item, ItemKind, Lead, Script, Span, Statement, Value, ValueKind, decode, parse};
 use proptest::prelude::*;
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A script as one line of text, faults behind.
 fn show(text: &str) -> String {
@@ -333,6 +334,45 @@ fn candidates_come_from_the_table() {
     assert!(candidates("/ip ipsec policy ").contains(&"group".to_owned()));
 }
 
+/// Row G8 of the list of hostile inputs, as far as it is about reading: a long paste of anything is read in time
+/// that grows with its length, and faults never repeat control characters of it.
+#[test]
+fn g8_a_long_paste_is_read_whatever_it_is() {
+    let all = [
+        "add a=",
+        "\"",
+        "[",
+        "(",
+        "{",
+        "\\",
+        "\\\n ",
+        "\u{1b}[2J",
+        "a=\"\\",
+        ";",
+        "/",
+        "find where a~",
+        "!",
+        "$x ",
+    ];
+    for piece in all {
+        let text = piece.repeat((1 << 17) / piece.len());
+        let start = cpu_time();
+        let script = parse(&text);
+        let here = Here::Known(menus().root());
+        let place = complete::at(&text, text.len(), &here);
+        let _ = place.candidates(&text, &|_| Vec::new());
+        let _ = expr::parse(&text, Span { start: 0, end: text.len() });
+        assert!(cpu_time() - start < Duration::from_secs(10), "{piece:?}: {:?}", cpu_time() - start);
+        assert!(script.faults.iter().all(|fault| !fault.said.chars().any(char::is_control)), "{piece:?}");
+    }
+}
+
+/// What this thread has computed so far, however busy the machine is.
+fn cpu_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_default())
+}
+
 /// Texts that look like scripts more than chance would have it.
 fn script_like() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -365,7 +405,7 @@ proptest! {
             let from = done.command.map_or(statement.span.start, |command| command.span.end);
             let _ = expr::parse(&text, Span { start: from, end: statement.span.end });
         }
-        for cursor in 0..=text.len() {
+        for cursor in (0..=text.len()).rev().step_by(5) {
             let place = complete::at(&text, cursor, &here);
             let _ = place.candidates(&text, &|_| Vec::new());
         }

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 /// Lines are wrapped before this column.
 const WIDTH: usize = 100;
 const INDENT: &str = "    ";
+/// A value that fits no line is begun where at least so much of it fits.
+const MIN_PIECE: usize = 40;
 
 /// Menus that must come before others; the rest follow in the order of the table.
 const FIRST: &[&str] = &[
@@ -190,7 +192,8 @@ fn wrap(words: &[Zeroizing<String>], out: &mut String) {
     let mut column = 0;
     for (at, word) in words.iter().enumerate() {
         if at > 0 {
-            if column + 1 + word.len() + 2 > WIDTH {
+            let fits = |from: usize| from + word.len() + 2 <= WIDTH;
+            if !fits(column + 1) && (fits(INDENT.len()) || column + MIN_PIECE > WIDTH) {
                 out.push_str(" \\\n");
                 out.push_str(INDENT);
                 column = INDENT.len();

@@ -8,24 +8,17 @@ use super::words::{OF_IDENTITY, OF_PROFILE};
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// From this version on profiles ask after 8 s and give up after 4 failures.
+/// From this version on profiles ask a silent peer after 8 s.
 const EAGER_DPD: Version = (7, 13);
 
 pub fn profiles(put: &mut Putter, tables: &mut Tables, version: Option<Version>) {
     for mut row in tables.take("ip ipsec profile") {
         if !put.own {
             let about = format!("ip ipsec profile {}", row.filled("name").unwrap_or_default());
-            if version.is_some_and(|version| version >= EAGER_DPD) {
-                let mut said = Vec::new();
-                for (name, value) in [("dpd-interval", "8s"), ("dpd-maximum-failures", "4")] {
-                    if row.get(name).is_none() {
-                        row.put_str(name, value, row.line);
-                        said.push(format!("{name}={value}"));
-                    }
-                }
-                if !said.is_empty() && row.line > 0 {
-                    let said =
-                        format!("{} written: the default of the version it comes from", said.join(" "));
+            if version.is_some_and(|version| version >= EAGER_DPD) && row.get("dpd-interval").is_none() {
+                row.put_str("dpd-interval", "8s", row.line);
+                if row.line > 0 {
+                    let said = "dpd-interval=8s written: the default of the version it comes from";
                     put.say(row.line, Outcome::Changed, &*about, said, "");
                 }
             }

@@ -56,7 +56,8 @@ fn copy(from: &Draft, names: &[&str]) -> Draft {
     row.cells = from.cells.iter().filter(|cell| names.contains(&&*cell.name)).cloned().collect();
     row
 }
-const FILL_IN: &str = "set device= to the port it is on this machine (`espway check` lists the kinds)";
+const FILL_IN: &str =
+    "give it with --device NAME=af-packet:eth1, or set device= (the kinds are in docs/ports.md)";
 
 fn ports(put: &mut Putter, tables: &mut Tables, wanted: &BTreeMap<String, usize>) {
     for row in tables.take("interface ethernet") {

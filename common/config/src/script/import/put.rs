@@ -3,7 +3,7 @@ use super::super::ast::Text;
 use super::read::join;
 use super::report::{Outcome, Report};
 use super::rows::{Cell, Draft};
-use crate::document::{Document, Fault, Id, default};
+use crate::document::{Document, Fault, Id, Object, default};
 use crate::schema::{Choice, Default, Field, Kind, Place, Support, place};
 use crate::value;
 use std::collections::HashMap;
@@ -39,6 +39,8 @@ pub struct Putter {
     pub document: Document,
     pub report: Report,
     pub missing: Vec<MissingSecret>,
+    /// Nothing but what is built in.
+    plain: Document,
     /// The source writes what we write: nothing of it is bettered.
     pub own: bool,
     /// Names that had to be changed, by menu and old name.
@@ -53,6 +55,7 @@ impl Putter {
             document: Document::new(),
             report,
             missing: Vec::new(),
+            plain: Document::new(),
             own,
             renamed: HashMap::new(),
             lines: HashMap::new(),
@@ -133,12 +136,12 @@ impl Putter {
     fn try_put(&mut self, place: &'static Place, draft: &Draft) -> Result<Id, Fault> {
         let cells: Vec<(&str, &str)> =
             draft.cells.iter().map(|cell| (&*cell.name, cell.value.as_str())).collect();
-        let is_it = |row: &&crate::document::Object| {
-            row.built_in
-                && (!place.is_list()
-                    || row.name() == draft.get("name") && (row.name().is_some() || draft.built_in))
-        };
-        match self.document.rows(place).iter().find(is_it) {
+        // The plain document has only built-in rows; looking there first spares a walk over all rows for each.
+        let named =
+            |row: &&Object| row.name() == draft.get("name") && (row.name().is_some() || draft.built_in);
+        let built_in =
+            self.plain.rows(place).iter().find(|row| !place.is_list() || named(row)).map(|row| row.id);
+        match built_in.and_then(|id| self.document.row(place, id)) {
             Some(row) => {
                 let id = row.id;
                 // What the row had and the source has taken away.
@@ -235,7 +238,8 @@ impl Putter {
             return self.say(line, Outcome::Later, about, format!("kept, but not available yet: {what}"), "");
         }
         let mut missing: Vec<(&str, Vec<String>)> = Vec::new();
-        let row = self.document.row(place, id);
+        // It was put a moment ago, so it stands near the end, if not at the beginning.
+        let row = self.document.rows(place).iter().rev().find(|row| row.id == id);
         for (field, text) in row.iter().flat_map(|row| row.cells()) {
             let of_source = written.iter().any(|(name, line)| name == field.name && *line > 0);
             let what = match (field.property.support, field.property.kind) {
