@@ -96,12 +96,13 @@ fn fill_in(
     mut give: impl FnMut(&MissingSecret) -> anyhow::Result<Option<Zeroizing<String>>>,
 ) -> anyhow::Result<Vec<String>> {
     let mut open = Vec::new();
-    for missing in &done.missing {
+    for missing in &std::mem::take(&mut done.missing) {
         let place = config::schema::place(missing.path).context("a menu of the table")?;
         match give(missing)? {
             Some(secret) if !secret.is_empty() => {
                 let change = (missing.property, Some(secret.as_str()));
                 done.document.set(place, missing.id, &[change]).with_context(|| missing.what.clone())?;
+                done.report.given(missing);
             }
             _ => open.push(missing.what.clone()),
         }
@@ -222,8 +223,9 @@ fn say(args: &Args, done: &Imported, open: &[String], wrote: Option<&Path>) {
         (None, _) => crate::say("nothing written; --output FILE.yaml writes the configuration"),
         (Some(path), 0) => crate::say(format_args!("{}: written, and can be run", path.display())),
         (Some(path), n) => crate::say(format_args!(
-            "{0}: written; before it can be run, {n} things are to be done: `espway check {0}`",
-            path.display()
+            "{0}: written; before it can be run, {n} {1} to be done: `espway check {0}`",
+            path.display(),
+            if n == 1 { "thing is" } else { "things are" }
         )),
     }
 }

@@ -46,6 +46,7 @@ fn an_import_reports_and_writes_what_export_gives_back() {
     let args = ["import", "gw.rsc", "--output", "gw.yaml", "--secrets-file", "secrets"];
     let (ok, out, _) = espway(folder.path(), &args);
     assert!(ok && !out.contains("missing:"), "{out}");
+    assert!(out.contains("3 commands: 2 done, 1 not covered"), "{out}");
     assert_eq!(mode(&at("gw.yaml")), 0o600);
     assert!(fs::read_to_string(at("gw.yaml")).expect("read").contains("correct horse battery"));
 

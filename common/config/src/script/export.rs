@@ -96,8 +96,11 @@ fn write(document: &Document, style: Style, under: &str, out: &mut String) {
         for command in commands {
             match style.amount {
                 Amount::Terse => {
-                    out.push_str(&format!("/{} ", place.console));
-                    out.push_str(&command.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" "));
+                    out.push_str(&format!("/{}", place.console));
+                    for word in &command {
+                        out.push(' ');
+                        out.push_str(word);
+                    }
                 }
                 _ => wrap(&command, out),
             }

@@ -2,7 +2,7 @@
 use super::super::ast::Text;
 use super::Version;
 use super::put::{MissingSecret, Putter};
-use super::report::Outcome;
+use super::report::{Outcome, missing_secret};
 use super::rows::{Draft, Tables};
 use super::words::{OF_IDENTITY, OF_PROFILE};
 use std::collections::HashSet;
@@ -16,8 +16,12 @@ pub fn profiles(put: &mut Putter, tables: &mut Tables, version: Option<Version>)
         if !put.own {
             let about = format!("ip ipsec profile {}", row.filled("name").unwrap_or_default());
             if version.is_some_and(|version| version >= EAGER_DPD) && row.get("dpd-interval").is_none() {
-                row.put_str("dpd-interval", "8s", row.line);
-                if row.line > 0 {
+                // The built-in profile means this, too, where nothing is said about it; so it is only of interest where
+                // something uses IPsec.
+                let concerns =
+                    row.line > 0 || put.report.lines.iter().any(|line| line.command.contains("ip ipsec"));
+                if concerns {
+                    row.put_str("dpd-interval", "8s", row.line);
                     let said = "dpd-interval=8s written: the default of the version it comes from";
                     put.say(row.line, Outcome::Changed, &*about, said, "");
                 }
@@ -179,7 +183,7 @@ pub fn identities(put: &mut Putter, tables: &mut Tables, peers: &[Peer]) {
         for (property, what) in wanted {
             let what = format!("{what} of the identity of peer `{peer}`");
             let fix = "give it with --ask-secrets or --secrets-file, or export with show-sensitive";
-            put.say(line, Outcome::Attention, &*about, format!("the {what} is not in the source"), fix);
+            put.say(line, Outcome::Attention, &*about, missing_secret(&what), fix);
             let key = if property == "secret" { peer.clone() } else { format!("{peer} {property}") };
             put.missing.push(MissingSecret { line, path: "ip.ipsec.identity", id, property, what, key });
         }

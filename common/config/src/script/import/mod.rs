@@ -15,6 +15,7 @@ mod rows;
 mod words;
 
 pub use put::MissingSecret;
+use report::missing_secret;
 pub use report::{Line, Note, Outcome, Report};
 
 pub(super) use put::Putter;
@@ -73,7 +74,7 @@ fn rows(put: &mut Putter, tables: &mut rows::Tables, console: &str, path: &str) 
         if let (Some(line), Some(id)) = (secret, id) {
             let what = format!("shared secret of the RADIUS server {address}");
             let fix = "give it with --ask-secrets or --secrets-file, or export with show-sensitive";
-            put.say(line, Outcome::Attention, "radius", format!("the {what} is not in the source"), fix);
+            put.say(line, Outcome::Attention, "radius", missing_secret(&what), fix);
             put.missing.push(MissingSecret {
                 line,
                 path: "radius",

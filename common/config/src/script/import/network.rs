@@ -235,6 +235,16 @@ fn route(put: &mut Putter, mut row: Draft, others: &BTreeMap<String, String>) {
             return put.say(line, Outcome::NotCovered, about, said, "");
         }
     }
+    // `192.0.2.1@main` names the table, too.
+    if let Some((gateway, table)) = row.get("gateway").and_then(|gateway| gateway.split_once('@')) {
+        if table != "main" {
+            let said =
+                format!("its gateway is in the table `{table}`; only the main table is available; left out");
+            return put.say(line, Outcome::NotCovered, about, said, "");
+        }
+        let gateway = gateway.to_owned();
+        row.put_str("gateway", &gateway, line);
+    }
     for (name, usual) in [
         ("scope", "30"),
         ("target-scope", "10"),

@@ -158,6 +158,9 @@ impl Putter {
 
     /// What the source may write and we write otherwise: names, networks with host bits, lists with what is obsolete.
     fn better(&mut self, place: &'static Place, field: &'static Field, cell: &mut Cell, about: &str) {
+        if field.is_secret() {
+            return; // stays as it is, and is not copied
+        }
         let old = cell.value.as_str().to_owned();
         let new = match field.property.kind {
             Kind::Name => self.rename(place, &old),

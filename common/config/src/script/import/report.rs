@@ -1,4 +1,5 @@
 //! What an import did, line by line.
+use super::put::MissingSecret;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,8 +90,14 @@ impl Report {
             *outcome = (*outcome).max(note.outcome);
         }
         for line in &mut self.lines {
-            line.outcome = worst.get(&line.line).copied().unwrap_or(Outcome::Done).max(line.outcome);
+            line.outcome = worst.get(&line.line).copied().unwrap_or(Outcome::Done);
         }
+    }
+    /// Somebody has said a secret that was missing.
+    pub fn given(&mut self, secret: &MissingSecret) {
+        let said = missing_secret(&secret.what);
+        self.notes.retain(|note| note.line != secret.line || note.said != said);
+        self.finish();
     }
     pub fn count(&self, outcome: Outcome) -> usize {
         self.lines.iter().filter(|line| line.outcome == outcome).count()
@@ -136,6 +143,10 @@ impl fmt::Display for Report {
     }
 }
 
+/// What is said about a secret that is missing.
+pub(super) fn missing_secret(what: &str) -> String {
+    format!("the {what} is not in the source")
+}
 /// One line of printable characters: what stands in a script must not steer a terminal.
 fn printable(text: &str) -> String {
     let mut out = String::new();
