@@ -2,6 +2,7 @@
 //! what they do, sends captures through the datapath. It links no DPDK and holds no packet or key in `run`.
 #![forbid(unsafe_code)]
 
+mod change;
 mod check;
 mod export;
 mod import;
@@ -33,6 +34,11 @@ enum Command {
     Export(export::Args),
     Run(run::Args),
     Status(status::Args),
+    Apply(change::ApplyArgs),
+    Diff(change::DiffArgs),
+    Confirm(change::ConfirmArgs),
+    Rollback(change::RollbackArgs),
+    History(change::HistoryArgs),
     Packet(packet::Args),
     Lab(lab::Args),
     Version(version::Args),
@@ -45,6 +51,11 @@ fn main() -> ExitCode {
         Command::Export(args) => export::export(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
+        Command::Apply(args) => change::apply(&args),
+        Command::Diff(args) => change::diff(&args),
+        Command::Confirm(args) => change::confirm(&args),
+        Command::Rollback(args) => change::rollback(&args),
+        Command::History(args) => change::history(&args),
         Command::Packet(args) => packet::packet(&args),
         Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),

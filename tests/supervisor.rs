@@ -232,17 +232,13 @@ fn h12_what_ends_again_and_again_becomes_a_standing_error_that_status_shows_and_
 }
 
 #[test]
-fn sighup_says_what_a_restart_would_change() {
+fn sighup_asks_the_slow_path_and_starts_nothing_again() {
     let mut bench = Bench::new();
     bench.start();
     let pid = bench.supervisor.as_ref().unwrap().id().to_string();
-    std::fs::write(bench.path("gw.yaml"), CONFIG.replace("192.0.2.1", "192.0.2.9")).unwrap();
     bench.signal(&pid, "-HUP");
-    bench.until("told", || bench.read("log").contains("`ip.address` has changed"));
-    assert!(!bench.read("log").contains("`interface` has changed"));
-    std::fs::write(bench.path("gw.yaml"), CONFIG.replace("192.0.2.1", "192.0.2.0")).unwrap();
-    bench.signal(&pid, "-HUP");
-    bench.until("refused", || bench.read("log").contains("192.0.2.0 is the address of the network itself"));
+    // The stand-in has no socket to be asked on.
+    bench.until("told", || bench.read("log").contains("the running configuration stays: "));
     assert_eq!(bench.pids("espway-fastpath").len(), 1, "nothing was started again");
     bench.stop();
 }

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Run a gateway: both processes, watched, until SIGTERM or Ctrl-C.
 ///
-/// SIGHUP checks the configuration again and says what a restart would change; processes that had been given up
-/// are tried again.
+/// SIGHUP reads the configuration again and puts it in force, or says why not; processes that had been given up are
+/// tried again. What needs a restart (ports, addresses, routes, `system`) is said and nothing is changed then.
 #[derive(clap::Args)]
 pub struct Args {
     /// The configuration file.
@@ -34,6 +34,10 @@ pub struct Args {
     /// Folder of the sockets, instead of the configuration's `system.run-dir`.
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Folder of former configurations, for `espway rollback`. Left out: /var/lib/espway/ and the gateway's name, or the
+    /// folder `state` in --run-dir.
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// How much this and both processes log: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: tracing::Level,
@@ -77,7 +81,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let key = vault::key().context("the key of the vault")?;
     let children = [
         Child::new(fast, arguments_fastpath(&config, &file, &run_dir, args), None),
-        Child::new(slow, arguments_slowpath(&file, &run_dir, args)?, Some(key)),
+        Child::new(slow, arguments_slowpath(&config, &file, &run_dir, args)?, Some(key)),
     ];
     let mut supervisor = Supervisor { config, file, run_dir, started: Stamp::now(), children, said: None };
     tracing::info!("{} runs in {}", supervisor.config.system.name, supervisor.run_dir.path().display());
@@ -104,7 +108,20 @@ fn file_prefix(name: &str, run_dir: &RunDir) -> String {
     let folder = run_dir.path().as_os_str().as_encoded_bytes().iter().fold(0x811c_9dc5, hash);
     format!("espway-{name}-{folder:08x}")
 }
-fn arguments_slowpath(file: &Path, run_dir: &RunDir, args: &Args) -> anyhow::Result<Vec<OsString>> {
+/// Where former configurations are kept. Whoever says where the sockets are wants nothing elsewhere.
+fn state_dir(config: &Config, run_dir: &RunDir, args: &Args) -> anyhow::Result<PathBuf> {
+    Ok(match &args.state_dir {
+        Some(dir) => std::path::absolute(dir)?,
+        None if args.run_dir.is_some() => run_dir.path().join("state"),
+        None => Path::new("/var/lib/espway").join(&config.system.name),
+    })
+}
+fn arguments_slowpath(
+    config: &Config,
+    file: &Path,
+    run_dir: &RunDir,
+    args: &Args,
+) -> anyhow::Result<Vec<OsString>> {
     let mut arguments: Vec<OsString> = vec![
         "--config".into(),
         file.into(),
@@ -112,6 +129,8 @@ fn arguments_slowpath(file: &Path, run_dir: &RunDir, args: &Args) -> anyhow::Res
         run_dir.fastpath_socket().into(),
         "--control-socket".into(),
         run_dir.control_socket().into(),
+        "--history".into(),
+        state_dir(config, run_dir, args)?.join("history").into(),
         "--log-level".into(),
         args.log_level.to_string().to_lowercase().into(),
     ];
@@ -167,7 +186,7 @@ impl Supervisor {
     fn watch(&mut self, signals: &Signals) -> anyhow::Result<()> {
         while !signals.stop.load(Ordering::Relaxed) {
             if signals.reload.swap(false, Ordering::Relaxed) {
-                reload::explain(&self.config, &self.file);
+                reload::ask(&self.run_dir);
                 self.children.iter_mut().for_each(Child::try_again);
             }
             let now = Instant::now();

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A file of the largest size takes seconds to check.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// Room for 100 000 tunnels.
 const LARGEST: u64 = 512 << 20;
 
@@ -15,7 +17,7 @@ pub fn status(socket: &Path, at_most: Option<u32>) -> anyhow::Result<Status> {
     match request(socket, &Request::Status { show_sensitive: false, at_most })? {
         Response::Status(status) => Ok(*status),
         Response::Error(error) => bail!("{error}"),
-        Response::Done => bail!("{} answered a question with `done`", socket.display()),
+        _ => bail!("{} answered something else", socket.display()),
     }
 }
 
@@ -23,7 +25,7 @@ pub fn status(socket: &Path, at_most: Option<u32>) -> anyhow::Result<Status> {
 pub fn shut_down(socket: &Path) -> anyhow::Result<()> {
     match request(socket, &Request::Shutdown)? {
         Response::Error(error) => bail!("{error}"),
-        Response::Done | Response::Status(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -71,8 +73,13 @@ fn send(socket: &Path, request: &Request) -> anyhow::Result<UnixStream> {
     stream.write_all(&line)?;
     Ok(stream)
 }
-fn request(socket: &Path, request: &Request) -> anyhow::Result<Response> {
-    read(&mut send(socket, request)?, socket, Vec::new())
+/// Asks and waits for the answer; for that of a change as long as working it out takes.
+pub fn request(socket: &Path, request: &Request) -> anyhow::Result<Response> {
+    let mut stream = send(socket, request)?;
+    if matches!(request, Request::Apply(_)) {
+        stream.set_read_timeout(Some(LONG_PATIENCE))?;
+    }
+    read(&mut stream, socket, Vec::new())
 }
 /// The rest of an answer that began with `answer`.
 fn read(stream: &mut UnixStream, socket: &Path, mut answer: Vec<u8>) -> anyhow::Result<Response> {

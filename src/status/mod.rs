@@ -2,7 +2,7 @@
 mod ask;
 mod table;
 
-pub use ask::shut_down;
+pub use ask::{request, shut_down};
 
 use crate::rundir::{RunDir, State};
 use serde_json::{Value, json};

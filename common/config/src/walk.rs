@@ -697,6 +697,9 @@ fn parse(kind: Kind, text: &str, spot: Spot, later: Later) -> Result<Value, Wron
 
 /// RouterOS: text that starts with `0x` is hexadecimal.
 fn secret(text: &str) -> Result<Secret, Wrong> {
+    if text == crate::document::HIDDEN {
+        return Err(Wrong::new("this stands for a secret that was not shown", "write the secret itself"));
+    }
     let bytes = match text.strip_prefix("0x") {
         Some(hex) => value::hex(hex).map_err(|said| {
             Wrong::new(format!("after `0x`, {said}"), "begin it differently if it is text")

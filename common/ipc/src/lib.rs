@@ -33,6 +33,8 @@
 //! and the wake-up in every order of events.
 
 #[cfg(not(loom))]
+pub mod change;
+#[cfg(not(loom))]
 pub mod contract;
 #[cfg(not(loom))]
 mod fast;

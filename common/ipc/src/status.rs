@@ -1,6 +1,7 @@
 //! The status socket's language: one JSON value per line each way. Names of fields are RouterOS's, so that
 //! `espway status` prints what an operator of `/ip ipsec` knows. A key appears only in an
 //! answer to a request that said `show-sensitive`.
+use crate::change::{Apply, Entry, Plan, Refused};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +38,17 @@ pub enum Request {
     LogLevel {
         filter: String,
     },
+    /// Another configuration, checked and planned first; the answer comes when it is in force.
+    Apply(Box<Apply>),
+    /// The change that waits for it stays.
+    Confirm,
+    /// Changes that were made, oldest first.
+    History,
+    /// The text in force, or of an entry of the history. It has secrets in it.
+    Configuration {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<u64>,
+    },
     /// Delete every SA at its peer, then end the slow path.
     Shutdown,
 }
@@ -48,6 +60,27 @@ pub enum Response {
     /// Taken over; what comes of it shows in the next status.
     Done,
     Error(String),
+    /// What was changed, or would be.
+    Changed(Box<Plan>),
+    /// Nothing was changed.
+    Refused(Refused),
+    History(Vec<Entry>),
+    Configuration(Text),
+}
+
+/// A configuration with its secrets; never printed by accident.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text(pub String);
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Text of {} bytes", self.0.len())
+    }
+}
+impl Drop for Text {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 const CLIENTS: usize = 16;
-const MAX_REQUEST: usize = 16 * 1024;
+/// Room for the largest configuration, which is sent as one request.
+const MAX_REQUEST: usize = 64 << 20;
 /// How often one turn goes back to a client that reads as fast as we write.
 const REFILLS: usize = 4;
 
@@ -18,6 +19,10 @@ const REFILLS: usize = 4;
 pub trait Rows {
     /// Appends the next piece. `false`: that was the last.
     fn more(&mut self, out: &mut Vec<u8>) -> serde_json::Result<bool>;
+    /// `false`: the next piece is not there yet; nobody has to look before something else happens.
+    fn ready(&self) -> bool {
+        true
+    }
 }
 pub enum Answer {
     Now(Response),
@@ -59,7 +64,11 @@ impl Control {
     pub fn poll_fds<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.push(PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN));
         for client in &self.clients {
-            let wanted = if client.answered() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            let wanted = match () {
+                _ if client.answered() => PollFlags::IN,
+                _ if client.waits() => PollFlags::empty(),
+                _ => PollFlags::IN | PollFlags::OUT,
+            };
             fds.push(PollFd::from_borrowed_fd(client.stream.as_fd(), wanted));
         }
     }
@@ -137,13 +146,16 @@ impl Client {
     fn answered(&self) -> bool {
         self.output.is_empty() && self.rows.is_none()
     }
+    fn waits(&self) -> bool {
+        self.output.is_empty() && self.rows.as_ref().is_some_and(|rows| !rows.ready())
+    }
     fn say(&mut self, response: &Response) {
         self.gone |= serde_json::to_writer(&mut self.output, response).is_err();
         self.output.push(b'\n');
     }
     /// The next piece, when the one before has left: a client that does not read holds no more than that.
     fn refill(&mut self) {
-        let Some(rows) = self.rows.as_mut() else { return };
+        let Some(rows) = self.rows.as_mut().filter(|rows| rows.ready()) else { return };
         match rows.more(&mut self.output) {
             Ok(true) => {}
             Ok(false) => {

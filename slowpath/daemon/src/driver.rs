@@ -73,6 +73,8 @@ pub struct Driver<E> {
     draining: HashSet<SaSlot>,
     pub(crate) generation: u64,
     policies_wrong_until: Option<Now>,
+    /// Why the last ones are not in force, until somebody asks.
+    policies_refused: Option<Refusal>,
     /// The fast path has, or will have when it has read the ring, what `policies` said at the last transaction.
     pub(crate) policies_told: bool,
     /// SAs that packets come in under, and how many have.
@@ -101,6 +103,7 @@ impl<E: Negotiator> Driver<E> {
             draining: HashSet::new(),
             generation: 0,
             policies_wrong_until: None,
+            policies_refused: None,
             policies_told: false,
             receiving: BTreeMap::new(),
             next_scan: Now::ZERO,
@@ -162,6 +165,10 @@ impl<E: Negotiator> Driver<E> {
     /// Nothing waits to leave or to be answered.
     pub fn settled(&self) -> bool {
         self.queue.is_empty() && self.waiting.is_empty()
+    }
+    /// Why the fast path refused the last policies, said once.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.policies_refused.take()
     }
     pub fn slow(&self) -> Option<&SlowSide> {
         self.slow.as_ref()
@@ -258,6 +265,7 @@ impl<E: Negotiator> Driver<E> {
                     tracing::error!(generation, %refusal, "the fast path refused the policies");
                     self.policies_told = false;
                     self.policies_wrong_until = Some(self.now + POLICY_RETRY);
+                    self.policies_refused = Some(refusal);
                 }
             },
             Waiting::Other(what) => {

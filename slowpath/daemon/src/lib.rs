@@ -2,9 +2,11 @@
 //!
 //! `driver` is the heart: it takes what the fast path says, hands it to the engine, and performs the engine's actions
 //! in their order. `takeover` makes engine and fast path agree after either was restarted. `translate` turns the
-//! configuration into the engine's terms, `report` turns everything into the status answer, `control` is its socket.
+//! configuration into the engine's terms, `changes` works out changes of it, `report` turns everything into the status
+//! answer, `control` is its socket.
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod control;
 pub mod driver;
 pub mod edits;

@@ -38,6 +38,9 @@ struct Arguments {
     /// Write all keys to this file and FILE.esp, in Wireshark's formats. Whoever reads them reads the traffic.
     #[arg(long)]
     key_log: Option<PathBuf>,
+    /// Folder for former configurations. Without it changes cannot be taken back.
+    #[arg(long)]
+    history: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
@@ -68,6 +71,7 @@ fn main() -> Result<()> {
         fastpath_uids,
         vault_key,
         key_log: arguments.key_log,
+        history: arguments.history,
     };
     run(options, &set_log_level)
 }

@@ -1,17 +1,21 @@
 //! The process: attach when there is a fast path, take turns, sleep until something happens.
+use crate::changes::{Changes, Done, Task, reload, summary};
 use crate::control::{Answer, Control};
 use crate::driver::Driver;
 use crate::keylog::KeyLogFiles;
 use crate::negotiator::SystemRng;
 use crate::translate::{Translated, translate};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use ike::api::{Input, Now};
+use ipc::change::{Plan, Refused};
 use ipc::process::Signals;
 use ipc::status::{Request, Response};
 use ipc::{IpcError, SlowSide, VaultKey};
+use manage::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub struct Options {
     pub config: PathBuf,
@@ -21,6 +25,8 @@ pub struct Options {
     pub fastpath_uids: Vec<u32>,
     pub vault_key: Option<VaultKey>,
     pub key_log: Option<PathBuf>,
+    /// Where former configurations are kept.
+    pub history: Option<PathBuf>,
 }
 
 /// How often an absent fast path is looked for.
@@ -35,9 +41,15 @@ pub fn now() -> Now {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// The calendar's time, for people.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
 struct Process<'a> {
     driver: Driver<ike::Engine>,
     config: config::Config,
+    changes: Changes,
     policy_peers: Vec<Option<String>>,
     options: Options,
     control: Control,
@@ -58,7 +70,14 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
     if let Err(error) = ipc::process::harden().context("cannot forbid core dumps")? {
         tracing::warn!(%error, "memory is not locked, keys might be swapped out: raise the memlock limit");
     }
-    let checked = config::load(&options.config)?;
+    // For a fault with its place in the file.
+    config::load(&options.config)?;
+    let store = Store::open(&options.config, options.history.as_deref(), wall()).map_err(|refused| {
+        anyhow!("{}{}", refused.said, refused.complaints.iter().map(|c| format!("\n{c}")).collect::<String>())
+    })?;
+    if options.history.is_none() {
+        tracing::warn!("no history: changes cannot be taken back");
+    }
     let mut engine = ike::Engine::new(Box::new(SystemRng::default()));
     let key_log = match &options.key_log {
         Some(path) => {
@@ -76,7 +95,8 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
     let driver = Driver::new(engine, options.vault_key.clone());
     let mut process = Process {
         driver,
-        config: checked.config,
+        config: store.config().clone(),
+        changes: Changes::new(store).context("an event descriptor")?,
         policy_peers: Vec::new(),
         options,
         control,
@@ -99,9 +119,10 @@ impl Process<'_> {
             }
             let more = self.driver.turn(now);
             self.serve(now);
+            self.change(now);
             self.log_keys();
             match signals.next() {
-                Some(Signals::HUP) => self.reload(now),
+                Some(Signals::HUP) => self.changes.order(reload()),
                 Some(signal) => {
                     tracing::info!(signal, "stopping; tunnels stay up");
                     return Ok(());
@@ -143,21 +164,58 @@ impl Process<'_> {
         self.policy_peers = policy_peers;
         self.driver.configure(ike, policies, now);
     }
-    /// Peers and policies of the file as it is now; ports, addresses and routes are the fast path's. A file with
-    /// faults changes nothing, and neither does one that says the same as before.
-    fn reload(&mut self, now: Now) {
-        match config::load(&self.options.config) {
-            Ok(checked) if checked.config == self.config => {
-                tracing::info!("the configuration has not changed")
-            }
-            Ok(checked) => {
-                self.config = checked.config;
-                if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
-                    self.configure(sa_slots, now);
+    /// Puts in force what was worked out beside us, and takes back what the fast path does not take.
+    fn change(&mut self, now: Now) {
+        if let Some(refusal) = self.driver.take_refusal() {
+            self.changes.order(Task::Undo(format!("the fast path refused the policies: {refusal}")));
+        }
+        let Some(mut done) = self.changes.turn(now) else { return };
+        let result =
+            std::mem::replace(&mut done.result, Err(Refused { said: String::new(), complaints: Vec::new() }));
+        match result {
+            Ok(change) => {
+                let mut plan = change.plan;
+                self.count_sas(&mut plan, now);
+                if let Some(config) = change.config {
+                    self.config = config;
+                    if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
+                        self.configure(sa_slots, now);
+                    }
                 }
-                tracing::info!("the configuration is in force");
+                self.said(&done, &plan);
+                done.answer(Ok(plan));
             }
-            Err(error) => tracing::error!("the old configuration stays in force: {error}"),
+            Err(refused) => {
+                let why = summary(&refused.complaints);
+                tracing::error!(
+                    by = done.who,
+                    "the configuration in force stays: {}{}{why}",
+                    refused.said,
+                    if why.is_empty() { "" } else { ": " }
+                );
+                done.answer(Err(refused));
+            }
+        }
+    }
+    fn said(&self, done: &Done, plan: &Plan) {
+        match (plan.entry, plan.changes.is_empty()) {
+            (0, true) => tracing::info!(by = done.who, "the configuration has not changed"),
+            (0, false) => tracing::debug!(by = done.who, "a change was only planned"),
+            (entry, _) => tracing::info!(
+                by = done.who,
+                entry,
+                "the configuration is in force: {}",
+                summary(&plan.changes)
+            ),
+        }
+    }
+    /// How many SAs the change deletes, and how many do not notice.
+    fn count_sas(&self, plan: &mut Plan, now: Now) {
+        let deleted: HashSet<u32> = plan.deleted_policies.iter().copied().collect();
+        for child in self.driver.engine.children(now) {
+            let of =
+                if deleted.contains(&child.policy.0) { &mut plan.deleted_sas } else { &mut plan.kept_sas };
+            *of += 2;
         }
     }
     fn sleep(&mut self, signals: &Signals) {
@@ -169,12 +227,12 @@ impl Process<'_> {
         if self.driver.slow().is_none() {
             until = until.min(self.next_attach);
         }
-        if let Some(deadline) = self.ending {
+        for deadline in [self.ending, self.changes.deadline()].into_iter().flatten() {
             until = until.min(deadline);
         }
         let left = until.saturating_sub(now);
         let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut fds = vec![PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN)];
+        let mut fds = vec![PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN), self.changes.poll_fd()];
         if let Some(slow) = self.driver.slow() {
             fds.push(PollFd::from_borrowed_fd(slow.wake_fd(), PollFlags::IN));
             fds.push(PollFd::from_borrowed_fd(slow.socket_fd(), PollFlags::IN));
@@ -201,6 +259,7 @@ impl Process<'_> {
 
     fn serve(&mut self, now: Now) {
         let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
+        let changes = &mut self.changes;
         let (uptime, set_log_level) = ((now - self.started).as_secs(), self.set_log_level);
         self.control.serve(|request| {
             let done = |driver: &mut Driver<ike::Engine>, input| {
@@ -222,6 +281,12 @@ impl Process<'_> {
                     Ok(()) => Response::Done,
                     Err(error) => Response::Error(error),
                 },
+                Request::Apply(apply) => return Answer::Rows(changes.ask(Task::Apply(apply))),
+                Request::Confirm => return Answer::Rows(changes.ask(Task::Confirm)),
+                Request::History => return Answer::Rows(changes.ask(Task::History)),
+                Request::Configuration { entry } => {
+                    return Answer::Rows(changes.ask(Task::Configuration(entry)));
+                }
                 Request::Shutdown => {
                     *ending = Some(now + SHUTDOWN);
                     done(driver, Input::Terminate { peer: None })

@@ -2,6 +2,7 @@
 mod common;
 use common::*;
 use ipc::PeerEvent;
+use ipc::change::{Apply, Target};
 use ipc::status::{Request, Response, Status};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -135,6 +136,71 @@ fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
     }
     assert!(running.0.wait().unwrap().success());
 }
+fn apply(to: Target, confirm: Option<u64>) -> Request {
+    let (dry_run, who, comment) = (false, "tester".into(), String::new());
+    Request::Apply(Box::new(Apply { to, dry_run, confirm, who, comment }))
+}
+
+#[test]
+fn changes_are_answered_when_they_are_in_force_and_come_back_when_nobody_confirms() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let history = dir.join("state/history");
+    let mut running = start(dir, &["--history", history.to_str().unwrap()]);
+    let mut fast = Fast::new();
+    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).unwrap();
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    let row = "      - {src-address: 10.1.0.0/16, dst-address: 10.3.0.0/16, action: discard}\n";
+    let more = CONFIG.to_owned() + row;
+    let Some(Response::Changed(plan)) = ask(dir, &apply(Target::Text(more.clone()), None)) else {
+        panic!("refused")
+    };
+    assert_eq!((plan.changes.len(), plan.entry), (1, 2), "{plan:?}");
+    assert_eq!(std::fs::read_to_string(dir.join("config.yaml")).unwrap(), more);
+    until(&mut fast, &mut running, |f| f.policies.len() == 2);
+    // A fault, and what only a restart can change: nothing happens.
+    let wrong = more.replace("profile: p}", "profile: q}");
+    let Some(Response::Refused(refused)) = ask(dir, &apply(Target::Text(wrong), None)) else {
+        panic!("taken")
+    };
+    assert!(refused.complaints.iter().any(|line| line.contains("there is no profile `q`")), "{refused:?}");
+    let ports =
+        more.replace("name: wan, device", "name: lan, device").replace("interface: wan", "interface: lan");
+    let Some(Response::Refused(refused)) = ask(dir, &apply(Target::Text(ports), None)) else {
+        panic!("taken")
+    };
+    assert!(
+        refused.said.contains("interface, ip address cannot be changed while the gateway runs"),
+        "{refused:?}"
+    );
+    // Back by number, and back by itself.
+    assert!(matches!(ask(dir, &apply(Target::Entry(1), None)), Some(Response::Changed(_))));
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    assert!(matches!(ask(dir, &apply(Target::Text(more), Some(1))), Some(Response::Changed(_))));
+    until(&mut fast, &mut running, |f| f.policies.len() == 2);
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    assert!(matches!(ask(dir, &Request::Confirm), Some(Response::Refused(_))), "too late");
+    let Some(Response::History(entries)) = ask(dir, &Request::History) else { panic!("no history") };
+    let who: Vec<_> = entries.iter().map(|e| e.who.as_str()).collect();
+    assert_eq!(who, ["start", "tester", "tester", "tester", "commit-confirm"]);
+    let Some(Response::Configuration(text)) = ask(dir, &Request::Configuration { entry: None }) else {
+        panic!()
+    };
+    assert_eq!(text.0, CONFIG);
+    // What the fast path refuses is taken back.
+    fast.refuse_policies = Some(ipc::Refusal::Full);
+    let row = "      - {src-address: 10.1.0.0/16, dst-address: 10.4.0.0/16, action: discard}\n";
+    assert!(matches!(
+        ask(dir, &apply(Target::Text(CONFIG.to_owned() + row), None)),
+        Some(Response::Changed(_))
+    ));
+    until(&mut fast, &mut running, |f| {
+        f.refuse_policies = f.refuse_policies.filter(|_| f.refused == 0);
+        std::fs::read_to_string(dir.join("config.yaml")).unwrap() == CONFIG
+    });
+    until(&mut fast, &mut running, |f| f.policies.len() == 1);
+}
+
 #[test]
 fn what_is_wrong_at_the_start_is_said() {
     let dir = tempfile::tempdir().unwrap();

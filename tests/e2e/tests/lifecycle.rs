@@ -1,8 +1,12 @@
 //! A tunnel's life against strongSwan: rekeyed under load without a loss, deleted, lost and found again.
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use config::document::{Document, Secrets};
+use config::schema::place;
 use e2e::{Gateway, SOON, Suite, flow, rekey_child, rekey_ike, terminate, until};
+use harness::espway::Binaries;
 use harness::traffic::{expect_pings, ping_until_up};
 use harness::{Espway, Lab, Plan, Side, Site, StrongSwan, wait_until};
+use std::process::Stdio;
 use std::time::Duration;
 
 fn with_tunnel(
@@ -170,4 +174,60 @@ fn a_stopped_gateway_says_goodbye_and_comes_back() -> Result<()> {
         ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
         swan.sas()?.expect_one_tunnel()
     })
+}
+
+/// What `espway` says to these words, about a running gateway.
+fn ask(espway: &Espway, words: &[&str], input: &str) -> Result<String> {
+    use std::io::Write;
+    let mut command = Binaries::find()?.command();
+    command.args(words).arg("--run-dir").arg(espway.run_dir());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
+    let output = child.wait_with_output()?;
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "espway {words:?}: {said}");
+    Ok(said)
+}
+fn in_force(espway: &Espway) -> Result<String> {
+    let answer = espway.request(&serde_json::json!({"configuration": {}}))?;
+    Ok(answer["configuration"].as_str().context("a text")?.to_owned())
+}
+
+#[test]
+fn a_change_beside_a_tunnel_costs_it_no_packet_and_can_be_taken_back() -> Result<()> {
+    with_tunnel(
+        |_| {},
+        |lab, espway, _, _| {
+            let before = until(espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+            let first = in_force(espway)?;
+            let (mut document, _) =
+                Document::from_yaml(&first).map_err(|complaints| anyhow!("{complaints}"))?;
+            let policy = place("ip.ipsec.policy").context("a menu")?;
+            let row =
+                [("src-address", "10.1.0.0/24"), ("dst-address", "10.99.0.0/24"), ("action", "discard")];
+            document.add(policy, &row, None)?;
+            let changed = document.to_yaml(Secrets::Shown);
+            under_load(lab, || {
+                let planned = ask(espway, &["apply", "-", "--dry-run"], &changed)?;
+                ensure!(planned.contains("0 SAs would be deleted, 2 do not notice"), "{planned}");
+                let done = ask(espway, &["apply", "-", "--comment", "a wall"], &changed)?;
+                ensure!(done.contains("+ ip ipsec policy") && done.contains("in force as entry 2"), "{done}");
+                ask(espway, &["rollback", "1"], "").map(drop)
+            })?;
+            let after = until(espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+            ensure!(
+                after.ike_spis() == before.ike_spis() && after.spis("in") == before.spis("in"),
+                "untouched"
+            );
+            ensure!(in_force(espway)? == first);
+            let history = ask(espway, &["history"], "")?;
+            ensure!(
+                history.contains("# a wall") && history.lines().any(|line| line.starts_with("   3  ")),
+                "{history}"
+            );
+            expect_pings(lab.host(Side::A), Side::B.host4(), 5)
+        },
+    )
 }

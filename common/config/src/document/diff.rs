@@ -1,6 +1,6 @@
 //! What is different between two documents, row by row.
 use super::{Document, HIDDEN, Object};
-use crate::schema::{Field, Place, places};
+use crate::schema::{Field, Kind, Place, places};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
@@ -38,7 +38,8 @@ fn table(place: &'static Place, before: &Document, after: &Document) -> Vec<Diff
     if old == new {
         return Vec::new();
     }
-    let pairs = pair(old, new);
+    // Settings are one object, whatever it is called.
+    let pairs = if place.is_list() { pair(old, new) } else { vec![Some(0)] };
     let mut kept = vec![false; old.len()];
     pairs.iter().flatten().for_each(|at| kept[*at] = true);
     let gone = old.iter().zip(&kept).filter(|(_, kept)| !**kept);
@@ -146,11 +147,15 @@ impl fmt::Display for Difference {
                 None => write!(f, " {}", row.id)?,
             }
         }
-        for (at, (field, before, now)) in self.properties().iter().enumerate() {
-            let shown = |text: &Option<&str>| match text {
+        // What it is called is said already.
+        let renamed = matches!(self.change, Change::Changed { .. }) || !self.place.is_list();
+        let said =
+            self.properties().into_iter().filter(|(f, ..)| renamed || !matches!(f.property.kind, Kind::Name));
+        for (at, (field, before, now)) in said.enumerate() {
+            let shown = |text: Option<&str>| match text {
                 None => "-".to_owned(),
                 Some(_) if field.is_secret() => HIDDEN.to_owned(),
-                Some(text) => (*text).to_owned(),
+                Some(text) => text.to_owned(),
             };
             f.write_str(if at == 0 { ": " } else { ", " })?;
             match (&self.change, now) {

@@ -22,6 +22,9 @@ pub struct Fast {
     pub held: Vec<u64>,
     answers: u64,
     pub refuse_installs: Option<Refusal>,
+    pub refuse_policies: Option<Refusal>,
+    /// Transactions that were refused.
+    pub refused: usize,
 }
 
 impl Fast {
@@ -43,6 +46,8 @@ impl Fast {
             held: Vec::new(),
             answers: 0,
             refuse_installs: None,
+            refuse_policies: None,
+            refused: 0,
         }
     }
     /// Carries out every command that waits; returns the frames for the wire.
@@ -128,6 +133,11 @@ impl Fast {
                 Ok(())
             }
             Command::PolicyCommit { generation } => {
+                if let Some(refusal) = self.refuse_policies {
+                    self.open = None;
+                    self.refused += 1;
+                    return Err(refusal);
+                }
                 self.policies = self.open.take().ok_or(Refusal::BadTransaction)?;
                 self.generation = generation;
                 self.side.set_policy_generation(generation);

@@ -1,0 +1,105 @@
+//! Plans and histories as text.
+use ipc::change::{Entry, Plan};
+use std::fmt::Write;
+
+pub fn plan(plan: &Plan, dry_run: bool) -> String {
+    let mut out = String::new();
+    for line in &plan.warnings {
+        _ = writeln!(out, "warning: {line}");
+    }
+    for line in &plan.changes {
+        _ = writeln!(out, "{line}");
+    }
+    for effect in &plan.effects {
+        _ = writeln!(out, "peer {} {}", effect.peer, effect.said);
+    }
+    if plan.changes.is_empty() && plan.entry == 0 {
+        out += "nothing differs";
+        return out;
+    }
+    let (deleted, kept) = (plan.deleted_sas, plan.kept_sas);
+    let sas =
+        format!("{deleted} SAs {} deleted, {kept} do not notice", if dry_run { "would be" } else { "are" });
+    let what = match (dry_run, plan.entry) {
+        (true, _) => "nothing was changed".to_owned(),
+        (false, 0) => "in force".to_owned(),
+        (false, entry) => format!("in force as entry {entry}"),
+    };
+    _ = write!(out, "{what}: {sas}");
+    out
+}
+
+pub fn history(entries: &[Entry], all: bool) -> String {
+    const SHOWN: usize = 3;
+    let mut out = String::new();
+    for entry in entries {
+        let comment = if entry.comment.is_empty() { String::new() } else { format!("  # {}", entry.comment) };
+        _ = writeln!(out, "{:>4}  {}  {}{comment}", entry.number, time(entry.when), entry.who);
+        let shown = if all { entry.changes.len() } else { SHOWN };
+        for line in entry.changes.iter().take(shown) {
+            _ = writeln!(out, "        {line}");
+        }
+        if entry.changes.len() > shown {
+            _ = writeln!(out, "        and {} more", entry.changes.len() - shown);
+        }
+    }
+    if entries.is_empty() {
+        out += "nothing is written down: the gateway has no folder for its history";
+    }
+    out.trim_end().to_owned()
+}
+
+/// RFC 3339 in UTC, from seconds since 1970 (days by Howard Hinnant's civil_from_days).
+fn time(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let (era, doe) = (z / 146_097, z % 146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ipc::change::Effect;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (4_102_444_800, "2100-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(time(seconds), text);
+        }
+    }
+    #[test]
+    fn a_plan_says_what_it_touches() {
+        let shown = |dry_run| {
+            plan(
+                &Plan {
+                    changes: vec!["- ip ipsec peer b: address=192.0.2.2/32".into()],
+                    effects: vec![Effect { peer: "b".into(), said: "is gone".into() }],
+                    deleted_sas: 2,
+                    kept_sas: 1998,
+                    entry: if dry_run { 0 } else { 7 },
+                    ..Plan::default()
+                },
+                dry_run,
+            )
+        };
+        assert!(
+            shown(true)
+                .ends_with("peer b is gone\nnothing was changed: 2 SAs would be deleted, 1998 do not notice")
+        );
+        assert!(shown(false).ends_with("in force as entry 7: 2 SAs are deleted, 1998 do not notice"));
+        assert_eq!(plan(&Plan::default(), false), "nothing differs");
+    }
+}
