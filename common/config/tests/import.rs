@@ -1,5 +1,6 @@
 //! Exports of every shape become configurations, and the report says what became of each line.
 use config::document::Secrets;
+use config::script::export::{Amount, Style, export};
 use config::script::import::{Imported, Outcome};
 use config::script::{decode, import, swanctl};
 use proptest::prelude::*;
@@ -29,6 +30,13 @@ fn golden(path: &Path, extension: &str, is: &str) {
     assert!(wanted == is, "{}: is now\n{is}", path.display());
 }
 
+/// As a script it is an import that needs no changes.
+fn as_a_script(document: &config::Document) {
+    let style = Style { amount: Amount::Compact, secrets: Secrets::Shown };
+    let script = export(document, style, "2026-01-02 03:04:05", "0.1.0");
+    let again = import(&script);
+    assert_eq!(*export(&again.document, style, "2026-01-02 03:04:05", "0.1.0"), *script);
+}
 fn check(path: &Path, done: &Imported) {
     golden(path, "report", &format!("{}{}\n", done.report, done.report.summary()));
     golden(path, "yaml", &done.document.to_yaml(Secrets::Shown));
@@ -39,6 +47,7 @@ fn check(path: &Path, done: &Imported) {
     let again = config::Document::from_yaml(&done.document.to_yaml(Secrets::Shown));
     let (again, _) = again.unwrap_or_else(|complaints| panic!("{}: {complaints}", path.display()));
     assert!(again == done.document, "{}", path.display());
+    as_a_script(&again);
     // No secret is in the report.
     let report = format!("{}{}", done.report, serde_json::to_string(&done.report).expect("JSON"));
     for row in config::schema::places().iter().flat_map(|place| done.document.rows(place)) {
@@ -137,6 +146,7 @@ proptest! {
         let text = pieces.concat();
         for done in [import(&text), swanctl::import(&text)] {
             prop_assert!(config::Document::from_yaml(&done.document.to_yaml(Secrets::Shown)).is_ok(), "{}", text);
+            as_a_script(&done.document);
         }
     }
 }

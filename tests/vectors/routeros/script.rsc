@@ -21,6 +21,7 @@ comment [ find peer=west ] comment="the first"
 :foreach i in=[find] do={ set $i disabled=yes }
 /ip ipsec peer set west prot=5
 /ip ipsec peer set west p=5
+/ip ipsec policy add dynamic=yes peer=west src-address=10.1.0.0/24 dst-address=10.9.0.0/24 tunnel=yes
 /queue simple add name=x target=10.0.0.0/8
 /system reboot
 print where disabled

@@ -174,6 +174,10 @@ impl<'a> Reader<'a> {
     }
     fn add(&mut self, line: usize, here: &Here, arguments: &[Item]) {
         let menu = here.console();
+        if arguments.iter().any(is_dynamic) {
+            let said = "a dynamic row, made by the router itself; left out";
+            return self.report.note(line, Outcome::NotCovered, menu, said, "");
+        }
         let mut row = Draft { line, ..Draft::default() };
         if let Some(item) = named(arguments, "copy-from") {
             match choose(self.text, here, self.tables.rows(menu), item).as_deref() {
@@ -298,6 +302,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn is_dynamic(item: &Item) -> bool {
+    match &item.kind {
+        ItemKind::Named { name, value, .. } => {
+            name == "dynamic" && value.text().is_some_and(|text| matches!(text.as_str(), "yes" | "true"))
+        }
+        _ => false,
+    }
+}
 fn named<'s>(arguments: &'s [Item], wanted: &str) -> Option<&'s Item> {
     arguments.iter().find(|item| matches!(&item.kind, ItemKind::Named { name, .. } if name == wanted))
 }
