@@ -192,11 +192,14 @@ impl FastSide {
     pub fn next_command(&mut self) -> Option<(u64, Command)> {
         loop {
             let a = self.attachment.as_mut()?;
-            let mut bytes = Zeroizing::new([0; COMMAND_BYTES]);
+            // In words: what wipes it at the end writes each element by itself.
+            let mut words = Zeroizing::new([0u64; COMMAND_BYTES / 8]);
             let popped = match a.acks.free() {
                 Ok(free) if free <= a.outstanding => return None,
                 Ok(_) => a.commands.pop(|slot| {
-                    load_bytes(slot, bytes.as_mut_slice());
+                    for (word, shared) in words.iter_mut().zip(slot) {
+                        *word = shared.load(Relaxed);
+                    }
                     // Keys do not stay in shared memory.
                     wipe(slot);
                 }),
@@ -210,7 +213,7 @@ impl FastSide {
                     return None;
                 }
             }
-            match record::decode_command(&bytes) {
+            match record::decode_command(zerocopy::transmute_ref!(&*words)) {
                 (seq, Ok(command)) if seq >> SESSION_SHIFT == self.session => return Some((seq, command)),
                 (seq, _) => {
                     add(&self.stats.gauges[stats::MALFORMED], 1);

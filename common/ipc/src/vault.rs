@@ -10,6 +10,7 @@ use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// From the supervisor; lives in no file.
@@ -45,8 +46,8 @@ const NONCE: usize = 3;
 const TAG: usize = 5;
 const BODY: usize = 7;
 const HALF: usize = VAULT_HALF_WORDS;
-/// Two halves, and a word behind all records that says whether this one was ever written: opening looks at those
-/// alone, so that room that nobody needs is no memory.
+/// Two halves, and a word behind all records that says how many of them count: none, the first, or both. Nobody looks
+/// at the others, so that room that nobody needs is no memory.
 pub(crate) const RECORD_WORDS: usize = 2 * HALF + 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +87,10 @@ impl Vault {
             damaged: 0,
         };
         for record in (0..vault.records()).rev() {
-            if vault.used(record).load(Acquire) == 0 {
-                vault.free.push(record);
-            } else {
-                vault.look_at(record);
+            match vault.used(record).load(Acquire) {
+                0 => vault.free.push(record),
+                1 => vault.look_at(record, 0..1),
+                _ => vault.look_at(record, 0..2),
             }
         }
         Ok(vault)
@@ -100,10 +101,10 @@ impl Vault {
     fn used(&self, record: usize) -> &crate::sync::AtomicU64 {
         &self.part[self.records() * 2 * HALF + record]
     }
-    fn look_at(&mut self, record: usize) {
+    fn look_at(&mut self, record: usize, halves: Range<usize>) {
         let mut best: Option<(u64, Place)> = None;
         let mut unreadable = 0;
-        for half in 0..2 {
+        for half in halves {
             match self.read_half(record, half) {
                 Ok(None) => {}
                 Ok(Some((name, seq, _))) if best.is_none_or(|(_, b)| seq > b.seq) => {
@@ -197,7 +198,6 @@ impl Vault {
             .map_err(|_| VaultError::Random)?;
         if !self.places.contains_key(&name) {
             self.free.pop();
-            wipe(self.half(place.record, 1));
             self.used(place.record).store(1, Release);
         }
         let words = self.half(place.record, place.half);
@@ -208,13 +208,18 @@ impl Vault {
         store_bytes(&words[TAG..BODY], tag.as_ref());
         store_bytes(&words[BODY..], &body);
         words[SEQ].store(place.seq, Release);
+        if place.half == 1 {
+            self.used(place.record).store(2, Release);
+        }
         self.places.insert(name, place);
         Ok(())
     }
     /// The older half goes first: a kill in between leaves the record whole.
     pub fn remove(&mut self, name: u64) {
         let Some(place) = self.places.remove(&name) else { return };
-        wipe(self.half(place.record, 1 - place.half));
+        if self.used(place.record).load(Relaxed) > 1 {
+            wipe(self.half(place.record, 1 - place.half));
+        }
         wipe(self.half(place.record, place.half));
         self.used(place.record).store(0, Release);
         self.free.push(place.record);

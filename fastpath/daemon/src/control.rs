@@ -28,6 +28,9 @@ const COMMANDS: usize = 256;
 /// Events kept for a slow path whose ring is full; beyond it the oldest go.
 const EVENTS_KEPT: usize = 4096;
 const MIRROR_EVERY: Duration = Duration::from_millis(50);
+/// With very many slots a round takes so many slots a millisecond: else nothing else would be done than looking at
+/// counters. Half a second with 262 144; what may be sent meanwhile is far below the lead that a takeover gives.
+const MIRROR_PACE: u32 = 512;
 /// Slots looked at in one turn: with a hundred thousand SAs IKE must not wait for all of them.
 const MIRROR_TURN: u32 = 2048;
 /// Where frames of errors for the host's own programs seem to come from.
@@ -344,7 +347,8 @@ impl Main {
             self.perform(&mut acts);
             self.state.acts = acts;
         }
-        if now - self.state.mirrored >= MIRROR_EVERY && self.mirror.is_through() {
+        let every = MIRROR_EVERY.max(Duration::from_millis((self.mirror.slots() / MIRROR_PACE).into()));
+        if now - self.state.mirrored >= every && self.mirror.is_through() {
             self.state.mirrored = now;
             self.mirror.begin(&mut self.region, &self.lanes, &self.ports, now);
         }

@@ -75,6 +75,9 @@ impl Mirror {
         }
     }
 
+    pub fn slots(&self) -> u32 {
+        self.sas.len() as u32
+    }
     /// Every SA has been looked at since [`Mirror::begin`].
     pub fn is_through(&self) -> bool {
         self.next as usize >= self.sas.len()

@@ -6,6 +6,7 @@
 //! gone, `takeover` works out anew what it has to run.
 use crate::edits;
 use crate::negotiator::Negotiator;
+use crate::takeover::Progress;
 use ike::api::{Action, Config, Datagram, Input, Now, Report, ReportLevel};
 use ipc::{
     Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
@@ -67,6 +68,8 @@ pub struct Driver<E> {
     pub(crate) vault_key: Option<VaultKey>,
     /// IKE SAs that have a record in the vault.
     pub(crate) stored: BTreeSet<u64>,
+    /// Those of them that a new fast path's vault does not hold yet.
+    pub(crate) to_store: VecDeque<u64>,
     queue: VecDeque<Outgoing>,
     waiting: HashMap<u64, Waiting>,
     installing: usize,
@@ -83,6 +86,7 @@ pub struct Driver<E> {
     /// Where the scan goes on, and when it began.
     scan: Option<(SaSlot, Now)>,
     now: Now,
+    pub(crate) takeover: Progress,
     pub counters: Counters,
 }
 
@@ -97,6 +101,7 @@ impl<E: Negotiator> Driver<E> {
             vault: None,
             vault_key,
             stored: BTreeSet::new(),
+            to_store: VecDeque::new(),
             queue: VecDeque::new(),
             waiting: HashMap::new(),
             installing: 0,
@@ -109,6 +114,7 @@ impl<E: Negotiator> Driver<E> {
             next_scan: Now::ZERO,
             scan: None,
             now: Now::ZERO,
+            takeover: Progress::default(),
             counters: Counters::default(),
         }
     }
@@ -147,6 +153,7 @@ impl<E: Negotiator> Driver<E> {
             self.send_policies();
         }
         self.flush();
+        let more = more | self.store_more();
         if self.slow.as_ref().is_some_and(SlowSide::fast_gone) {
             self.detach();
             return true;
@@ -186,6 +193,7 @@ impl<E: Negotiator> Driver<E> {
         }
         self.previous = Some(slow.statistics().clone());
         self.vault = None;
+        self.to_store.clear();
         self.queue.clear();
         self.waiting.clear();
         self.installing = 0;
@@ -247,6 +255,7 @@ impl<E: Negotiator> Driver<E> {
         match waiting {
             Waiting::Install(slot, spi) => {
                 self.installing -= 1;
+                self.takeover.installed(self.now);
                 if let Err(refusal) = ack.result {
                     tracing::error!(slot = slot.0, %spi, %refusal, "the fast path did not install an SA");
                     self.input(Input::HardExpire { slot, spi }, self.now);
@@ -260,7 +269,10 @@ impl<E: Negotiator> Driver<E> {
                 self.input(Input::SlotFree(slot), self.now);
             }
             Waiting::Policies(generation) => match ack.result {
-                Ok(()) => tracing::info!(generation, policies = self.policies.len(), "policies are in force"),
+                Ok(()) => {
+                    tracing::info!(generation, policies = self.policies.len(), "policies are in force");
+                    self.takeover.policies_in_force(self.now);
+                }
                 Err(refusal) => {
                     tracing::error!(generation, %refusal, "the fast path refused the policies");
                     self.policies_told = false;
@@ -473,6 +485,7 @@ impl<E: Negotiator> Driver<E> {
             Outgoing::Command(Command::InstallSa(spec)) => {
                 tracing::error!(slot = spec.slot.0, spi = %spec.spi, %unfit, "an SA cannot be installed");
                 let (slot, spi) = (spec.slot, spec.spi);
+                self.takeover.installed(self.now);
                 self.input(Input::HardExpire { slot, spi }, self.now);
             }
             Outgoing::Command(_) => tracing::error!(%unfit, "a command cannot be sent"),

@@ -1,6 +1,7 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
-use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, PeerStatus, Rng};
+use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, PeerStatus, Rng, Sizes, is_served};
 use sa::SaSpec;
+use std::collections::HashSet;
 use zeroize::Zeroizing;
 
 pub trait Negotiator {
@@ -14,6 +15,16 @@ pub trait Negotiator {
     fn installed(&self) -> Vec<SaSpec>;
     fn peers(&self, now: Now) -> Vec<PeerStatus>;
     fn children(&self, now: Now) -> Vec<ChildStatus>;
+    /// Of the three lists above.
+    fn sizes(&self, now: Now) -> Sizes {
+        let children = self.children(now);
+        let served = children.iter().filter(|c| is_served(c.state)).map(|c| c.policy);
+        Sizes {
+            peers: self.peers(now).len(),
+            sas: self.installed().len(),
+            served_policies: served.collect::<HashSet<_>>().len(),
+        }
+    }
     fn counters(&self) -> Vec<(&'static str, u64)>;
     fn key_log(&mut self) -> Vec<KeyLog>;
 }
@@ -42,6 +53,9 @@ impl Negotiator for ike::Engine {
     }
     fn children(&self, now: Now) -> Vec<ChildStatus> {
         self.children(now)
+    }
+    fn sizes(&self, _: Now) -> Sizes {
+        self.sizes()
     }
     fn counters(&self) -> Vec<(&'static str, u64)> {
         use ike::engine::{Failure, Refused};

@@ -3,7 +3,7 @@ use crate::control::Rows;
 use crate::driver::Driver;
 use crate::keylog::hex;
 use crate::negotiator::Negotiator;
-use ike::api::{ChildStatus, Now, PeerStatus};
+use ike::api::{ChildStatus, Now, PeerStatus, is_served};
 use ipc::status::{ActivePeer, InstalledSa, PolicyStatus, PortStatus, SaDirection, Side, Status, Totals};
 use ipc::{SaCounters, StatsReader};
 use sa::{Action, Direction, Encryption, Level, PolicyId, PolicySpec, PortRange, SaSlot, SaSpec, Stat};
@@ -58,20 +58,25 @@ impl<E: Negotiator> Driver<E> {
         now: Now,
     ) -> Report {
         let statistics = self.slow().map(|slow| slow.statistics());
-        let (children, peers) = (self.engine.children(now), self.engine.peers(now));
+        let sizes = self.engine.sizes(now);
+        let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
+        let any = [sizes.peers, sizes.sas, self.policies.len()].into_iter().any(shown);
+        // With very many of them, copying every key is not worth it to say how many there are.
+        let children = if any { self.engine.children(now) } else { Vec::new() };
+        let peers = if shown(sizes.peers) { self.engine.peers(now) } else { Vec::new() };
+        let specs = if shown(sizes.peers) || shown(sizes.sas) { self.engine.installed() } else { Vec::new() };
         let mut by_policy: HashMap<PolicyId, OfPolicy> = HashMap::new();
         for child in &children {
             let of = by_policy.entry(child.policy).or_default();
-            of.live += u32::from(["mature", "larval"].contains(&child.state));
+            of.live += u32::from(is_served(child.state));
             of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
         }
-        let specs = self.engine.installed();
         let drops: Vec<_> = statistics.map(StatsReader::drops).unwrap_or_default();
         let totals = Totals {
-            active_peers: peers.len() as u64,
-            installed_sas: specs.len() as u64,
+            active_peers: sizes.peers as u64,
+            installed_sas: sizes.sas as u64,
             policies: self.policies.len() as u64,
-            established_policies: by_policy.values().filter(|of| of.live > 0).count() as u64,
+            established_policies: sizes.served_policies as u64,
         };
         let head = Status {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -93,7 +98,6 @@ impl<E: Negotiator> Driver<E> {
             ipc: self.ipc_counters(),
             ..Status::default()
         };
-        let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
         let with_peers =
             |(rank, spec): (usize, &PolicySpec)| (*spec, policy_peers.get(rank).cloned().flatten());
         let policies = match shown(self.policies.len()) {
@@ -110,14 +114,14 @@ impl<E: Negotiator> Driver<E> {
             statistics: statistics.cloned(),
             sensitive,
             children,
-            peers: if shown(peers.len()) { peers } else { Vec::new() },
+            peers,
             specs,
             text: None,
         };
         if !report.peers.is_empty() {
             report.sum_up();
         }
-        if !shown(report.specs.len()) {
+        if !shown(sizes.sas) {
             report.specs = Vec::new();
         }
         report
@@ -142,7 +146,11 @@ impl<E: Negotiator> Driver<E> {
             slow.counters().into_iter().chain(slow.statistics().contract_faults()).collect::<Vec<_>>()
         });
         let both = both.unwrap_or_default();
-        own.into_iter().chain(both).map(|(name, n)| (name.to_owned(), n)).collect()
+        own.into_iter()
+            .chain(self.takeover.counters())
+            .chain(both)
+            .map(|(name, n)| (name.to_owned(), n))
+            .collect()
     }
 }
 

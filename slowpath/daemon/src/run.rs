@@ -57,6 +57,8 @@ struct Process<'a> {
     set_log_level: &'a dyn Fn(&str) -> Result<(), String>,
     started: Now,
     next_attach: Now,
+    /// The slots of the fast path that the engine was configured for, with the file as it is now.
+    configured: Option<u32>,
     last_refusal: String,
     /// Asked to delete all SAs and end; when to stop waiting for the peers.
     ending: Option<Now>,
@@ -104,6 +106,7 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
         set_log_level,
         started: now(),
         next_attach: Now::ZERO,
+        configured: None,
         last_refusal: String::new(),
         ending: None,
     };
@@ -144,7 +147,10 @@ impl Process<'_> {
             Ok(slow) => {
                 self.last_refusal.clear();
                 // Slots are the running fast path's; the engine must know them before it takes records over.
-                self.configure(slow.geometry().sa_slots, now);
+                let sa_slots = slow.geometry().sa_slots;
+                if self.configured != Some(sa_slots) {
+                    self.configure(sa_slots, now);
+                }
                 self.driver.attach(slow, now);
             }
             Err(error) => {
@@ -162,6 +168,7 @@ impl Process<'_> {
     fn configure(&mut self, sa_slots: u32, now: Now) {
         let Translated { ike, policies, policy_peers } = translate(&self.config, sa_slots);
         self.policy_peers = policy_peers;
+        self.configured = Some(sa_slots);
         self.driver.configure(ike, policies, now);
     }
     /// Puts in force what was worked out beside us, and takes back what the fast path does not take.
@@ -178,6 +185,7 @@ impl Process<'_> {
                 self.count_sas(&mut plan, now);
                 if let Some(config) = change.config {
                     self.config = config;
+                    self.configured = None;
                     if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
                         self.configure(sa_slots, now);
                     }

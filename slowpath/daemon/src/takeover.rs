@@ -8,9 +8,13 @@ use ike::api::{Action, Input, Now};
 use ipc::{Command, SaState, SlowSide, StatsReader};
 use sa::{Direction, SaSlot, SaSpec, Spi};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Ahead of the last number known: more than a fast path can send between its last word and its end.
 pub const SEQUENCE_LEAD: u64 = 1 << 24;
+
+/// Records written in one turn.
+const STORE_TURN: usize = 256;
 
 /// What becomes of an SA that the engine has and the fast path has not.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,11 +40,49 @@ pub fn fate(mut spec: Box<SaSpec>, last_seq: Option<u64>) -> Fate {
     Fate::Install(spec)
 }
 
+/// How long it took until the fast path ran what we want, at the last attachment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    since: Now,
+    /// SAs that had to be installed, and of which no acknowledgement has come yet.
+    sas: u64,
+    unanswered: u64,
+    /// From the beginning to the acknowledgement, which comes when every worker acts on it.
+    policies: Option<Duration>,
+    all: Option<Duration>,
+}
+impl Progress {
+    pub(crate) fn policies_in_force(&mut self, now: Now) {
+        self.policies.get_or_insert(now.saturating_sub(self.since));
+        self.look(now);
+    }
+    /// Commands are answered in their order: the first ones are those of the takeover.
+    pub(crate) fn installed(&mut self, now: Now) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.look(now);
+    }
+    fn look(&mut self, now: Now) {
+        if self.unanswered == 0 && self.policies.is_some() && self.all.is_none() {
+            let took = now.saturating_sub(self.since);
+            self.all = Some(took);
+            tracing::info!(sas = self.sas, ms = took.as_millis(), "the fast path runs all of it");
+        }
+    }
+    /// Milliseconds are absent while it lasts.
+    pub(crate) fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let ms = |time: Option<Duration>| time.map(|t| t.as_millis() as u64);
+        let times =
+            [("takeover-policies-ms", ms(self.policies)), ("takeover-all-ms", ms(self.all))].into_iter();
+        times.filter_map(|(name, time)| Some((name, time?))).chain([("takeover-installed", self.sas)])
+    }
+}
+
 impl<E: Negotiator> Driver<E> {
     /// A fast path has let us in.
     pub fn attach(&mut self, slow: SlowSide, now: Now) {
         self.set_now(now);
         self.counters.attachments += 1;
+        self.takeover = Progress { since: now, ..Progress::default() };
         let statistics = slow.statistics().clone();
         tracing::info!(epoch = slow.epoch(), session = slow.session(), "attached to the fast path");
         self.vault = None;
@@ -58,10 +100,23 @@ impl<E: Negotiator> Driver<E> {
         self.open_records(now, &mut out);
         self.send_policies();
         self.reconcile(&statistics);
-        for vault_key in ours {
-            self.persist(vault_key);
-        }
+        self.to_store = ours.into();
         self.perform(out);
+    }
+
+    /// Writes the next few records into a new fast path's vault. Tunnels come first; an IKE SA that sends something
+    /// meanwhile is stored before that, as always. `true`: there are more.
+    pub(crate) fn store_more(&mut self) -> bool {
+        if self.takeover.unanswered > 0 {
+            return false;
+        }
+        for _ in 0..STORE_TURN {
+            let Some(vault_key) = self.to_store.pop_front() else { return false };
+            if self.stored.contains(&vault_key) {
+                self.persist(vault_key);
+            }
+        }
+        !self.to_store.is_empty()
     }
 
     /// Every IKE SA of a predecessor that can be gone on with.
@@ -131,6 +186,7 @@ impl<E: Negotiator> Driver<E> {
             match fate(spec, last_seq) {
                 Fate::Install(spec) => {
                     installed += 1;
+                    (self.takeover.sas, self.takeover.unanswered) = (installed, installed);
                     self.command(Command::InstallSa(spec));
                 }
                 Fate::Expire(slot, spi) => {

@@ -2,6 +2,7 @@
 use config::model;
 use ike::api;
 use sa::{Action, PolicySpec, Prefix};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,9 +17,16 @@ pub struct Translated {
 /// `sa_slots` is what the running fast path has, which may differ from the file's after an edit.
 pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
     let ipsec = &config.ipsec;
+    let mut children: HashMap<&str, Vec<api::Child>> = HashMap::new();
+    for policy in &ipsec.policies {
+        if let Some(peer) = &policy.peer {
+            children.entry(peer).or_default().extend(child(policy));
+        }
+    }
+    let mut peer = |p: &model::Peer| peer(p, children.remove(p.name.as_str()).unwrap_or_default());
     Translated {
         ike: api::Config {
-            peers: ipsec.peers.iter().map(|p| peer(p, ipsec)).collect(),
+            peers: ipsec.peers.iter().map(|p| peer(p)).collect(),
             ddos_cookie_threshold: ipsec.settings.ddos_cookie_threshold,
             sa_slots,
             sources: sources(config),
@@ -47,7 +55,7 @@ fn sources(config: &model::Config) -> Vec<(Prefix, IpAddr)> {
     connected.chain(routed).collect()
 }
 
-fn peer(peer: &model::Peer, ipsec: &model::Ipsec) -> api::Peer {
+fn peer(peer: &model::Peer, children: Vec<api::Child>) -> api::Peer {
     api::Peer {
         name: peer.name.clone(),
         address: peer.address,
@@ -57,7 +65,7 @@ fn peer(peer: &model::Peer, ipsec: &model::Ipsec) -> api::Peer {
         send_initial_contact: peer.send_initial_contact,
         profile: profile(&peer.profile),
         identities: peer.identities.iter().map(identity).collect(),
-        children: ipsec.policies_of(&peer.name).filter_map(child).collect(),
+        children,
     }
 }
 

@@ -371,6 +371,11 @@ impl IkeSa {
         };
         self.children.iter().flat_map(both).collect()
     }
+    /// How many `installed` lists.
+    pub fn installed_count(&self) -> usize {
+        let halves = self.children.iter().flat_map(|c| [&c.inbound, &c.outbound]);
+        halves.filter(|half| half.place == Place::Installed).count()
+    }
     pub fn child_status(&self, c: &ChildSa, now: Now) -> ChildStatus {
         ChildStatus {
             peer: self.peer.name.clone(),

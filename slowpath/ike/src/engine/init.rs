@@ -312,7 +312,7 @@ impl Engine {
                 Some(_) => {}
             }
         }
-        let Some(peer) = self.peer_of(d.remote.ip(), d.local.ip()) else {
+        let Some(peer) = self.by_address.find(d.remote.ip(), d.local.ip()) else {
             let text = format!("{} asks for an IKE SA at {}; no peer has such an address", d.remote, d.local);
             self.say_of_stranger(d.remote, None, cx, text);
             return Err((Refused::UnknownPeer, None));

@@ -10,6 +10,7 @@ mod counters;
 mod create;
 mod exchange;
 mod ike_sa;
+mod index;
 mod informational;
 mod init;
 mod negotiate;
@@ -26,14 +27,14 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
-use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Peer, PeerStatus, Rng};
+use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Peer, PeerStatus, Rng, Sizes, is_served};
 use crate::crypto::Cookies;
 use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
 use ike_sa::{IkeSa, Task};
-use peers::Start;
+use index::{ByAddress, OfPeer, Starts};
 pub use snapshot::RestoreError;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use timers::Timers;
@@ -44,10 +45,13 @@ pub struct Engine {
     rng: Box<dyn Rng>,
     config: Config,
     peers: Vec<Arc<Peer>>,
+    by_address: ByAddress,
     /// Which peer negotiates a policy.
     by_policy: HashMap<PolicyId, Arc<Peer>>,
     by_name: HashMap<String, Arc<Peer>>,
     sas: BTreeMap<u64, Box<IkeSa>>,
+    /// Those in `sas`, and the one that is being worked on.
+    of_peer: OfPeer,
     timers: Timers,
     slots: slots::Slots,
     cookies: Cookies,
@@ -55,8 +59,7 @@ pub struct Engine {
     /// Half-open responders by the peer's address and SPI, oldest first in `half_open_order`.
     half_open: HashMap<(SocketAddr, u64), u64>,
     half_open_order: VecDeque<u64>,
-    /// Peers we are to call (again), and when.
-    starts: BTreeMap<String, Start>,
+    starts: Starts,
     changed: BTreeSet<u64>,
     forgotten: BTreeSet<u64>,
     counters: Counters,
@@ -79,16 +82,18 @@ impl Engine {
             rng,
             config: Config::default(),
             peers: Vec::new(),
+            by_address: ByAddress::default(),
             by_policy: HashMap::new(),
             by_name: HashMap::new(),
             sas: BTreeMap::new(),
+            of_peer: OfPeer::default(),
             timers: Timers::default(),
             slots: slots::Slots::default(),
             cookies,
             cookies_rotated: Now::ZERO,
             half_open: HashMap::new(),
             half_open_order: VecDeque::new(),
-            starts: BTreeMap::new(),
+            starts: Starts::default(),
             changed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             counters: Counters::default(),
@@ -131,7 +136,7 @@ impl Engine {
 
     /// When `Input::Tick` is due.
     pub fn next_timeout(&self) -> Option<Now> {
-        self.starts.values().map(|s| s.at).chain(self.timers.next()).min()
+        self.starts.next().into_iter().chain(self.timers.next()).min()
     }
 
     /// Everything needed to go on with one IKE SA after a restart. Holds keys: the caller seals it.
@@ -163,6 +168,17 @@ impl Engine {
     /// empty gets these again, and a running one is compared with them.
     pub fn installed(&self) -> Vec<SaSpec> {
         self.sas.values().flat_map(|sa| sa.installed()).collect()
+    }
+    /// Of the three lists above, without copying keys and names.
+    pub fn sizes(&self) -> Sizes {
+        let children = self.sas.values().flat_map(|sa| &sa.children);
+        let served: HashSet<PolicyId> =
+            children.filter(|c| is_served(c.state_name())).map(|c| c.policy).collect();
+        Sizes {
+            peers: self.sas.values().filter(|sa| !matches!(sa.state, ike_sa::State::Closed)).count(),
+            sas: self.sas.values().map(|sa| sa.installed_count()).sum(),
+            served_policies: served.len(),
+        }
     }
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -207,6 +223,7 @@ impl Engine {
         }
         if sa.dead {
             self.half_open.remove(&(sa.remote, sa.remote_spi));
+            self.of_peer.remove(&sa.peer.name, sa.local_spi);
             self.timers.set(sa.local_spi, None);
             self.changed.remove(&sa.local_spi);
             if sa.stored {
@@ -219,6 +236,7 @@ impl Engine {
             self.changed.insert(sa.local_spi);
         }
         self.timers.set(sa.local_spi, sa.deadline());
+        self.of_peer.add(&sa.peer.name, sa.local_spi);
         self.sas.insert(sa.local_spi, sa);
     }
 

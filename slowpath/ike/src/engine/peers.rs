@@ -1,6 +1,7 @@
 //! Which peer, identity and policy something belongs to, and when a peer is called.
 use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
+use super::index::ByAddress;
 use super::{Cx, Engine};
 use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId, Report, ReportLevel};
 use crate::message::Identification;
@@ -9,11 +10,6 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-
-pub(super) struct Start {
-    pub at: Now,
-    pub failures: u32,
-}
 
 /// The wait before calling a peer again after so many failures.
 fn pause(failures: u32, fresh: u8) -> Duration {
@@ -26,6 +22,7 @@ impl Engine {
         self.slots.resize(config.sa_slots);
         self.peers = config.peers.iter().cloned().map(Arc::new).collect();
         self.by_name = self.peers.iter().map(|p| (p.name.clone(), Arc::clone(p))).collect();
+        self.by_address = ByAddress::of(&self.peers);
         self.by_policy.clear();
         for peer in &self.peers {
             for child in &peer.children {
@@ -36,7 +33,7 @@ impl Engine {
         for local_spi in self.sas.keys().copied().collect::<Vec<_>>() {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.reconfigure(sa, cx));
         }
-        self.starts.retain(|name, _| self.by_name.contains_key(name));
+        self.starts.retain(|name| self.by_name.contains_key(name));
         let is_live =
             |sa: &IkeSa| matches!(sa.state, State::Established | State::InitSent(_) | State::AuthSent(_));
         let live: HashSet<String> =
@@ -79,23 +76,18 @@ impl Engine {
     /// A peer that is not passive and has children is called without being asked.
     pub(super) fn schedule(&mut self, peer: &Peer, wait: Duration, failures: u32, now: Now) {
         if !peer.passive && !peer.children.is_empty() && host(peer.address).is_some() {
-            self.starts.insert(peer.name.clone(), Start { at: now + wait, failures });
+            self.starts.set(&peer.name, now + wait, failures);
         }
     }
     pub(super) fn call_again(&mut self, sa: &IkeSa, now: Now) {
-        let failures = self.starts.get(&sa.peer.name).map_or(0, |s| s.failures) + 1;
+        let failures = self.starts.failures(&sa.peer.name) + 1;
         let fresh = self.random_u8();
         let Some(peer) = self.by_name.get(&sa.peer.name).cloned() else { return };
         self.schedule(&peer, pause(failures, fresh), failures, now);
     }
     pub(super) fn run_starts(&mut self, cx: &mut Cx) {
-        let due: Vec<String> =
-            self.starts.iter().filter(|(_, s)| s.at <= cx.now).map(|(name, _)| name.clone()).collect();
-        for name in due {
-            // A call in progress keeps its count of failures, and sets the next time when it fails.
-            if let Some(start) = self.starts.get_mut(&name) {
-                start.at = Now::MAX;
-            }
+        // A call in progress keeps its count of failures, and sets the next time when it fails.
+        for name in self.starts.due(cx.now) {
             if self.live_sa(&name).is_some() {
                 self.starts.remove(&name);
             } else if let Some(peer) = self.by_name.get(&name).cloned() {
@@ -106,10 +98,14 @@ impl Engine {
         }
     }
 
+    /// The IKE SAs of a peer, without the one that is being worked on.
+    pub(super) fn sas_of(&self, name: &str) -> impl DoubleEndedIterator<Item = &IkeSa> {
+        self.of_peer.get(name).filter_map(|spi| self.sas.get(&spi)).map(|sa| &**sa)
+    }
     /// The IKE SA that serves a peer: established, or being made by us.
     pub(super) fn live_sa(&self, name: &str) -> Option<u64> {
         let of = |wanted: fn(&State) -> bool| {
-            let mut all = self.sas.values().filter(|sa| sa.peer.name == name && wanted(&sa.state));
+            let mut all = self.sas_of(name).filter(|sa| wanted(&sa.state));
             all.next_back().map(|sa| sa.local_spi)
         };
         of(|s| matches!(s, State::Established))
@@ -184,9 +180,11 @@ impl Engine {
     }
     pub(super) fn on_terminate(&mut self, name: Option<&str>, cx: &mut Cx) {
         let is_it = |peer: &str| name.is_none_or(|n| n == peer);
-        self.starts.retain(|peer, _| !is_it(peer));
-        let gone: Vec<u64> =
-            self.sas.values().filter(|sa| is_it(&sa.peer.name)).map(|sa| sa.local_spi).collect();
+        self.starts.retain(|peer| !is_it(peer));
+        let gone: Vec<u64> = match name {
+            Some(name) => self.of_peer.get(name).collect(),
+            None => self.sas.keys().copied().collect(),
+        };
         for local_spi in gone {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.close(sa, cx));
         }
@@ -231,14 +229,6 @@ impl Engine {
         });
     }
 
-    /// The entry of a remote address: the longest match wins, a fitting local address is required.
-    pub(super) fn peer_of(&self, remote: IpAddr, local: IpAddr) -> Option<Arc<Peer>> {
-        self.peers
-            .iter()
-            .filter(|p| p.address.contains(remote) && p.local_address.is_none_or(|a| a == local))
-            .max_by_key(|p| (p.address.len(), p.local_address.is_some()))
-            .cloned()
-    }
     /// Our end and the peer's when we call it.
     pub(super) fn ends_of(&self, peer: &Peer) -> Result<(SocketAddr, SocketAddr), &'static str> {
         let remote = host(peer.address).ok_or("its address is a network: only a host can be called")?;

@@ -15,7 +15,7 @@ enum Slot {
 #[derive(Debug, Default)]
 pub(super) struct Slots {
     slots: Vec<Slot>,
-    /// Oldest first, so that a slot rests as long as possible.
+    /// Oldest first, so that a slot rests as long as possible. Claimed ones are still in it, and passed over.
     free: VecDeque<u32>,
 }
 
@@ -29,16 +29,20 @@ impl Slots {
         }
     }
     pub fn take(&mut self, owner: u64) -> Option<SaSlot> {
-        let slot = self.free.pop_front()?;
-        self.set(SaSlot(slot), Slot::Owned(owner));
-        Some(SaSlot(slot))
+        loop {
+            let slot = SaSlot(self.free.pop_front()?);
+            if self.claim(slot, owner) {
+                return Some(slot);
+            }
+        }
     }
     /// Takes one slot by number (a restored child's). False when it is not free.
     pub fn claim(&mut self, slot: SaSlot, owner: u64) -> bool {
-        let Some(at) = self.free.iter().position(|s| *s == slot.0) else { return false };
-        self.free.remove(at);
-        self.set(slot, Slot::Owned(owner));
-        true
+        let free = self.slots.get(slot.0 as usize) == Some(&Slot::Free);
+        if free {
+            self.set(slot, Slot::Owned(owner));
+        }
+        free
     }
     pub fn owner(&self, slot: SaSlot) -> Option<u64> {
         match self.slots.get(slot.0 as usize) {
@@ -121,6 +125,17 @@ mod tests {
         slots.freed(a);
         assert_eq!(slots.take(7), Some(a));
         assert_eq!(slots.take(7), None, "freed twice is free once");
+    }
+    #[test]
+    fn a_claimed_slot_is_not_given_again_while_it_is_owned() {
+        let mut slots = Slots::default();
+        slots.resize(4);
+        assert!(slots.claim(SaSlot(1), 7));
+        assert!(!slots.claim(SaSlot(1), 8) && !slots.claim(SaSlot(4), 8));
+        slots.drain(SaSlot(1));
+        slots.freed(SaSlot(1));
+        let all: Vec<_> = std::iter::from_fn(|| slots.take(7)).map(|s| s.0).collect();
+        assert_eq!(all, [0, 1, 2, 3], "each once, though the claimed one stood in the queue twice");
     }
     #[test]
     fn an_spi_carries_its_slot_and_is_never_reserved() {

@@ -89,9 +89,8 @@ impl Engine {
             let (a, b) = (other.established.unwrap_or_default(), sa.established.unwrap_or_default());
             a.abs_diff(b) < TWINS
         };
-        let twin = self.sas.values().find(|other| {
+        let twin = self.sas_of(&sa.peer.name).find(|other| {
             other.is_established()
-                && other.peer.name == sa.peer.name
                 && other.remote_id == sa.remote_id
                 && other.initiator != sa.initiator
                 && close_in_time(other)

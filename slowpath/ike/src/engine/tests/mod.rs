@@ -1,4 +1,4 @@
-mod pair;
+pub(super) mod pair;
 
 use pair::*;
 
