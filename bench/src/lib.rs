@@ -16,6 +16,7 @@ pub mod plan;
 pub mod quick;
 pub mod report;
 pub mod rings;
+pub mod scale;
 pub mod scaling;
 pub mod targets;
 pub mod traffic;

@@ -1,7 +1,7 @@
 //! `bench datapath`, `bench engines`, `bench quick`, `bench scaling`: see `docs/performance.md`.
 use anyhow::{Result, bail, ensure};
 use bench::plan::Pace;
-use bench::{datapath, engines, environment, micro, quick, scaling};
+use bench::{datapath, engines, environment, micro, quick, scale, scaling};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -47,6 +47,8 @@ enum What {
         #[arg(long, default_value_t = 1000)]
         times: u64,
     },
+    /// The real processes with 50 000 tunnels: start, negotiation, installation, status, takeover, memory; two minutes.
+    Scale(scale::Options),
     /// Every engine at 64, 512 and 1400 bytes with everything near: a few seconds.
     Quick {
         /// Also 1000 and 10000 SAs, 4096 and 16384 buffers, on the first engine.
@@ -101,6 +103,7 @@ fn main() -> Result<()> {
     let (report, json) = match Command::parse().what {
         What::Micro { work: Some(name), times, .. } => return micro::work(&name, times),
         What::Micro { instructions, only, json, .. } => return pieces(instructions, &only, json),
+        What::Scale(options) => return scaled(&options),
         What::Datapath { selection, stages, common } => {
             (datapath::run(&selection, &common.pace(1, stages)?)?, common.json)
         }
@@ -118,6 +121,15 @@ fn main() -> Result<()> {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!("{}", report.table());
+    }
+    Ok(())
+}
+
+fn scaled(options: &scale::Options) -> Result<()> {
+    let figures = scale::run(options)?;
+    match options.json {
+        true => println!("{}", serde_json::to_string(&figures)?),
+        false => println!("{}", figures.lines()),
     }
     Ok(())
 }

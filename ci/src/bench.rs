@@ -33,6 +33,9 @@ pub fn run(options: &Options) -> Result<bool> {
 
 fn program(words: &[OsString]) -> Result<bool> {
     packages::ensure_installed(&[Need::Build])?;
+    if words.first().is_some_and(|word| word == "scale") {
+        cargo::build_release()?;
+    }
     cargo::check(&mut cargo::command(&["build", "--release", "--locked", "-p", "bench"]))?;
     let mut program = std::process::Command::new(cargo::target_dir().join("release/bench"));
     let status = program.args(words).status().context("the bench program")?;
