@@ -105,14 +105,31 @@ impl Ledger {
     }
 }
 
-/// The sequence numbers of one SA that have been seen: the last 64, as a set.
-#[derive(Clone, Copy, Debug, Default)]
+/// The sequence numbers of one SA that have been seen: the last ones, as a set.
+///
+/// Workers that share an SA take numbers one after the other and send their packets when they have their CPU; one that
+/// had to wait a tenth of a second is a hundred thousand numbers behind.
+#[derive(Clone, Debug)]
 pub struct Numbers {
     top: u64,
-    /// Bit `n`: `top - n` was there.
-    below: u64,
+    /// Bit `n` modulo the width: `n` was there.
+    seen: Box<[u64]>,
 }
+/// Numbers that all SAs together remember.
+const REMEMBERED: usize = 1 << 20;
 impl Numbers {
+    /// Of one SA among so many.
+    pub fn of(tunnels: u32) -> Self {
+        let width = (REMEMBERED / tunnels.max(1) as usize).max(64).next_power_of_two();
+        Self { top: 0, seen: vec![0; width / 64].into() }
+    }
+    fn width(&self) -> u64 {
+        self.seen.len() as u64 * 64
+    }
+    fn bit(&mut self, number: u64) -> (&mut u64, u64) {
+        let at = number & (self.width() - 1);
+        (&mut self.seen[(at / 64) as usize], 1 << (at % 64))
+    }
     /// The whole number, from the 32 bits that travel: the one nearest to the highest so far.
     pub fn infer(&self, low: u32) -> u64 {
         let distance = low.wrapping_sub(self.top as u32) as i32;
@@ -121,17 +138,24 @@ impl Numbers {
     /// `false`: it was there before, or is too far back to tell.
     pub fn take(&mut self, number: u64) -> bool {
         if number > self.top {
-            let step = number - self.top;
-            self.below = if step < 64 { self.below << step } else { 0 } | 1;
+            let from = (self.top + 1).max(number.saturating_sub(self.width() - 1));
+            for left_out in from..number {
+                let (word, bit) = self.bit(left_out);
+                *word &= !bit;
+            }
             self.top = number;
+            let (word, bit) = self.bit(number);
+            *word |= bit;
             return true;
         }
         let back = self.top - number;
-        if number == 0 || back >= 64 || self.below >> back & 1 == 1 {
+        if number == 0 || back >= self.width() {
             return false;
         }
-        self.below |= 1 << back;
-        true
+        let (word, bit) = self.bit(number);
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        fresh
     }
 }
 
@@ -176,12 +200,18 @@ mod tests {
             prop_assert_eq!(ledger.latency.len(), ledger.received);
             prop_assert_eq!(ledger.faults.total(), twice + late);
         }
-        /// Within 64 numbers exactly the repeated ones are refused.
+        /// Within the width exactly the repeated ones are refused, beyond it all that are behind.
         #[test]
-        fn numbers_are_taken_once(numbers in prop::collection::vec(1u64..60, 1..200)) {
-            let (mut numbers_seen, mut set) = (Numbers::default(), HashSet::new());
-            for number in numbers {
-                prop_assert_eq!(numbers_seen.take(number), set.insert(number));
+        fn numbers_are_taken_once(
+            steps in prop::collection::vec(prop_oneof![8 => -70i64..9, 1 => 0i64..300], 1..300),
+            tunnels in prop_oneof![Just(REMEMBERED as u32), Just(REMEMBERED as u32 / 256)],
+        ) {
+            let (mut numbers, mut set, mut top) = (Numbers::of(tunnels), HashSet::new(), 0u64);
+            for step in steps {
+                let number = top.saturating_add_signed(step).max(1);
+                let near = number > top || top - number < numbers.width();
+                prop_assert_eq!(numbers.take(number), set.insert(number) && near);
+                top = top.max(number);
             }
         }
     }
@@ -194,7 +224,7 @@ mod tests {
     }
     #[test]
     fn numbers_go_on_beyond_32_bits() {
-        let mut numbers = Numbers::default();
+        let mut numbers = Numbers::of(1);
         assert!(numbers.take(0xffff_fffe));
         for (low, whole) in [(0xffff_ffff, 0xffff_ffff), (0, 1 << 32), (1, (1 << 32) + 1)] {
             let number = numbers.infer(low);
@@ -207,5 +237,6 @@ mod tests {
         assert!(!numbers.take(0), "never sent");
         assert!(numbers.take(1 << 33));
         assert!(!numbers.take(1), "too far back to tell");
+        assert_eq!((Numbers::of(1).width(), Numbers::of(100_000).width()), (1 << 20, 64));
     }
 }

@@ -151,7 +151,7 @@ impl Tester {
             wan,
             openers: keys(scene, Direction::Outbound)?,
             sealers: keys(scene, Direction::Inbound)?,
-            numbers: vec![Numbers::default(); tunnels],
+            numbers: vec![Numbers::of(tunnels as u32); tunnels],
             used: vec![0; tunnels],
             scene: scene.clone(),
             captured: Fifo::new(captured),
