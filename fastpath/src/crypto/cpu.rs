@@ -391,38 +391,48 @@ impl CpuCrypto {
 /// A burst of nothing but AES-GCM of our own, two packets at a time.
 #[inline(always)]
 fn all_native<W: Work, const SEAL: bool>(jobs: &mut [W], keys: &[Option<&KeyRecord>; STAGE]) {
-    let count = jobs.len().min(STAGE);
-    let (jobs, keys) = (&mut jobs[..count], &keys[..count]);
-    let mut at = 0;
-    while at < count {
-        for ahead in at..(at + 2).min(count) {
-            approach(jobs, keys, ahead);
+    let mut keys = &keys[..jobs.len().min(STAGE)];
+    let mut jobs = jobs;
+    while jobs.len() >= 2 {
+        let (now, ahead) = std::mem::take(&mut jobs).split_at_mut(2);
+        for n in 0..2 {
+            approach_key(keys.get(n..).unwrap_or_default(), ahead.get(n + AHEAD - 2));
         }
-        if let [first, second, ..] = &mut jobs[at..]
-            && let (Some((a, salt)), Some((b, salt_b))) =
-                (keys[at].and_then(native_key), keys[at + 1].and_then(native_key))
+        if let ([first, second], [Some(a), Some(b), ..]) = (now, keys)
+            && let (Some((a, salt)), Some((b, salt_beside))) = (native_key(a), native_key(b))
         {
-            let seq_high = [first.seq_high(), second.seq_high()];
-            if let (Some(esp), Some(esp_b)) = (first.esp(), second.esp()) {
-                let esp = Esp { salt, esp, seq_high: seq_high[0] };
-                let [ok, ok_b] = native::Keys::two::<SEAL>(
-                    [a, b],
-                    [esp, Esp { salt: salt_b, esp: esp_b, seq_high: seq_high[1] }],
-                );
-                first.done(ok);
-                second.done(ok_b);
-                at += 2;
-                continue;
-            }
+            let (high, high_beside) = (first.seq_high(), second.seq_high());
+            let verdicts = match (first.esp(), second.esp()) {
+                (Some(esp), Some(beside)) => {
+                    // The one behind is in nobody's hands yet, so it can be asked for.
+                    let behind = ahead.first_mut().and_then(Work::esp).unwrap_or_default();
+                    let esp = Esp { salt, esp, seq_high: high };
+                    let beside = Esp { salt: salt_beside, esp: beside, seq_high: high_beside };
+                    native::Keys::two::<SEAL>([a, b], [esp, beside], behind)
+                }
+                _ => [false; 2],
+            };
+            first.done(verdicts[0]);
+            second.done(verdicts[1]);
         }
-        let job = &mut jobs[at];
-        let seq_high = job.seq_high();
-        let ok = match (keys[at].and_then(native_key), job.esp()) {
-            (Some((keys, salt)), Some(esp)) => keys.esp::<SEAL>(Esp { salt, esp, seq_high }),
+        (jobs, keys) = (ahead, keys.get(2..).unwrap_or_default());
+    }
+    if let ([last], [Some(key), ..]) = (jobs, keys) {
+        let seq_high = last.seq_high();
+        let ok = match (native_key(key), last.esp()) {
+            (Some((keys, salt)), Some(esp)) => keys.esp::<SEAL>(Esp { salt, esp, seq_high }, &[]),
             _ => false,
         };
-        job.done(ok);
-        at += 1;
+        last.done(ok);
+    }
+}
+/// Has the key of the packet `AHEAD` of these brought near, unless the one before has the same.
+#[inline(always)]
+fn approach_key<W: Work>(keys: &[Option<&KeyRecord>], job: Option<&W>) {
+    if let (Some(Some(before)), Some(Some(key)), Some(job)) = (keys.get(AHEAD - 1), keys.get(AHEAD), job)
+        && !std::ptr::eq(*before, *key)
+    {
+        key.prefetch(job.esp_len());
     }
 }
 #[inline(always)]
@@ -435,12 +445,7 @@ fn native_key(key: &KeyRecord) -> Option<(&native::Keys, [u8; 4])> {
 /// Has the key and the text of packets behind packet `at` brought near.
 #[inline(always)]
 fn approach<W: Work>(jobs: &mut [W], keys: &[Option<&KeyRecord>], at: usize) {
-    if let (Some(Some(before)), Some(Some(key)), Some(job)) =
-        (keys.get(at + AHEAD - 1), keys.get(at + AHEAD), jobs.get(at + AHEAD))
-        && !std::ptr::eq(*before, *key)
-    {
-        key.prefetch(job.esp_len());
-    }
+    approach_key(keys.get(at..).unwrap_or_default(), jobs.get(at + AHEAD));
     if let Some(next) = jobs.get_mut(at + NEXT)
         && next.esp_len() > (NEAR + 1) * LINE
         && let Some(esp) = next.esp()

@@ -83,6 +83,15 @@ impl Way {
     /// Last step of what leaves in clear: the Ethernet header. `to` is what the way was found for.
     #[inline(always)]
     pub fn send<B: PacketBuf, K>(&self, tables: &Tables<K>, to: To, mut buf: B, out: &mut Out<B>) {
+        if let Some(link) = self.untagged() {
+            return match buf.prepend(eth::HEADER).and_then(<[u8]>::first_chunk_mut) {
+                Some(bytes) => {
+                    *bytes = *link;
+                    out.send(self.port, buf);
+                }
+                None => out.drop(DropReason::NoHeadroom),
+            };
+        }
         if self.header_len == 0 {
             return self.unresolved(tables, to, buf, out);
         }

@@ -8,9 +8,10 @@
 //! The hash works on blocks back to front, which makes GCM's reflected bits those of plain polynomials of degree 127
 //! modulo x^128 + x^127 + x^126 + x^121 + 1, with each product divided by x^128 (RFC 8452 appendix A).
 #![allow(clippy::needless_range_loop, reason = "constant bounds make these loops straight code")]
-use super::Esp;
 use super::key::{BATCH, Parts};
 use super::lanes::{AesNi, Block, Bytes, HIGH_HIGH, LOW_LOW, Lanes};
+use super::{Esp, Start};
+use crate::prefetch::near;
 
 /// The sum of products before reduction, after Karatsuba.
 #[derive(Clone, Copy)]
@@ -66,6 +67,7 @@ pub fn dot(cpu: AesNi, a: Block, power: Block) -> Block {
 }
 
 /// A packet on its way.
+#[derive(Clone, Copy)]
 struct Packet<'k, V: Lanes, const MORE: usize> {
     cpu: V::Cpu,
     key: &'k Parts<'k, MORE>,
@@ -78,6 +80,8 @@ struct Packet<'k, V: Lanes, const MORE: usize> {
     hash: Block,
     /// Bits of additional data and text.
     lengths: u128,
+    /// The next packet.
+    ahead: &'k [u8],
 }
 
 /// Seals or opens `text` in place, with `MORE` rounds of AES above ten: the number is constant, so that rounds are
@@ -100,17 +104,18 @@ pub fn run<V: Lanes, const SEAL: bool, const MORE: usize>(
     packet.all::<SEAL>(text, icv)
 }
 
-/// The same for an ESP packet. False as well when it is too short to be one.
+/// The same for an ESP packet, while `ahead` is brought near, a piece with each piece of this one.
 #[inline(always)]
 pub fn run_esp<V: Lanes, const SEAL: bool, const MORE: usize>(
     cpu: V::Cpu,
     key: &Parts<'_, MORE>,
-    esp: Esp<'_>,
+    start: Start,
+    text: &mut [u8],
+    icv: &mut Bytes,
+    ahead: &[u8],
 ) -> bool {
-    match Packet::<V, MORE>::of_esp(cpu, key, esp) {
-        Some((mut packet, text, icv)) => packet.all::<SEAL>(text, icv),
-        None => false,
-    }
+    let packet = Packet::<'_, V, MORE>::of_esp(cpu, key, start, text.len());
+    Packet { ahead, ..packet }.all::<SEAL>(text, icv)
 }
 
 /// Two ESP packets at once, with keys of their own. Each alone waits for one round after the other, and then for one
@@ -121,11 +126,13 @@ pub fn run_two<V: Lanes, const SEAL: bool, const MORE: usize>(
     [key, other]: [&Parts<'_, MORE>; 2],
     [esp, beside]: [Esp<'_>; 2],
 ) -> [bool; 2] {
-    let (Some((first, text, icv)), Some((second, text_beside, icv_beside))) =
-        (Packet::<V, MORE>::of_esp(cpu, key, esp), Packet::of_esp(cpu, other, beside))
+    let (Some((start, text, icv)), Some((start_beside, text_beside, icv_beside))) =
+        (esp.parts(), beside.parts())
     else {
         return [false; 2];
     };
+    let first = Packet::<V, MORE>::of_esp(cpu, key, start, text.len());
+    let second = Packet::of_esp(cpu, other, start_beside, text_beside.len());
     let packets = [&first, &second];
     let ((blocks, last), (blocks_beside, last_beside)) = (split(text), split(text_beside));
     /// As in [`Packet::rest`].
@@ -182,34 +189,12 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
         let j0 = Block::from_number(small, nonce << 32 | 1);
         let counter = V::broadcast(cpu, j0).add(V::count(cpu, 1));
         let lengths = u128::from(aad as u64 * 8) << 64 | u128::from(text as u64 * 8);
-        Self { cpu, key, j0, counter, additional: None, hash: Block::zero(small), lengths }
+        Self { cpu, key, j0, counter, additional: None, hash: Block::zero(small), lengths, ahead: &[] }
     }
-    /// The packet, its text and its ICV. Nonce and additional data are made in registers: in memory they would be
-    /// written in other pieces than they are read in.
     #[inline(always)]
-    fn of_esp<'t>(
-        cpu: V::Cpu,
-        key: &'k Parts<'k, MORE>,
-        esp: Esp<'t>,
-    ) -> Option<(Self, &'t mut [u8], &'t mut Bytes)> {
-        let Esp { salt, esp, seq_high } = esp;
-        let (front, rest) = esp.split_first_chunk_mut::<{ Esp::FRONT }>()?;
-        let (text, icv) = rest.split_last_chunk_mut()?;
-        let ([header, iv], _) = front.as_chunks::<8>() else { return None };
-        let (header, iv) = (u64::from_le_bytes(*header), u64::from_be_bytes(*iv));
-        //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
-        let nonce = u128::from(u32::from_be_bytes(salt)) << 64 | u128::from(iv);
-        //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
-        let (aad, len) = match seq_high {
-            None => (u128::from(header), 8),
-            Some(high) => {
-                let low = header & 0xffff_ffff | u64::from(high.swap_bytes()) << 32;
-                (u128::from(header >> 32) << 64 | u128::from(low), 12)
-            }
-        };
-        let mut packet = Self::new(cpu, key, nonce, len, text.len());
-        packet.additional = Some(Block::from_number(V::cpu(cpu), aad).reverse());
-        Some((packet, text, icv))
+    fn of_esp(cpu: V::Cpu, key: &'k Parts<'k, MORE>, start: Start, text: usize) -> Self {
+        let additional = Some(Block::from_number(V::cpu(cpu), start.aad).reverse());
+        Self { additional, ..Self::new(cpu, key, start.nonce, start.aad_len, text) }
     }
 
     #[inline(always)]
@@ -236,13 +221,14 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
     }
 
     #[inline(always)]
-    fn all<const SEAL: bool>(&mut self, text: &mut [u8], icv: &mut Bytes) -> bool {
+    fn all<const SEAL: bool>(mut self, text: &mut [u8], icv: &mut Bytes) -> bool {
         if text.len() > (BATCH - 1) * 16 {
             self.hash_additional();
         }
         let batched = text.len() / (BATCH * 16) * (BATCH * 16);
         let (batches, rest) = text.split_at_mut(batched);
         self.batches::<SEAL>(batches.as_chunks_mut().0.as_chunks_mut().0);
+        // A copy: what is pointed to would be kept in memory from batch to batch.
         let tag = self.rest::<SEAL>(rest);
         finish::<V, SEAL>(self.cpu, tag, text, icv)
     }
@@ -250,12 +236,14 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
     #[inline(always)]
     fn batches<const SEAL: bool>(&mut self, batches: &mut [[Bytes; BATCH]]) {
         if !SEAL {
-            for batch in batches {
+            for (n, batch) in batches.iter_mut().enumerate() {
+                self.approach(n);
                 self.batch::<true>(batch, None);
             }
         } else if let Some((mut behind, batches)) = batches.split_first_mut() {
             self.batch::<false>(behind, None);
-            for batch in batches {
+            for (n, batch) in batches.iter_mut().enumerate() {
+                self.approach(n);
                 self.batch::<true>(batch, Some(behind));
                 behind = batch;
             }
@@ -265,6 +253,14 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
             }
             self.hash = product.reduce(self.cpu);
         }
+    }
+
+    /// Asks for as much of the next packet as batch `n` is long; who wrote its headers brought the first lines near.
+    #[inline(always)]
+    fn approach(&self, n: usize) {
+        const BYTES: usize = BATCH * 16;
+        let from = (n + 1) * BYTES;
+        self.ahead.get(from).into_iter().chain(self.ahead.get(from + BYTES / 2)).for_each(near);
     }
 
     #[inline(always)]
@@ -335,9 +331,9 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
 
     /// What is less than a batch, and the lengths. Returns the tag.
     #[inline(always)]
-    fn rest<const SEAL: bool>(&mut self, rest: &mut [u8]) -> Block {
+    fn rest<const SEAL: bool>(self, rest: &mut [u8]) -> Block {
         if rest.is_empty() {
-            let [tag] = Self::end::<SEAL, 0, 0, 1>([self], [&mut []], [&mut []]);
+            let [tag] = Self::end::<SEAL, 0, 0, 1>([&self], [&mut []], [&mut []]);
             return tag;
         }
         let (blocks, last) = split(rest);
@@ -345,7 +341,7 @@ impl<'k, V: Lanes, const MORE: usize> Packet<'k, V, MORE> {
         macro_rules! end {
             ($($full:literal $count:literal),*) => {
                 $(if let Ok(blocks) = <&mut [Bytes; $full]>::try_from(&mut *blocks) {
-                    let [tag] = Self::end::<SEAL, $full, $count, 1>([self], [blocks], [last]);
+                    let [tag] = Self::end::<SEAL, $full, $count, 1>([&self], [blocks], [last]);
                     return tag;
                 })*
             };

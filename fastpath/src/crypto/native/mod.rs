@@ -24,9 +24,38 @@ pub struct Esp<'a> {
     /// The high half of the sequence number if the SA uses ESN.
     pub seq_high: Option<u32>,
 }
-impl Esp<'_> {
+impl<'a> Esp<'a> {
     /// SPI, sequence number and IV.
     const FRONT: usize = 16;
+
+    /// What goes before the text, the text, and the ICV. `None` if it is too short.
+    #[inline(always)]
+    fn parts(self) -> Option<(Start, &'a mut [u8], &'a mut [u8; 16])> {
+        let (front, rest) = self.esp.split_first_chunk_mut::<{ Esp::FRONT }>()?;
+        let (text, icv) = rest.split_last_chunk_mut()?;
+        let ([header, iv], _) = front.as_chunks::<8>() else { return None };
+        let (header, iv) = (u64::from_le_bytes(*header), u64::from_be_bytes(*iv));
+        //= rfc4106#4/nonce: the salt of the SA, then the IV of the packet.
+        let nonce = u128::from(u32::from_be_bytes(self.salt)) << 64 | u128::from(iv);
+        //= rfc4106#5/aad: SPI and sequence number, 32 or 64 bits of it.
+        let (aad, aad_len) = match self.seq_high {
+            None => (u128::from(header), 8),
+            Some(high) => {
+                let low = header & 0xffff_ffff | u64::from(high.swap_bytes()) << 32;
+                (u128::from(header >> 32) << 64 | u128::from(low), 12)
+            }
+        };
+        Some((Start { nonce, aad, aad_len }, text, icv))
+    }
+}
+/// Nonce and additional data, for registers: in memory they would be written in other pieces than they are read in.
+#[derive(Clone, Copy)]
+struct Start {
+    /// 96 bits, the first byte the highest.
+    nonce: u128,
+    /// The first byte the lowest.
+    aad: u128,
+    aad_len: usize,
 }
 
 /// The code paths.
@@ -78,10 +107,10 @@ impl Keys {
     pub fn open(&self, _: &[u8; 12], _: &[u8], _: &mut [u8], _: &[u8; 16]) -> bool {
         match *self {}
     }
-    pub fn esp<const SEAL: bool>(&self, _: Esp<'_>) -> bool {
+    pub fn esp<const SEAL: bool>(&self, _: Esp<'_>, _: &[u8]) -> bool {
         match *self {}
     }
-    pub fn two<const SEAL: bool>(keys: [&Self; 2], _: [Esp<'_>; 2]) -> [bool; 2] {
+    pub fn two<const SEAL: bool>(keys: [&Self; 2], _: [Esp<'_>; 2], _: &[u8]) -> [bool; 2] {
         match *keys[0] {}
     }
 }

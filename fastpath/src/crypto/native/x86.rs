@@ -2,7 +2,7 @@
 use super::kernel;
 use super::key::Record;
 use super::lanes::{AesNi, Block, Bytes, Pair, Vaes};
-use super::{Esp, Path};
+use super::{Esp, Path, Start};
 use sa::{Encryption, Suite};
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
@@ -87,22 +87,24 @@ impl Keys {
             Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
         })
     }
-    /// Seals or opens an ESP packet. When that fails, no plaintext is left in it.
+    /// Seals or opens an ESP packet, while the text of the packet `ahead` is brought near. When that fails, no
+    /// plaintext is left in it.
     #[inline]
-    pub fn esp<const SEAL: bool>(&self, esp: Esp<'_>) -> bool {
-        if esp.esp.len() as u64 > LONGEST {
+    pub fn esp<const SEAL: bool>(&self, esp: Esp<'_>, ahead: &[u8]) -> bool {
+        let Some((Start { nonce, aad, aad_len }, text, icv)) = esp.parts() else { return false };
+        if text.len() as u64 > LONGEST {
             return false;
         }
         each!(&self.sized, key => match self.cpu {
             // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
-            Cpu::Vaes(cpu) => unsafe { esp_pairs::<SEAL, _>(cpu, key, esp) },
+            Cpu::Vaes(cpu) => unsafe { esp_pairs::<SEAL, _>(cpu, key, nonce, aad, aad_len, text, icv, ahead) },
             // SAFETY: the same.
-            Cpu::AesNi(cpu) => unsafe { esp_blocks::<SEAL, _>(cpu, key, esp) },
+            Cpu::AesNi(cpu) => unsafe { esp_blocks::<SEAL, _>(cpu, key, nonce, aad, aad_len, text, icv, ahead) },
         })
     }
     /// The same for two of them, each with its key: short ones of about the same length take turns on one core's units.
     #[inline]
-    pub fn two<const SEAL: bool>(keys: [&Self; 2], packets: [Esp<'_>; 2]) -> [bool; 2] {
+    pub fn two<const SEAL: bool>(keys: [&Self; 2], packets: [Esp<'_>; 2], ahead: &[u8]) -> [bool; 2] {
         let [a, b] = &packets;
         if kernel::side_by_side(a.esp.len(), b.esp.len()) {
             match (&keys[0].sized, &keys[1].sized) {
@@ -113,7 +115,7 @@ impl Keys {
             }
         }
         let [a, b] = packets;
-        [keys[0].esp::<SEAL>(a), keys[1].esp::<SEAL>(b)]
+        [keys[0].esp::<SEAL>(a, b.esp), keys[1].esp::<SEAL>(b, ahead)]
     }
 }
 
@@ -169,8 +171,22 @@ path!(open_blocks, "aes,pclmulqdq,avx", AesNi, Block, false);
 macro_rules! esp_path {
     ($one:ident, $two:ident, $features:literal, $cpu:ty, $vector:ty) => {
         #[target_feature(enable = $features)]
-        fn $one<const SEAL: bool, const MORE: usize>(cpu: $cpu, key: &Record<MORE>, esp: Esp<'_>) -> bool {
-            kernel::run_esp::<$vector, SEAL, MORE>(cpu, &key.parts(), esp)
+        #[allow(
+            clippy::too_many_arguments,
+            reason = "one by one they are in registers, and text and key known apart"
+        )]
+        fn $one<const SEAL: bool, const MORE: usize>(
+            cpu: $cpu,
+            key: &Record<MORE>,
+            nonce: u128,
+            aad: u128,
+            aad_len: usize,
+            text: &mut [u8],
+            icv: &mut Bytes,
+            ahead: &[u8],
+        ) -> bool {
+            let start = Start { nonce, aad, aad_len };
+            kernel::run_esp::<$vector, SEAL, MORE>(cpu, &key.parts(), start, text, icv, ahead)
         }
         #[target_feature(enable = $features)]
         fn $two<const SEAL: bool, const MORE: usize>(
