@@ -1,6 +1,6 @@
 //! The functions that have the instructions switched on, and the choice among them.
 use super::kernel;
-use super::key::Record;
+use super::key::{Parts, Record};
 use super::lanes::{AesNi, Block, Bytes, Pair, Vaes};
 use super::{Esp, Path, Start};
 use sa::{Encryption, Suite};
@@ -67,12 +67,15 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        each!(&self.sized, key => match self.cpu {
+        each!(&self.sized, record => {
+            // By pointers: from a record the compiler takes the round keys out of the loop, and then has no room for them.
+            let key = &record.parts();
+            match self.cpu {
             // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
             Cpu::Vaes(cpu) => unsafe { seal_pairs(cpu, key, nonce, aad, text, icv) },
             // SAFETY: the same.
             Cpu::AesNi(cpu) => unsafe { seal_blocks(cpu, key, nonce, aad, text, icv) },
-        })
+        }})
     }
     /// Wipes `text` when the ICV does not match.
     #[inline]
@@ -80,12 +83,15 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        each!(&self.sized, key => match self.cpu {
+        each!(&self.sized, record => {
+            // By pointers: from a record the compiler takes the round keys out of the loop, and then has no room for them.
+            let key = &record.parts();
+            match self.cpu {
             // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
             Cpu::Vaes(cpu) => unsafe { open_pairs(cpu, key, nonce, aad, text, icv) },
             // SAFETY: the same.
             Cpu::AesNi(cpu) => unsafe { open_blocks(cpu, key, nonce, aad, text, icv) },
-        })
+        }})
     }
     /// Seals or opens an ESP packet, while the text of the packet `ahead` is brought near. When that fails, no
     /// plaintext is left in it.
@@ -95,12 +101,15 @@ impl Keys {
         if text.len() as u64 > LONGEST {
             return false;
         }
-        each!(&self.sized, key => match self.cpu {
+        each!(&self.sized, record => {
+            // By pointers: from a record the compiler takes the round keys out of the loop, and then has no room for them.
+            let key = &record.parts();
+            match self.cpu {
             // SAFETY: the witness shows that the CPU has the instructions the function is compiled for.
             Cpu::Vaes(cpu) => unsafe { esp_pairs::<SEAL, _>(cpu, key, nonce, aad, aad_len, text, icv, ahead) },
             // SAFETY: the same.
             Cpu::AesNi(cpu) => unsafe { esp_blocks::<SEAL, _>(cpu, key, nonce, aad, aad_len, text, icv, ahead) },
-        })
+        }})
     }
     /// The same for two of them, each with its key: short ones of about the same length take turns on one core's units.
     #[inline]
@@ -152,13 +161,13 @@ macro_rules! path {
         #[target_feature(enable = $features)]
         fn $name<const MORE: usize>(
             cpu: $cpu,
-            key: &Record<MORE>,
+            key: &Parts<'_, MORE>,
             nonce: &[u8; 12],
             aad: &[u8],
             text: &mut [u8],
             icv: &mut Bytes,
         ) -> bool {
-            kernel::run::<$vector, $seal, MORE>(cpu, &key.parts(), nonce, aad, text, icv)
+            kernel::run::<$vector, $seal, MORE>(cpu, key, nonce, aad, text, icv)
         }
     };
 }
@@ -177,7 +186,7 @@ macro_rules! esp_path {
         )]
         fn $one<const SEAL: bool, const MORE: usize>(
             cpu: $cpu,
-            key: &Record<MORE>,
+            key: &Parts<'_, MORE>,
             nonce: u128,
             aad: u128,
             aad_len: usize,
@@ -186,7 +195,7 @@ macro_rules! esp_path {
             ahead: &[u8],
         ) -> bool {
             let start = Start { nonce, aad, aad_len };
-            kernel::run_esp::<$vector, SEAL, MORE>(cpu, &key.parts(), start, text, icv, ahead)
+            kernel::run_esp::<$vector, SEAL, MORE>(cpu, key, start, text, icv, ahead)
         }
         #[target_feature(enable = $features)]
         fn $two<const SEAL: bool, const MORE: usize>(
