@@ -76,8 +76,8 @@ pub struct Driver<E> {
     draining: HashSet<SaSlot>,
     pub(crate) generation: u64,
     policies_wrong_until: Option<Now>,
-    /// Why the last ones are not in force, until somebody asks.
-    policies_refused: Option<Refusal>,
+    /// The generation that is not in force and why, until somebody asks.
+    policies_refused: Option<(u64, Refusal)>,
     /// The fast path has, or will have when it has read the ring, what `policies` said at the last transaction.
     pub(crate) policies_told: bool,
     /// SAs that packets come in under, and how many have.
@@ -173,9 +173,14 @@ impl<E: Negotiator> Driver<E> {
     pub fn settled(&self) -> bool {
         self.queue.is_empty() && self.waiting.is_empty()
     }
-    /// Why the fast path refused the last policies, said once.
-    pub fn take_refusal(&mut self) -> Option<Refusal> {
-        self.policies_refused.take()
+    /// Which policies the fast path refused and why, said once. A transaction that did not fit together is not among
+    /// them: it is offered again as a whole.
+    pub fn take_refusal(&mut self) -> Option<(u64, Refusal)> {
+        self.policies_refused.take().filter(|(_, refusal)| *refusal != Refusal::BadTransaction)
+    }
+    /// Of the policies that were offered last.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
     pub fn slow(&self) -> Option<&SlowSide> {
         self.slow.as_ref()
@@ -277,7 +282,7 @@ impl<E: Negotiator> Driver<E> {
                     tracing::error!(generation, %refusal, "the fast path refused the policies");
                     self.policies_told = false;
                     self.policies_wrong_until = Some(self.now + POLICY_RETRY);
-                    self.policies_refused = Some(refusal);
+                    self.policies_refused = Some((generation, refusal));
                 }
             },
             Waiting::Other(what) => {

@@ -50,6 +50,8 @@ struct Process<'a> {
     driver: Driver<ike::Engine>,
     config: config::Config,
     changes: Changes,
+    /// Generation of the policies that the last change has brought.
+    changed: Option<u64>,
     policy_peers: Vec<Option<String>>,
     options: Options,
     control: Control,
@@ -99,6 +101,7 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
         driver,
         config: store.config().clone(),
         changes: Changes::new(store).context("an event descriptor")?,
+        changed: None,
         policy_peers: Vec::new(),
         options,
         control,
@@ -173,7 +176,10 @@ impl Process<'_> {
     }
     /// Puts in force what was worked out beside us, and takes back what the fast path does not take.
     fn change(&mut self, now: Now) {
-        if let Some(refusal) = self.driver.take_refusal() {
+        // What was refused for another reason, after a restart of the fast path say, is not the change's fault.
+        if let Some((generation, refusal)) = self.driver.take_refusal()
+            && self.changed.take_if(|changed| *changed == generation).is_some()
+        {
             self.changes.order(Task::Undo(format!("the fast path refused the policies: {refusal}")));
         }
         let Some(mut done) = self.changes.turn(now) else { return };
@@ -188,6 +194,7 @@ impl Process<'_> {
                     self.configured = None;
                     if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
                         self.configure(sa_slots, now);
+                        self.changed = Some(self.driver.generation());
                     }
                 }
                 self.said(&done, &plan);

@@ -136,7 +136,8 @@ impl Store {
             return Ok(Change { plan, config: None });
         }
         self.write_down(&new, wanted, &mut plan, wall)?;
-        let back_to = plan.entry.saturating_sub(1);
+        // What nobody has confirmed yet is nothing to go back to.
+        let back_to = self.pending.as_ref().map_or(plan.entry.saturating_sub(1), |pending| pending.back_to);
         let pending = wanted.confirm.map(|seconds| Pending {
             back_to,
             at: now + Duration::from_secs(seconds),

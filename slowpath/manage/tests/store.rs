@@ -135,6 +135,19 @@ fn former_ones_come_back_and_unconfirmed_ones_go() {
 }
 
 #[test]
+fn two_unconfirmed_changes_go_back_to_what_was_confirmed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut store = start(dir.path());
+    let first = store.config().clone();
+    for (peers, seconds) in [(2, 60), (1, 90)] {
+        store.apply(&Apply { confirm: Some(seconds), ..to(text(peers, 500)) }, SECOND, WALL).expect("good");
+    }
+    assert_eq!(store.deadline(), Some(91 * SECOND));
+    store.expire(91 * SECOND, WALL).expect("time").expect("possible");
+    assert_eq!(store.config(), &first);
+}
+
+#[test]
 fn what_the_datapath_refuses_is_taken_back() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut store = start(dir.path());
