@@ -74,8 +74,6 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
     if let Err(error) = ipc::process::harden().context("cannot forbid core dumps")? {
         tracing::warn!(%error, "memory is not locked, keys might be swapped out: raise the memlock limit");
     }
-    // For a fault with its place in the file.
-    config::load(&options.config)?;
     let store = Store::open(&options.config, options.history.as_deref(), wall()).map_err(|refused| {
         anyhow!("{}{}", refused.said, refused.complaints.iter().map(|c| format!("\n{c}")).collect::<String>())
     })?;

@@ -6,6 +6,7 @@ use config::{Complaints, Config};
 use ipc::change::{Apply, Entry, Plan, Refused, Target};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -20,11 +21,11 @@ pub(crate) struct Pending {
     pub boot: String,
 }
 
-/// One configuration, as text, objects and meaning.
+/// One configuration, as text, meaning and, once they are asked for, objects: a restart does not wait for these.
 #[derive(Clone)]
 struct State {
     text: Zeroizing<String>,
-    rows: Document,
+    rows: OnceLock<Document>,
     config: Config,
 }
 
@@ -47,26 +48,27 @@ impl Store {
     /// `file` is what the gateway was started with. Without a folder there is no history, and nothing can be taken back.
     pub fn open(file: &Path, history: Option<&Path>, wall: Duration) -> Result<Self, Refused> {
         let now = read(file).and_then(State::new)?;
-        let failed = |error| refused(format!("the history cannot be opened: {error}"));
+        let failed = |error: String| refused(format!("the history cannot be opened: {error}"));
         let history = history
             .map(|dir| History::open(dir).map_err(|e| failed(format!("{}: {e}", dir.display()))))
             .transpose()?;
         let pending = history.as_ref().and_then(History::pending).filter(|p| p.boot == boot());
         let mut store = Self { file: file.into(), history, now, before: None, pending };
-        store.note_start(wall).map_err(|error| failed(error.to_string()))?;
+        store.note_start(wall)?;
         Ok(store)
     }
     /// A file that was edited while nothing ran is an entry too.
-    fn note_start(&mut self, wall: Duration) -> std::io::Result<()> {
+    fn note_start(&mut self, wall: Duration) -> Result<(), Refused> {
+        let failed = |error: std::io::Error| refused(format!("the history cannot be written: {error}"));
         let Some(history) = self.history.as_mut() else { return Ok(()) };
         let last = history.last();
-        let known = (last > 0).then(|| history.text(last)).transpose()?;
+        let known = (last > 0).then(|| history.text(last)).transpose().map_err(failed)?;
         if known.as_ref() == Some(&self.now.text) {
             return Ok(());
         }
         let rows =
             known.and_then(|text| Document::from_yaml(&text).ok()).map(|(rows, _)| rows).unwrap_or_default();
-        let changes = self.now.rows.since(&rows).iter().map(ToString::to_string).collect();
+        let changes = self.now.rows()?.since(&rows).iter().map(ToString::to_string).collect();
         let entry = Entry {
             number: last + 1,
             when: wall.as_secs(),
@@ -74,14 +76,11 @@ impl Store {
             comment: String::new(),
             changes,
         };
-        history.push(entry, &self.now.text)
+        history.push(entry, &self.now.text).map_err(failed)
     }
 
     pub fn config(&self) -> &Config {
         &self.now.config
-    }
-    pub fn document(&self) -> &Document {
-        &self.now.rows
     }
     pub fn entries(&self) -> &[Entry] {
         self.history.as_ref().map_or(&[], |history| &history.entries)
@@ -115,7 +114,7 @@ impl Store {
     /// Checks, plans and, unless it is only to be said, writes down. `now` is the machine's clock, `wall` the calendar's.
     pub fn apply(&mut self, wanted: &Apply, now: Duration, wall: Duration) -> Result<Change, Refused> {
         let new = State::new(self.wanted(&wanted.to)?)?;
-        let mut plan = plan((&self.now.rows, &self.now.config), (&new.rows, &new.config));
+        let mut plan = plan((self.now.rows()?, &self.now.config), (new.rows()?, &new.config));
         plan.warnings = new.warnings();
         let restart = needs_restart(&self.now.config, &new.config);
         if !restart.is_empty() {
@@ -232,8 +231,14 @@ impl Store {
 impl State {
     fn new(text: Zeroizing<String>) -> Result<Self, Refused> {
         let config = config::check(&text).map_err(|complaints| complained(&complaints))?.config;
-        let (rows, _) = Document::from_yaml(&text).map_err(|complaints| complained(&complaints))?;
-        Ok(Self { text, rows, config })
+        Ok(Self { text, rows: OnceLock::new(), config })
+    }
+    fn rows(&self) -> Result<&Document, Refused> {
+        if let Some(rows) = self.rows.get() {
+            return Ok(rows);
+        }
+        let (rows, _) = Document::from_yaml(&self.text).map_err(|complaints| complained(&complaints))?;
+        Ok(self.rows.get_or_init(|| rows))
     }
     fn warnings(&self) -> Vec<String> {
         config::check(&self.text).map(|checked| lines(&checked.warnings)).unwrap_or_default()

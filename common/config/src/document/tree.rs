@@ -121,7 +121,8 @@ fn take(place: &'static Place, row: &Row, table: &mut Table) {
             && (!place.is_list() || object.name() == named && (named.is_some() || same_mark(row, object)))
     };
     let mut new = Object { id: Id(table.next), built_in: false, cells: Vec::new() };
-    let known = table.rows.iter_mut().find(is_built_in);
+    // They stand in front; a file of many rows is not searched for each of them.
+    let known = table.rows.iter_mut().take_while(|row| row.built_in).find(is_built_in);
     let is_new = known.is_none();
     let object = known.unwrap_or(&mut new);
     for (name, text) in cells {
