@@ -204,7 +204,7 @@ impl Engine {
         match self.answer_child(sa, message, None, Some(nonces), cx) {
             Ok((made, answer)) => {
                 payloads.extend(answer);
-                self.add_child(sa, made, cx);
+                self.take_child(sa, made, cx);
             }
             Err(told) => payloads.push(Payload::Notify(told)),
         }
@@ -224,7 +224,7 @@ impl Engine {
         sa.established = Some(now);
         sa.ends_at = None;
         sa.dirty = true;
-        sa.twin_at = Some(now + std::time::Duration::from_secs(3));
+        sa.twin_at = Some(now + super::child::SETTLED);
         let lifetime = sa.peer.profile.lifetime;
         if !lifetime.is_zero() {
             let fresh = self.random_u8();

@@ -30,8 +30,8 @@ pub(super) enum Place {
 pub(super) enum ChildState {
     /// Both directions in use.
     Active,
-    /// Made by the peer's rekey: we receive on it, and send on it once the peer has shown that it can
-    /// receive (its packets, or its delete of the old one).
+    /// Made by the peer while an older one carries the traffic: we receive on it, and send on it once the peer has
+    /// shown that it can receive (its packets, or its delete of the old one) or `TAKEOVER` has passed.
     AwaitingSwitch,
     /// Made by the peer's rekey, which lost against ours (RFC 7296 2.8.1): the peer will delete it.
     Redundant,
@@ -63,12 +63,17 @@ pub(super) struct ChildSa {
     pub hard_at: Option<Now>,
     /// End of `Lingering`.
     pub gone_at: Option<Now>,
-    /// When to look for a twin: the same child, asked for by both ends at once.
+    /// When to look for a twin, the same child asked for by both ends at once; before that, the end of `TAKEOVER`.
     pub twin_at: Option<Now>,
 }
 
 /// How long a deleted inbound SA still receives: more than any packet stays on the way.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a responder's answer may take to the peer before we send on an SA that no rekey has made.
+pub(super) const TAKEOVER: Duration = Duration::from_millis(500);
+/// When both ends have heard of an SA and twins can be told apart.
+pub(super) const SETTLED: Duration = Duration::from_secs(3);
 
 impl ChildSa {
     pub fn deadlines(&self, mut at: impl FnMut(Now)) {
@@ -76,6 +81,10 @@ impl ChildSa {
     }
     pub fn has(&self, slot: SaSlot, spi: Spi) -> bool {
         [&self.inbound, &self.outbound].iter().any(|h| h.slot == slot && h.spi == spi)
+    }
+    /// Waits to carry what another SA, of whichever IKE SA, carries until the peer is ready.
+    pub fn takes_over(&self) -> bool {
+        self.state == ChildState::AwaitingSwitch && self.replaces.is_none()
     }
     /// It may still carry traffic towards the peer.
     pub fn is_live(&self) -> bool {

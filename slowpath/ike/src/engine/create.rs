@@ -43,7 +43,7 @@ impl Engine {
             self.answer_child_rekey(sa, message, named, cx)
         } else {
             self.answer_child(sa, message, None, None, cx).map(|(made, payloads)| {
-                self.add_child(sa, made, cx);
+                self.take_child(sa, made, cx);
                 payloads
             })
         };
@@ -64,6 +64,27 @@ impl Engine {
             child.policy.0, child.suite, child.inbound.spi, child.outbound.spi
         );
         self.say(sa, ReportLevel::Info, cx, text);
+        sa.children.push(child);
+        sa.dirty = true;
+    }
+
+    /// One that the peer asked for. Where its traffic has an SA already (both ends have called each other, say) we send
+    /// on that one until the peer, whom our answer has yet to reach, can receive on the new one.
+    pub(super) fn take_child(&mut self, sa: &mut IkeSa, mut child: ChildSa, cx: &mut Cx) {
+        let runs = |c: &ChildSa| c.policy == child.policy && c.outbound.place == Place::Installed;
+        let others = self.sas_of(&sa.peer.name).flat_map(|other| &other.children);
+        if !sa.children.iter().chain(others).any(runs) {
+            return self.add_child(sa, child, cx);
+        }
+        child.state = ChildState::AwaitingSwitch;
+        child.twin_at = Some(cx.now + super::child::TAKEOVER);
+        child.inbound.place = Place::Installed;
+        cx.out.push(Action::InstallInbound(child.spec(
+            ::sa::Direction::Inbound,
+            sa.tunnel_ends(),
+            sa.encap(),
+        )));
+        self.counters.child_established += 1;
         sa.children.push(child);
         sa.dirty = true;
     }

@@ -1,5 +1,5 @@
 //! INFORMATIONAL: deletes and signs of life (RFC 7296 1.4, 2.4, 2.25), and how an IKE SA ends.
-use super::child::ChildState;
+use super::child::{ChildSa, ChildState};
 use super::counters::Failure;
 use super::ike_sa::{Exchange, IkeSa, State, Task};
 use super::timers::Series;
@@ -101,6 +101,7 @@ impl Engine {
             self.remove_child(sa, at, cx);
         }
         self.drop_offers(sa);
+        self.switch_others(sa, cx);
         if let State::AuthSent(sent) = &sa.state {
             let (a, b) = (sent.child.slot, sent.child.slot_out);
             self.slots.give_back(a);
@@ -108,6 +109,21 @@ impl Engine {
         }
         sa.tasks.clear();
         sa.dead = true;
+    }
+    /// What another IKE SA with the peer has in store for this one's traffic takes over at once.
+    fn switch_others(&mut self, sa: &IkeSa, cx: &mut Cx) {
+        let waits = |other: &&IkeSa| other.children.iter().any(ChildSa::takes_over);
+        let others: Vec<u64> =
+            self.sas_of(&sa.peer.name).filter(waits).map(|other| other.local_spi).collect();
+        for local_spi in others {
+            self.with_sa(local_spi, cx, |engine, other, cx| {
+                for at in 0..other.children.len() {
+                    if other.children[at].takes_over() {
+                        engine.switch_to(other, at, cx);
+                    }
+                }
+            });
+        }
     }
     /// The same, and the peer is called again if that is our part.
     pub(super) fn lose(&mut self, sa: &mut IkeSa, cx: &mut Cx) {

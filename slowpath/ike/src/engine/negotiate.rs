@@ -12,7 +12,6 @@ use crate::message::{
     offer_esp, select_esp, split, within,
 };
 use ::sa::{Mode, PolicyId, SaSlot, Spi, TrafficSelector};
-use std::time::Duration;
 
 /// Children one IKE SA may have (row C8).
 const MAX_CHILDREN: usize = 1024;
@@ -358,7 +357,7 @@ impl Engine {
             soft_at: timed.then(|| now + soft_of(child.lifetime, fresh)),
             hard_at: timed.then(|| now + child.lifetime),
             gone_at: None,
-            twin_at: Some(now + Duration::from_secs(3)),
+            twin_at: Some(now + super::child::SETTLED),
         }
     }
 }

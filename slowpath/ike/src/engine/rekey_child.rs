@@ -70,7 +70,11 @@ impl Engine {
     }
     /// The old SA is being deleted: its successor takes over.
     pub(super) fn switch_to_successor(&mut self, sa: &mut IkeSa, old: Spi, cx: &mut Cx) {
-        let waits = |c: &ChildSa| c.replaces == Some(old) && c.state == ChildState::AwaitingSwitch;
+        let policy = sa.children.iter().find(|c| c.inbound.spi == old).map(|c| c.policy);
+        let waits = |c: &ChildSa| {
+            c.replaces == Some(old) && c.state == ChildState::AwaitingSwitch
+                || c.takes_over() && Some(c.policy) == policy && c.inbound.spi != old
+        };
         if let Some(at) = sa.children.iter().position(waits) {
             self.switch_to(sa, at, cx);
         }

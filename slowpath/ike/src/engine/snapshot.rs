@@ -291,7 +291,7 @@ fn child_from(r: ChildRecord) -> Option<ChildSa> {
         soft_at: r.soft_at,
         hard_at: r.hard_at,
         gone_at: r.gone_at,
-        twin_at: None,
+        twin_at: (r.state == ChildState::AwaitingSwitch).then_some(r.created + super::child::TAKEOVER),
     })
 }
 fn selector_record(s: &TrafficSelector) -> SelectorRecord {

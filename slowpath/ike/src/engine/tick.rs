@@ -61,6 +61,9 @@ impl Engine {
                 child.soft_at = None;
                 let spi = child.inbound.spi;
                 sa.push_task(Task::Rekey(spi));
+            } else if due(child.twin_at) && child.takes_over() {
+                child.twin_at = Some(child.created + super::child::SETTLED);
+                self.switch_to(sa, at, cx);
             } else if due(child.twin_at) {
                 child.twin_at = None;
                 self.settle_child_twins(sa, at);

@@ -2,7 +2,7 @@
 //! agree, exactly one child per policy lives, nothing is left over, and no data packet has found no SA.
 use super::pair::*;
 use crate::api::*;
-use sa::PolicyId;
+use sa::{Direction, PolicyId};
 
 /// Half a minute of mischief, then quiet.
 fn storm(seed: u64, loss: u64, policies: u32, mischief: fn(&mut Pair, u64)) -> Pair {
@@ -166,6 +166,44 @@ fn both_ends_call_at_once() {
             std::mem::forget(told);
         }
     }
+}
+
+// The second of the two SAs takes over only where the other end can receive on it already.
+#[test]
+fn calls_from_both_ends_lose_no_packet_once_one_tunnel_is_up() {
+    let mut doubled = 0;
+    for seed in seeds() {
+        let told = Told(format!("seed {seed}"));
+        let (a, mut b) = (config(A, "secret"), config(B, "secret"));
+        b.peers[0].passive = false;
+        let mut pair = Pair::with(seed, a, b);
+        pair.latency = (5, 200);
+        pair.start();
+        let spis = |pair: &Pair, n: usize, direction| -> Vec<_> {
+            pair.nodes[n].table.values().filter(|s| s.direction == direction).map(|s| s.spi).collect()
+        };
+        let up = |pair: &Pair| {
+            [A, B].iter().all(|&n| {
+                let (out, there) =
+                    (spis(pair, n, Direction::Outbound), spis(pair, 1 - n, Direction::Inbound));
+                !out.is_empty() && out.iter().all(|spi| there.contains(spi))
+            })
+        };
+        while !up(&pair) {
+            pair.run(ms(1));
+        }
+        pair.data = true;
+        let most = (0..600).map(|_| {
+            pair.run(ms(5));
+            pair.nodes.iter().map(|node| node.table.len()).max().unwrap_or(0)
+        });
+        doubled += u32::from(most.max() > Some(2));
+        pair.run(secs(60));
+        pair.assert_up(1);
+        pair.assert_no_loss();
+        std::mem::forget(told);
+    }
+    assert!(doubled > 0, "no seed brought up two SAs");
 }
 
 // Both ends need the same child at the same moment: two are made, of which one stays.
