@@ -1,4 +1,4 @@
-//! What the running gateway shows: `active-peers`, `installed-sa`, `statistics`.
+//! What the running gateway shows: `active-peers`, `installed-sa`, `statistics`, `diagnosis`, `log`.
 use super::roadwarrior::COUNT;
 use super::*;
 use sa::Stat;
@@ -97,6 +97,50 @@ pub(super) const INSTALLED_SA: Menu = Menu {
             arguments: &[],
         },
         Command { name: "rekey", help: "Make a new SA in its place.", of_rows: true, arguments: &[] },
+    ],
+    ..FOLDER
+};
+
+pub(super) const DIAGNOSIS: Menu = Menu {
+    name: "diagnosis",
+    shape: Shape::Live,
+    help: "Negotiations that failed: why, and what would change it. One row for what happened once or again and again.",
+    shown: &[
+        shown("when", Kind::Text, "The last time, UTC."),
+        shown("first", Kind::Text, "The first time."),
+        shown("count", COUNT, "How often."),
+        shown("peer", Kind::Text, "The row of `peer`; empty for a stranger."),
+        shown("remote", Kind::Text, "The other side's address and port."),
+        shown("local", Kind::Text, "Ours."),
+        shown("exchange", Kind::Text, "IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA or INFORMATIONAL."),
+        shown("cause", Kind::Text, "One word for it, the same in every language and version."),
+        shown("said", Kind::Text, "What happened."),
+        shown("theirs", Kind::Text, "What they offer, ask for or are."),
+        shown("ours", Kind::Text, "What we have."),
+        shown("difference", Kind::Text, "Where the two first differ."),
+        shown(
+            "fix-here",
+            Kind::Text,
+            "The command that would make it work from our side; empty if none would.",
+        ),
+        shown("tell-them", Kind::Text, "What to say to whoever runs the other side."),
+        shown("solved", Kind::YesNo, "The peer has come up since."),
+    ],
+    flags: &[flag('S', "solved")],
+    commands: &[Command { name: "clear", help: "Forget all rows.", of_rows: false, arguments: &[] }],
+    ..FOLDER
+};
+
+/// `/log`; the key `log` is the file's for `system logging`.
+pub(super) const ENTRIES: Menu = Menu {
+    name: "log-entries",
+    console: Some("log"),
+    shape: Shape::Live,
+    help: "What has happened, newest last.",
+    shown: &[
+        shown("time", Kind::Text, "When, UTC."),
+        shown("topics", Kind::Text, "What it is about and how grave: `ipsec,error`."),
+        shown("message", Kind::Text, "What happened."),
     ],
     ..FOLDER
 };

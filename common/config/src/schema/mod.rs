@@ -251,6 +251,7 @@ pub const ROOT: Menu = Menu {
     menus: &[
         system::SYSTEM,
         services::LOG,
+        live::ENTRIES,
         system::INTERFACE,
         Menu {
             name: "ip",
@@ -277,6 +278,7 @@ pub const ROOT: Menu = Menu {
                         live::ACTIVE_PEERS,
                         live::INSTALLED_SA,
                         live::STATISTICS,
+                        live::DIAGNOSIS,
                     ],
                     ..FOLDER
                 },

@@ -35,8 +35,6 @@ const SHOWN: &[&str] = &["find", "get", "print"];
 /// What some menus can besides.
 const FURTHER: &[(&str, &[&str])] =
     &[("", &["import", "quit"]), ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"])];
-/// What only shows, and is in no table of rows.
-const RUNTIME: &[(&str, &str)] = &[("log", "What has happened.")];
 /// Commands by which a statement of a menu that is not ours is divided into path and command.
 const ANY: &[&str] = &[
     "add",
@@ -181,12 +179,6 @@ impl Menus {
         }]);
         for menu in ROOT.menus {
             all.grow(menu, "", "");
-        }
-        for (console, help) in RUNTIME {
-            let at = all.make(console);
-            if let Some(node) = all.0.get_mut(at) {
-                (node.help, node.commands) = (help, SHOWN.to_vec());
-            }
         }
         for (console, commands) in FURTHER {
             let at = all.make(console);
