@@ -259,6 +259,10 @@ pub(super) fn assign(
         ));
     }
     let text = canonical(field.property.kind, text).map_err(|wrong| refused(wrong.said, wrong.fix))?;
+    // A list of nothing but commas is empty as well.
+    if text.is_empty() && field.property.default == Default::Unset {
+        return assign(place, row, name, None);
+    }
     if there {
         row.cells[at].1 = text;
     } else {

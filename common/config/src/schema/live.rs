@@ -145,6 +145,40 @@ pub(super) const ENTRIES: Menu = Menu {
     ..FOLDER
 };
 
+/// `/system history`: who changed what, and when.
+pub(super) const HISTORY: Menu = Menu {
+    name: "system-history",
+    console: Some("system history"),
+    shape: Shape::Live,
+    help: "Changes of the configuration, newest last. `/system rollback entry=N` goes back to one.",
+    shown: &[
+        shown("number", COUNT, "What `rollback` calls it."),
+        shown("when", Kind::Text, "When, UTC."),
+        shown("who", Kind::Text, "Who did it."),
+        shown("comment", Kind::Text, "The note given with it."),
+        shown("changes", Kind::Text, "What is different since the entry before."),
+    ],
+    ..FOLDER
+};
+/// What can be done with the configuration as a whole.
+pub(super) const SYSTEM_COMMANDS: &[Command] = &[
+    Command {
+        name: "rollback",
+        help: "Go back to a former configuration.",
+        of_rows: false,
+        arguments: &[
+            shown("entry", COUNT, "Its number in `/system history`."),
+            shown("confirm", COUNT, "Seconds after which it is taken back unless `confirm` comes before."),
+        ],
+    },
+    Command {
+        name: "confirm",
+        help: "Keep a change that would be taken back by itself.",
+        of_rows: false,
+        arguments: &[],
+    },
+];
+
 pub(super) const STATISTICS: Menu = Menu {
     name: "statistics",
     shape: Shape::Figures,

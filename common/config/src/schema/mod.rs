@@ -252,6 +252,7 @@ pub const ROOT: Menu = Menu {
         system::SYSTEM,
         services::LOG,
         live::ENTRIES,
+        live::HISTORY,
         system::INTERFACE,
         Menu {
             name: "ip",

@@ -83,6 +83,7 @@ pub(super) const SYSTEM: Menu = Menu {
         ),
         own("lab", Kind::YesNo, Is("no"), "Permits what has no place in production: `espway run --key-log`."),
     ],
+    commands: live::SYSTEM_COMMANDS,
     ..SETTINGS
 };
 pub(super) const CRYPTO: &[Property] = &[own(

@@ -34,7 +34,7 @@ const FOLDER: &[&str] = &["export"];
 const SHOWN: &[&str] = &["find", "get", "print"];
 /// What some menus can besides.
 const FURTHER: &[(&str, &[&str])] =
-    &[("", &["import", "quit"]), ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"])];
+    &[("", &["import", "quit", "save"]), ("ip ipsec key rsa", &["export-pub-key", "generate-key", "import"])];
 /// Commands by which a statement of a menu that is not ours is divided into path and command.
 const ANY: &[&str] = &[
     "add",
