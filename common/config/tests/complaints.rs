@@ -202,7 +202,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         ),
         (
             "dh-group: x25519",
-            "lifebytes: ^5",
+            "dh-group: x25519, lifebytes: ^5",
             "warning: ip.ipsec.profile[0].lifebytes: this has no effect: IKEv2 does not announce lifetimes; leave `lifebytes` out",
         ),
         (
@@ -534,4 +534,128 @@ fn every_complaint_has_a_severity_in_json() {
     assert_eq!(json[0]["line"], 13);
     assert_eq!(json[0]["path"], "ip.ipsec.profile[0].dh-group");
     assert!(matches!(broken("name: gw", "name: g w").list[0].severity, Severity::Error));
+}
+
+/// What can be run and was hardly meant: `from` is replaced by `to` in the good text, and this one warning comes.
+#[test]
+fn what_was_hardly_meant_is_told() {
+    let policy = "{src-address: 10.1.0.0/24, dst-address: 10.2.0.0/24, peer: b, proposal: e, tunnel: yes}";
+    let halves = "{src-address: 10.1.0.0/25, dst-address: 10.2.0.0/24, peer: b, proposal: e, tunnel: yes}
+      - {src-address: 10.1.0.128/25, dst-address: 10.2.0.0/24, peer: b, proposal: e, tunnel: yes}
+      - {src-address: 10.1.0.0/24, dst-address: 10.2.0.7, action: discard}";
+    let peer = "{name: b, address: 203.0.113.2, exchange-mode: ike2, profile: p}";
+    let around = format!(
+        "{peer}
+      - {{name: all, address: 0.0.0.0/0, exchange-mode: ike2, profile: p}}"
+    );
+    let (good_id, ids) = (
+        "{peer: b, secret: correct horse battery staple}",
+        "{peer: b, secret: x}
+      - {peer: all, secret: y}",
+    );
+    let (good_policy, for_all) = (
+        policy,
+        format!(
+            "{policy}
+      - {{src-address: 10.1.0.0/24, dst-address: 10.3.0.0/24, peer: all, proposal: e, tunnel: yes}}"
+        ),
+    );
+    let table: &[(&[(&str, &str)], &str)] = &[
+        (
+            &[(policy, halves)],
+            "23:9: warning: ip.ipsec.policy[2]: ip.ipsec.policy[1] in line 22 and others above it match everything this one is for, so it never comes to its turn; move this one above them, or remove it",
+        ),
+        (
+            &[(peer, &around), (good_id, ids), (good_policy, &for_all)],
+            "16:30: warning: ip.ipsec.peer[1].address: 0.0.0.0/0 holds the address of `b` too; the longer prefix wins, so who calls from there is never this peer; nothing, if it is for everybody else; otherwise write a smaller network",
+        ),
+        (
+            &[("dh-group: x25519", "enc-algorithm: aes-256-gcm")],
+            "13:9: warning: ip.ipsec.profile[0].dh-group: left out, this has modp1024 as in RouterOS: modp1024 is too short for new tunnels (RFC 8247 2.4); take x25519, ecp256 or modp2048 if the peer can",
+        ),
+        (
+            &[("dh-group: x25519", "dh-group: x25519, hash-algorithm: sha1")],
+            "13:53: warning: ip.ipsec.profile[0].hash-algorithm: sha1 is on its way out (RFC 8247 2.3); take sha256 if the peer can",
+        ),
+        (
+            &[(
+                "enc-algorithms: aes-256-gcm, auth-algorithms: null",
+                "enc-algorithms: \"null\", auth-algorithms: sha256",
+            )],
+            "19:35: warning: ip.ipsec.proposal[0].enc-algorithms: `null` encrypts nothing: everybody on the way reads it; take aes-256-gcm",
+        ),
+        (
+            &[(", profile: p}", "}")],
+            "15:9: warning: ip.ipsec.peer[0].profile: the built-in profile `default` has dh-group as in RouterOS, and modp1024 is too short for new tunnels (RFC 8247 2.4); write a profile with dh-group x25519, ecp256 or modp2048, and name it here",
+        ),
+        (
+            &[("- {gateway: 198.51.100.1}", "- {gateway: 192.0.2.1%wan}")],
+            "10:17: warning: ip.route[0].gateway: 192.0.2.1 is in no network of `wan`; it is asked for there all the same; write a next hop on a connected network, or add the address",
+        ),
+        (
+            &[(
+                "- {gateway: 198.51.100.1}",
+                "- {gateway: 198.51.100.1}\n    - {dst-address: \"2001:db8::/32\", gateway: wan}",
+            )],
+            "11:47: warning: ip.route[1].gateway: `wan` has no IPv6 address, so nobody there answers us; add one to `ip.address`",
+        ),
+        (
+            &[(
+                "- {gateway: 198.51.100.1}",
+                "- {gateway: 198.51.100.1}\n    - {dst-address: 203.0.113.0/24, blackhole: yes}",
+            )],
+            "16:28: warning: ip.ipsec.peer[0].address: the route to 203.0.113.2 is a blackhole; add a longer one to `ip.route`",
+        ),
+        (
+            &[
+                ("- {gateway: 198.51.100.1}", "- {dst-address: 203.0.113.0/24, gateway: 198.51.100.1}"),
+                ("src-address: 10.1.0.0/24", "src-address: 10.5.0.0/24"),
+            ],
+            "21:23: warning: ip.ipsec.policy[0].src-address: no route leads to 10.5.0.0/24: what the peer sends there is dropped; add one to `ip.route`, or an address to `ip.address`",
+        ),
+    ];
+    for (changes, expected) in table {
+        let text = changes.iter().fold(GOOD.to_owned(), |text, (from, to)| {
+            assert_eq!(text.matches(from).count(), 1, "{from}");
+            text.replace(from, to)
+        });
+        let checked = check(&text).unwrap_or_else(|complaints| panic!("{complaints}"));
+        assert_eq!(checked.warnings.to_string().trim_end(), *expected);
+    }
+}
+
+/// Many policies of every kind that could be compared with each other.
+#[test]
+fn many_policies_are_checked_in_time() {
+    let rows = |count: u32| {
+        let mut text = GOOD.replace("system: {name: gw}", "system: {name: gw, sa-slots: 524288}");
+        text += "      - {src-address: 10.0.0.0/9, dst-address: 172.16.0.0/13, action: none}\n";
+        for n in 0..count {
+            let (high, middle, low) = (n >> 16, n >> 8 & 255, n & 255);
+            let row = match n % 4 {
+                0 => format!("src-address: 10.{high}.{middle}.0/24, dst-address: 172.16.{middle}.{low}"),
+                1 => format!(
+                    "src-address: 192.168.0.0/16, dst-address: 192.168.0.0/16, protocol: tcp, dst-port: {}",
+                    n >> 1
+                ),
+                2 => format!(
+                    "src-address: 192.168.1.0/24, dst-address: 192.168.0.0/16, protocol: udp, dst-port: {}-{}",
+                    n >> 2,
+                    (n >> 2) + 30000
+                ),
+                _ => format!(
+                    "src-address: 10.0.0.{low}, dst-address: 10.{high}.{middle}.0/{}",
+                    24 + (n >> 2) % 9
+                ),
+            };
+            text += &format!("      - {{{row}, action: none}}\n");
+        }
+        let begin = std::time::Instant::now();
+        let checked = check(&text).unwrap_or_else(|complaints| panic!("{complaints}"));
+        assert_eq!(checked.warnings.warnings as u32, count / 4, "{}", checked.warnings);
+        begin.elapsed()
+    };
+    let (few, many) = (rows(4_000), rows(40_000));
+    // All with all would be a hundred times as long.
+    assert!(many < few * 40, "{few:?} for four thousand, {many:?} for forty thousand");
 }

@@ -1,6 +1,7 @@
 //! `ip.ipsec`: profiles, proposals, peers with their identities.
+use super::advice::{Reach, Ways};
 use super::net::Network;
-use super::{Tables, policy, sas};
+use super::{Tables, advice, policy, sas};
 use crate::complaint::Sink;
 use crate::model::{
     Auth, DhGroup, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal, RemoteId,
@@ -8,7 +9,7 @@ use crate::model::{
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
-use crate::walk::{Bad, Row, Value};
+use crate::walk::{Bad, Row};
 use crate::yaml::Spot;
 use sa::{Encryption, Integrity, Prefix, ReplayWidth, Suite};
 use std::collections::{HashMap, HashSet};
@@ -21,10 +22,18 @@ pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipse
     let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
     let proposals = with_default(tables, "ip.ipsec.proposal", proposal, sink);
     let identities = identities(tables, sink);
-    let peers = peers(tables, network, &profiles, identities, sink);
+    let ways = Ways::of(network);
+    let peers = peers(tables, network, &ways, &profiles, identities, sink);
     let policies = policy::build(tables, &peers, &proposals, sink);
     let manual_sas = sas::build(tables, network, &policies, sink);
     policy::without_peer(tables, &policies, sink);
+    advice::weak_algorithms(tables, sink);
+    advice::overlapping_peers(tables, sink);
+    if sink.errors() == 0 {
+        // A row that was complained about may be the one that is missing.
+        advice::next_hops(tables, network, sink);
+        advice::local_sides(tables, &ways, &policies, sink);
+    }
     let named: HashSet<&str> =
         tables.list("ip.ipsec.policy").iter().filter_map(|row| row.get::<&str>("peer").ok()).collect();
     for row in tables.list("ip.ipsec.peer").iter().filter(|row| row.enabled()) {
@@ -83,15 +92,12 @@ fn words<T>(row: &Row, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<V
     words.iter().map(|(word, _)| read(word).ok_or(Bad)).collect()
 }
 
-fn profile(row: &Row, sink: &mut Sink) -> Result<Profile, Bad> {
+fn profile(row: &Row, _: &mut Sink) -> Result<Profile, Bad> {
     let hash = Hash::from_name(row.word("hash-algorithm")?).ok_or(Bad)?;
     let prf = match row.word("prf-algorithm")? {
         "auto" => hash,
         name => Hash::from_name(name).ok_or(Bad)?,
     };
-    if row.written("dh-group") {
-        weak_group(row, "dh-group", sink);
-    }
     Ok(Profile {
         name: row.get::<&str>("name")?.into(),
         dh_groups: words(row, "dh-group", DhGroup::from_name)?,
@@ -104,19 +110,6 @@ fn profile(row: &Row, sink: &mut Sink) -> Result<Profile, Bad> {
     })
 }
 
-/// RFC 8247 2.4: 1024 bits are within reach of those who can spend on it.
-fn weak_group(row: &Row, name: &str, sink: &mut Sink) {
-    let weak = match row.value(name) {
-        Value::Word(word) => *word == "modp1024",
-        Value::Words(words) => words.iter().any(|(word, _)| *word == "modp1024"),
-        _ => false,
-    };
-    if weak {
-        let said = "modp1024 is too short for new tunnels (RFC 8247 2.4)";
-        row.warning(sink, name, said, "take x25519, ecp256 or modp2048 if the peer can");
-    }
-}
-
 fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
     let encryption = words(row, "enc-algorithms", Encryption::from_name)?;
     let integrity = words(row, "auth-algorithms", Integrity::from_name)?;
@@ -124,9 +117,6 @@ fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
         "none" => None,
         name => Some(DhGroup::from_name(name).ok_or(Bad)?),
     };
-    if row.written("pfs-group") {
-        weak_group(row, "pfs-group", sink);
-    }
     let replay_window = replay_window(row, sink)?;
     let lifetime = row.get::<Option<Duration>>("lifetime")?.ok_or(Bad)?;
     if !lifetime.is_zero() && lifetime < Duration::from_secs(10) {
@@ -264,6 +254,7 @@ fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {
 fn peers(
     tables: &Tables,
     network: &Network,
+    ways: &Ways,
     profiles: &Named<Profile>,
     mut identities: HashMap<String, Vec<Identity>>,
     sink: &mut Sink,
@@ -287,7 +278,7 @@ fn peers(
                 "write another address, or give one peer two identities",
             ));
         }
-        endpoints(row, network, address, local_address, sink)?;
+        endpoints(row, network, ways, address, local_address, sink)?;
         let identities = identities.remove(name);
         if identities.is_none() {
             let said = format!("`{name}` has no identity, so nobody can prove anything to it");
@@ -315,6 +306,7 @@ fn peers(
 fn endpoints(
     row: &Row,
     network: &Network,
+    ways: &Ways,
     address: Prefix,
     local: Option<IpAddr>,
     sink: &mut Sink,
@@ -344,9 +336,15 @@ fn endpoints(
         return Err(row.error(sink, "address", said, "write that of the other side"));
     }
     // A route that was complained about may be the one.
-    if host && sink.errors() == 0 && !network.reaches(address.addr()) {
-        let said = format!("no route leads to {}", address.addr());
-        row.warning(sink, "address", said, "add one to `ip.route`");
+    if host && sink.errors() == 0 {
+        let (said, fix) = match ways.to(address.addr()) {
+            Reach::Somewhere => return Ok(()),
+            Reach::Nowhere => (format!("no route leads to {}", address.addr()), "add one to `ip.route`"),
+            Reach::Blackhole => {
+                (format!("the route to {} is a blackhole", address.addr()), "add a longer one to `ip.route`")
+            }
+        };
+        row.warning(sink, "address", said, fix);
     }
     Ok(())
 }

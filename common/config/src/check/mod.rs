@@ -1,6 +1,8 @@
 //! What depends on more than one value: names, references, order, addresses. Builds the model.
+mod advice;
 mod ipsec;
 mod net;
+mod order;
 mod policy;
 mod sas;
 mod system;

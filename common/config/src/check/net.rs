@@ -22,9 +22,6 @@ impl Network {
         let on_link = self.addresses.iter().filter(|a| a.network().contains(address));
         on_link.max_by_key(|a| a.prefix_len)
     }
-    pub fn reaches(&self, address: IpAddr) -> bool {
-        self.link(address).is_some() || self.routes.iter().any(|r| r.dst.contains(address))
-    }
 }
 
 pub fn build(tables: &Tables, sink: &mut Sink) -> Network {

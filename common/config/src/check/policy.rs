@@ -1,12 +1,13 @@
 //! `ip.ipsec.policy`: selectors, order, who negotiates.
 use super::Tables;
 use super::ipsec::Named;
+use super::order::{Cover, Order};
 use crate::complaint::Sink;
 use crate::model::{Peer, Policy, Proposal};
 use crate::value;
 use crate::walk::{Bad, Row};
 use sa::{Action, Level, PolicyId, PolicySpec, PortRange, Prefix, Selector};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -39,10 +40,21 @@ pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, 
         if !row.enabled() {
             continue;
         }
-        if let Some(first) = order.add(number, selector, rows, row, sink) {
-            let said = format!("{} has the same selector, so this one would never match", first.place());
+        let place = |row: usize| rows.get(row).map(Row::place).unwrap_or_default();
+        if let Some(first) = order.same(&selector) {
+            let said = format!("{} has the same selector, so this one would never match", place(first));
             row.error(sink, "", said, "remove one of the two");
             continue;
+        }
+        if let Some(cover) = order.add(number, selector) {
+            let (who, fix) = match cover {
+                Cover::One(first) => (format!("{} matches", place(first)), "move this one above it"),
+                Cover::Together(last) => {
+                    (format!("{} and others above it match", place(last)), "move this one above them")
+                }
+            };
+            let said = format!("{who} everything this one is for, so it never comes to its turn");
+            row.warning(sink, "", said, format!("{fix}, or remove it"));
         }
         let spec = PolicySpec { id: PolicyId(0), selector, action };
         let comment = row.get::<&str>("comment").unwrap_or_default().into();
@@ -155,67 +167,6 @@ pub fn without_peer(tables: &Tables, policies: &Numbered, sink: &mut Sink) {
             );
         }
     }
-}
-
-/// Lengths of both prefixes, and whether they are IPv4.
-type Shape = (bool, u8, u8);
-/// By source and destination: numbers of rows, and what they select.
-type SameShape = HashMap<(Prefix, Prefix), Vec<(usize, Selector)>>;
-
-/// The policies so far, so that a later one that can never match is found without comparing all with all.
-#[derive(std::default::Default)]
-struct Order {
-    exact: HashMap<Selector, usize>,
-    by_shape: BTreeMap<Shape, SameShape>,
-}
-impl Order {
-    /// An earlier policy with the same selector; warns when an earlier one covers this one.
-    fn add<'r>(
-        &mut self,
-        number: usize,
-        selector: Selector,
-        rows: &'r [Row],
-        row: &Row,
-        sink: &mut Sink,
-    ) -> Option<&'r Row> {
-        if let Some(first) = self.exact.get(&selector) {
-            return rows.get(*first);
-        }
-        if let Some(first) = self.covering(&selector).and_then(|first| rows.get(first)) {
-            let said = format!(
-                "{} matches everything this one is for, so it never comes to its turn",
-                first.place()
-            );
-            row.warning(sink, "", said, "move this one above it");
-        }
-        self.exact.insert(selector, number);
-        let shape = (selector.src.is_ipv4(), selector.src.len(), selector.dst.len());
-        let same = self.by_shape.entry(shape).or_default();
-        same.entry((selector.src, selector.dst)).or_default().push((number, selector));
-        None
-    }
-    fn covering(&self, selector: &Selector) -> Option<usize> {
-        let narrow = self.by_shape.iter().filter(|((v4, src, dst), _)| {
-            *v4 == selector.src.is_ipv4() && *src <= selector.src.len() && *dst <= selector.dst.len()
-        });
-        narrow
-            .filter_map(|((_, src, dst), same)| {
-                let wide = (Prefix::new(selector.src.addr(), *src)?, Prefix::new(selector.dst.addr(), *dst)?);
-                same.get(&wide)?
-                    .iter()
-                    .find(|(_, earlier)| covers(earlier, selector))
-                    .map(|(number, _)| *number)
-            })
-            .min()
-    }
-}
-fn covers(wide: &Selector, narrow: &Selector) -> bool {
-    let ports = |wide: PortRange, narrow: PortRange| wide.first <= narrow.first && narrow.last <= wide.last;
-    (wide.protocol.is_none() || wide.protocol == narrow.protocol)
-        && wide.src.contains_prefix(narrow.src)
-        && wide.dst.contains_prefix(narrow.dst)
-        && ports(wide.src_port, narrow.src_port)
-        && ports(wide.dst_port, narrow.dst_port)
 }
 
 /// Ids from the selectors (which are unique): the same in every process and after every change elsewhere.
