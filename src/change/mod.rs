@@ -79,8 +79,15 @@ pub fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn change(to: Target, how: &How) -> anyhow::Result<ExitCode> {
-    let apply =
-        Apply { to, dry_run: how.dry_run, confirm: how.confirm, who: who(), comment: how.comment.clone() };
+    let apply = Apply {
+        to,
+        dry_run: how.dry_run,
+        confirm: how.confirm,
+        who: who(),
+        comment: how.comment.clone(),
+        without_rights: false,
+        safe_mode: None,
+    };
     match how.gateway.ask(&Request::Apply(Box::new(apply)))? {
         Response::Changed(plan) => {
             done(&plan, how);
@@ -223,6 +230,8 @@ pub fn reload(socket: &Path) -> anyhow::Result<Result<Plan, Refused>> {
         confirm: None,
         who: "SIGHUP".into(),
         comment: String::new(),
+        without_rights: false,
+        safe_mode: None,
     };
     match request(socket, &Request::Apply(Box::new(apply)))? {
         Response::Changed(plan) => Ok(Ok(*plan)),

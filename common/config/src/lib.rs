@@ -7,6 +7,7 @@
 
 mod check;
 pub mod complaint;
+pub mod date;
 pub mod document;
 pub mod manual;
 pub mod model;

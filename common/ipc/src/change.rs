@@ -1,7 +1,8 @@
 //! Changing the configuration of a running gateway: what is asked, what it would do, what was done before.
+use crate::status::Text;
 use serde::{Deserialize, Serialize};
 
-/// A whole new configuration, or a former one.
+/// A whole new configuration, a former one, or edits of the one there is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Apply {
@@ -16,6 +17,12 @@ pub struct Apply {
     pub who: String,
     #[serde(default)]
     pub comment: String,
+    /// Who may not hand out rights changes nothing in `system api`.
+    #[serde(default)]
+    pub without_rights: bool,
+    /// Undone with the safe mode of this token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<String>,
 }
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,6 +33,49 @@ pub enum Target {
     File,
     /// A number of the history.
     Entry(u64),
+    /// Made one after the other, as one change.
+    Edits(Edits),
+}
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Edits {
+    /// The revision they were worked out for; refused when it is no longer the one in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
+    pub edits: Vec<Edit>,
+}
+/// A change of one menu; `menu` is its path in the file, rows are named by their number.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Edit {
+    Add {
+        menu: String,
+        values: Vec<(String, Text)>,
+        /// The row it stands in front of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u32>,
+    },
+    /// `None`: the property is left out again.
+    Set {
+        menu: String,
+        id: u32,
+        values: Vec<(String, Option<Text>)>,
+    },
+    Remove {
+        menu: String,
+        id: u32,
+    },
+    Move {
+        menu: String,
+        ids: Vec<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<u32>,
+    },
+    /// A built-in row or settings, as it was before anybody changed it.
+    Reset {
+        menu: String,
+        id: u32,
+    },
 }
 /// Never the text: it holds secrets.
 impl std::fmt::Debug for Apply {
@@ -39,6 +89,7 @@ impl std::fmt::Debug for Target {
             Self::Text(text) => write!(f, "text of {} bytes", text.len()),
             Self::File => f.write_str("file"),
             Self::Entry(number) => write!(f, "entry {number}"),
+            Self::Edits(Edits { edits, .. }) => write!(f, "{} edits", edits.len()),
         }
     }
 }
@@ -59,6 +110,9 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Where it stands in the history; 0 when nothing was changed.
     pub entry: u64,
+    /// The rows that edits have added or changed, by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<u32>,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,11 +135,44 @@ pub struct Entry {
 }
 
 /// Why a change was not made; everything is as it was.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Refused {
     pub said: String,
     /// What is wrong with the configuration, a line each.
     #[serde(default)]
     pub complaints: Vec<String>,
+    #[serde(default)]
+    pub why: Why,
+    /// The object that is meant, as the console names it, the property, and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fix: String,
+}
+impl Refused {
+    pub fn new(why: Why, said: impl Into<String>) -> Self {
+        Self { why, said: said.into(), ..Self::default() }
+    }
+}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// It cannot be run.
+    #[default]
+    Check,
+    /// There is no such row, menu, property or entry.
+    Missing,
+    Value,
+    /// The name is taken, others use it, it is built in, or somebody else is at it.
+    Conflict,
+    /// The configuration has changed since.
+    Stale,
+    Forbidden,
+    /// Too much waits already.
+    Busy,
+    /// Files could not be written.
+    Failed,
 }

@@ -2,7 +2,7 @@
 //! own does it, one change after the other, while the driver goes on; putting the result in force is the driver's.
 use crate::control::Rows;
 use ike::api::Now;
-use ipc::change::{Apply, Plan, Refused, Target};
+use ipc::change::{Apply, Plan, Refused, Target, Why};
 use ipc::status::{Response, Text};
 use manage::{Change, Store};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
@@ -87,8 +87,8 @@ impl Changes {
     pub fn ask(&mut self, task: Task) -> Box<dyn Rows> {
         let slot = Slot::default();
         if self.queue.len() == QUEUE {
-            let said = "too many changes wait for their turn; try again in a moment".into();
-            *lock(&slot) = Some(Response::Refused(Refused { said, complaints: Vec::new() }));
+            let said = "too many changes wait for their turn; try again in a moment";
+            *lock(&slot) = Some(Response::Refused(Refused::new(Why::Busy, said)));
         } else {
             self.queue.push_back((task, Some(slot.clone())));
         }
@@ -164,7 +164,7 @@ fn carry_out(store: &mut Store, task: Task, now: Now) -> Outcome {
         Task::Apply(apply) => Outcome::Change(Box::new(store.apply(&apply, now, wall))),
         Task::Confirm => answer(store.confirm().and_then(|waited| match waited {
             true => Ok(Response::Done),
-            false => Err(Refused { said: "no change waits to be confirmed".into(), complaints: Vec::new() }),
+            false => Err(Refused::new(Why::Conflict, "no change waits to be confirmed")),
         })),
         Task::History => Outcome::Answer(Response::History(store.entries().to_vec())),
         Task::Configuration(entry) => {
@@ -200,6 +200,8 @@ pub fn reload() -> Task {
         confirm: None,
         who: "reload".into(),
         comment: String::new(),
+        without_rights: false,
+        safe_mode: None,
     }))
 }
 /// One line of the log for a change.

@@ -15,6 +15,7 @@ use manage::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 pub struct Options {
@@ -48,7 +49,7 @@ fn wall() -> Duration {
 
 struct Process<'a> {
     driver: Driver<ike::Engine>,
-    config: config::Config,
+    config: Arc<config::Config>,
     changes: Changes,
     /// Generation of the policies that the last change has brought.
     changed: Option<u64>,
@@ -181,8 +182,7 @@ impl Process<'_> {
             self.changes.order(Task::Undo(format!("the fast path refused the policies: {refusal}")));
         }
         let Some(mut done) = self.changes.turn(now) else { return };
-        let result =
-            std::mem::replace(&mut done.result, Err(Refused { said: String::new(), complaints: Vec::new() }));
+        let result = std::mem::replace(&mut done.result, Err(Refused::default()));
         match result {
             Ok(change) => {
                 let mut plan = change.plan;

@@ -138,7 +138,15 @@ fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
 }
 fn apply(to: Target, confirm: Option<u64>) -> Request {
     let (dry_run, who, comment) = (false, "tester".into(), String::new());
-    Request::Apply(Box::new(Apply { to, dry_run, confirm, who, comment }))
+    Request::Apply(Box::new(Apply {
+        to,
+        dry_run,
+        confirm,
+        who,
+        comment,
+        without_rights: false,
+        safe_mode: None,
+    }))
 }
 
 #[test]

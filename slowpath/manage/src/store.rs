@@ -1,14 +1,21 @@
 //! The configuration in force, and changes to it.
+use crate::edit;
 use crate::history::{History, replace_file};
 use crate::plan::{needs_restart, plan};
-use config::document::Document;
+use config::complaint::Severity;
+use config::document::{Document, Secrets};
 use config::{Complaints, Config};
-use ipc::change::{Apply, Entry, Plan, Refused, Target};
+use ipc::change::{Apply, Edits, Entry, Plan, Refused, Target, Why};
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Changes that are remembered for whoever comes too late, and lines of each.
+const RECENT: usize = 32;
+const RECENT_LINES: usize = 64;
 
 /// A change that is taken back when its time comes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,21 +26,49 @@ pub(crate) struct Pending {
     pub at: Duration,
     /// Of which life of the machine; the clock begins anew with each.
     pub boot: String,
+    /// The safe mode it belongs to: then it has no time, but ends with the one who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safe_mode: Option<String>,
+    #[serde(default)]
+    pub who: String,
 }
 
 /// One configuration, as text, meaning and, once they are asked for, objects: a restart does not wait for these.
 #[derive(Clone)]
 struct State {
     text: Zeroizing<String>,
-    rows: OnceLock<Document>,
-    config: Config,
+    rows: OnceLock<Arc<Document>>,
+    config: Arc<Config>,
+    warnings: Vec<String>,
+    /// The rows that edits have touched.
+    ids: Vec<u32>,
+}
+
+/// The configuration as it is read beside the one who changes it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub rows: Arc<Document>,
+    pub config: Arc<Config>,
+    /// Another one with every change; never the same in two lives of the process.
+    pub revision: u64,
+}
+/// The latest of them, once somebody has asked for one.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<Option<Arc<Snapshot>>>>);
+impl Shared {
+    pub fn get(&self) -> Option<Arc<Snapshot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    fn set(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+    }
 }
 
 /// A change that was checked, planned and written down: `config` is to be put in force.
 pub struct Change {
     pub plan: Plan,
     /// `None`: nothing that a gateway does is different.
-    pub config: Option<Config>,
+    pub config: Option<Arc<Config>>,
 }
 
 pub struct Store {
@@ -42,6 +77,10 @@ pub struct Store {
     now: State,
     before: Option<State>,
     pending: Option<Pending>,
+    revision: u64,
+    /// What the last changes were, by the revision they led to.
+    recent: VecDeque<(u64, Vec<String>)>,
+    shared: Shared,
 }
 
 impl Store {
@@ -52,8 +91,15 @@ impl Store {
         let history = history
             .map(|dir| History::open(dir).map_err(|e| failed(format!("{}: {e}", dir.display()))))
             .transpose()?;
-        let pending = history.as_ref().and_then(History::pending).filter(|p| p.boot == boot());
-        let mut store = Self { file: file.into(), history, now, before: None, pending };
+        let pending = history.as_ref().and_then(History::pending).and_then(|p| match p.safe_mode {
+            // Whoever held the safe mode is gone with the process.
+            Some(_) => Some(Pending { at: Duration::ZERO, safe_mode: None, ..p }),
+            None => (p.boot == boot()).then_some(p),
+        });
+        let revision = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX / 2);
+        let (recent, shared) = (VecDeque::new(), Shared::default());
+        let mut store =
+            Self { file: file.into(), history, now, before: None, pending, revision, recent, shared };
         store.note_start(wall)?;
         Ok(store)
     }
@@ -79,8 +125,20 @@ impl Store {
         history.push(entry, &self.now.text).map_err(failed)
     }
 
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.now.config
+    }
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+    /// Where others read what is in force; filled by [`Self::show`], and kept up from then on.
+    pub fn shared(&self) -> Shared {
+        self.shared.clone()
+    }
+    pub fn show(&mut self) -> Result<(), Refused> {
+        let (rows, config) = (Arc::clone(self.now.rows()?), Arc::clone(&self.now.config));
+        self.shared.set(Snapshot { rows, config, revision: self.revision });
+        Ok(())
     }
     pub fn entries(&self) -> &[Entry] {
         self.history.as_ref().map_or(&[], |history| &history.entries)
@@ -99,23 +157,81 @@ impl Store {
             .ok_or_else(|| refused("there is no history: the gateway was started without a folder for it"))?;
         if !history.entries.iter().any(|entry| entry.number == number) {
             let (first, last) = (history.entries.first().map_or(0, |e| e.number), history.last());
-            return Err(refused(format!("there is no entry {number}; the history has {first} to {last}")));
+            let said = format!("there is no entry {number}; the history has {first} to {last}");
+            return Err(Refused::new(Why::Missing, said));
         }
-        history.text(number).map_err(|error| refused(format!("entry {number} cannot be read: {error}")))
+        history.text(number).map_err(|error| failed(format!("entry {number} cannot be read: {error}")))
     }
-    fn wanted(&self, to: &Target) -> Result<Zeroizing<String>, Refused> {
-        match to {
-            Target::Text(text) => Ok(Zeroizing::new(text.clone())),
-            Target::File => read(&self.file),
-            Target::Entry(number) => self.former(*number),
+    /// The configuration that is wanted, checked.
+    fn wanted(&self, to: &Target) -> Result<State, Refused> {
+        let text = match to {
+            Target::Text(text) => Zeroizing::new(text.clone()),
+            Target::File => read(&self.file)?,
+            Target::Entry(number) => self.former(*number)?,
+            Target::Edits(edits) => return self.edited(edits),
+        };
+        let new = State::whole(text)?;
+        // Rows keep their numbers, unless nobody has asked for them yet.
+        if let (Some(before), Some(mut rows)) = (self.now.rows.get(), new.rows.get().cloned()) {
+            Arc::make_mut(&mut rows).keep_ids(before);
+            return Ok(State { rows: OnceLock::from(rows), ..new });
+        }
+        Ok(new)
+    }
+    fn edited(&self, Edits { base, edits }: &Edits) -> Result<State, Refused> {
+        if base.is_some_and(|base| base != self.revision) {
+            return Err(self.stale(base.unwrap_or_default()));
+        }
+        let mut rows = Document::clone(self.now.rows()?);
+        let ids = edit::make(&mut rows, edits)?;
+        let checked = rows.check().map_err(|complaints| complained_about(&complaints, &rows))?;
+        let text = rows.to_yaml(Secrets::Shown);
+        let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
+        Ok(State { text, rows: OnceLock::from(Arc::new(rows)), config, warnings, ids })
+    }
+    /// What has happened since, as far as it is remembered.
+    fn stale(&self, base: u64) -> Refused {
+        let known = self.recent.front().is_some_and(|(first, _)| base >= first - 1) && base < self.revision;
+        let since = self.recent.iter().filter(|(revision, _)| known && *revision > base);
+        Refused {
+            complaints: since.flat_map(|(_, changes)| changes.clone()).collect(),
+            fix: "read it again and decide anew".into(),
+            ..Refused::new(Why::Stale, "the configuration has changed since it was read")
         }
     }
 
     /// Checks, plans and, unless it is only to be said, writes down. `now` is the machine's clock, `wall` the calendar's.
     pub fn apply(&mut self, wanted: &Apply, now: Duration, wall: Duration) -> Result<Change, Refused> {
-        let new = State::new(self.wanted(&wanted.to)?)?;
+        if !wanted.dry_run {
+            self.may_be_changed(wanted)?;
+        }
+        self.make(wanted, now, wall)
+    }
+    /// One safe mode at a time, and nobody else's changes in between: they could not be told apart when it ends.
+    fn may_be_changed(&self, wanted: &Apply) -> Result<(), Refused> {
+        if (wanted.confirm.is_some() || wanted.safe_mode.is_some()) && self.history.is_none() {
+            let said = "without a history nothing can be taken back; start the gateway with a state folder";
+            return Err(Refused::new(Why::Conflict, said));
+        }
+        let Some(pending) = &self.pending else { return Ok(()) };
+        let (said, fix) = match (&pending.safe_mode, &wanted.safe_mode) {
+            (Some(holder), asking) if asking.as_ref() != Some(holder) => (
+                format!("{} changes the configuration in safe mode", pending.who),
+                "wait until it is released",
+            ),
+            (Some(_), _) if wanted.confirm.is_some() => {
+                ("in safe mode nothing waits to be confirmed".to_owned(), "release it first")
+            }
+            (None, Some(_)) => ("a change waits to be confirmed".to_owned(), "confirm it first"),
+            _ => return Ok(()),
+        };
+        Err(Refused { fix: fix.into(), ..Refused::new(Why::Conflict, said) })
+    }
+    fn make(&mut self, wanted: &Apply, now: Duration, wall: Duration) -> Result<Change, Refused> {
+        let mut new = self.wanted(&wanted.to)?;
         let mut plan = plan((self.now.rows()?, &self.now.config), (new.rows()?, &new.config));
-        plan.warnings = new.warnings();
+        plan.warnings = std::mem::take(&mut new.warnings);
+        plan.ids = std::mem::take(&mut new.ids);
         let restart = needs_restart(&self.now.config, &new.config);
         if !restart.is_empty() {
             let mut refused = refused(format!(
@@ -125,27 +241,42 @@ impl Store {
             refused.complaints = plan.changes;
             return Err(refused);
         }
-        if wanted.confirm.is_some() && self.history.is_none() {
-            return Err(refused(
-                "without a history nothing can be taken back; start the gateway with a state folder",
-            ));
+        let rights = |line: &String| line.get(2..).is_some_and(|line| line.starts_with("system api"));
+        if wanted.without_rights && plan.changes.iter().any(rights) {
+            let said = "who may not see secrets may not change who may do what";
+            return Err(Refused { path: "system api".into(), ..Refused::new(Why::Forbidden, said) });
         }
-        let same_text = new.text == self.now.text;
+        let same_text = matches!(wanted.to, Target::Edits(_)) || new.text == self.now.text;
         if wanted.dry_run || same_text && plan.changes.is_empty() {
             return Ok(Change { plan, config: None });
         }
         self.write_down(&new, wanted, &mut plan, wall)?;
-        // What nobody has confirmed yet is nothing to go back to.
-        let back_to = self.pending.as_ref().map_or(plan.entry.saturating_sub(1), |pending| pending.back_to);
-        let pending = wanted.confirm.map(|seconds| Pending {
-            back_to,
-            at: now + Duration::from_secs(seconds),
-            boot: boot(),
-        });
-        self.set_pending(pending)?;
+        self.set_pending(self.pending_after(wanted, plan.entry, now))?;
         let config = (new.config != self.now.config).then(|| new.config.clone());
         self.before = Some(std::mem::replace(&mut self.now, new));
+        self.revision += 1;
+        self.recent.push_back((self.revision, plan.changes.iter().take(RECENT_LINES).cloned().collect()));
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+        if self.shared.get().is_some() {
+            self.show()?;
+        }
         Ok(Change { plan, config })
+    }
+    fn pending_after(&self, wanted: &Apply, entry: u64, now: Duration) -> Option<Pending> {
+        // What nobody has confirmed yet is nothing to go back to.
+        let back_to = self.pending.as_ref().map_or(entry.saturating_sub(1), |pending| pending.back_to);
+        let (boot, who) = (boot(), wanted.who.clone());
+        match (&wanted.safe_mode, wanted.confirm) {
+            (Some(token), _) => {
+                let (at, safe_mode) = (Duration::ZERO, Some(token.clone()));
+                Some(Pending { back_to, at, boot, safe_mode, who })
+            }
+            (None, Some(seconds)) => {
+                let at = now + Duration::from_secs(seconds);
+                Some(Pending { back_to, at, boot, safe_mode: None, who })
+            }
+            (None, None) => None,
+        }
     }
     fn write_down(
         &mut self,
@@ -165,7 +296,7 @@ impl Store {
             plan.entry = entry.number;
             history
                 .push(entry, &new.text)
-                .map_err(|error| refused(format!("the history cannot be written: {error}")))?;
+                .map_err(|error| failed(format!("the history cannot be written: {error}")))?;
         }
         let file = &self.file;
         if wanted.to != Target::File
@@ -175,7 +306,7 @@ impl Store {
             if let Some(Err(error)) = self.history.as_mut().map(History::pop) {
                 said += &format!("; and entry {} stays in the history: {error}", plan.entry);
             }
-            return Err(refused(said));
+            return Err(failed(said));
         }
         Ok(())
     }
@@ -191,25 +322,49 @@ impl Store {
 
     /// The change stays. `false`: none waits.
     pub fn confirm(&mut self) -> Result<bool, Refused> {
-        let waits = self.pending.is_some();
-        self.set_pending(None)?;
+        let waits = self.pending.as_ref().is_some_and(|pending| pending.safe_mode.is_none());
+        if waits {
+            self.set_pending(None)?;
+        }
         Ok(waits)
+    }
+    /// What was changed in this safe mode stays. `false`: nothing was, or it is over.
+    pub fn release(&mut self, token: &str) -> Result<bool, Refused> {
+        let held = self.pending.as_ref().is_some_and(|p| p.safe_mode.as_deref() == Some(token));
+        if held {
+            self.set_pending(None)?;
+        }
+        Ok(held)
     }
     /// When a change is taken back by itself.
     pub fn deadline(&self) -> Option<Duration> {
-        self.pending.as_ref().map(|pending| pending.at)
+        self.pending.as_ref().filter(|pending| pending.safe_mode.is_none()).map(|pending| pending.at)
     }
     /// Takes back what nobody confirmed in time.
     pub fn expire(&mut self, now: Duration, wall: Duration) -> Option<Result<Change, Refused>> {
-        let pending = self.pending.clone().filter(|pending| pending.at <= now)?;
-        let back = Apply {
-            to: Target::Entry(pending.back_to),
-            dry_run: false,
-            confirm: None,
-            who: "commit-confirm".into(),
-            comment: format!("not confirmed in time, back to {}", pending.back_to),
-        };
-        let undone = self.apply(&back, now, wall);
+        self.deadline().filter(|at| *at <= now)?;
+        self.take_back("commit-confirm", "not confirmed in time", now, wall)
+    }
+    /// Whoever held this safe mode is gone: takes back what was changed in it.
+    pub fn end_safe_mode(
+        &mut self,
+        token: &str,
+        now: Duration,
+        wall: Duration,
+    ) -> Option<Result<Change, Refused>> {
+        self.pending.as_ref().filter(|p| p.safe_mode.as_deref() == Some(token))?;
+        self.take_back("safe-mode", "the safe mode ended without release", now, wall)
+    }
+    fn take_back(
+        &mut self,
+        who: &str,
+        why: &str,
+        now: Duration,
+        wall: Duration,
+    ) -> Option<Result<Change, Refused>> {
+        let back_to = self.pending.as_ref()?.back_to;
+        let back = own(Target::Entry(back_to), who, format!("{why}, back to {back_to}"));
+        let undone = self.make(&back, now, wall);
         // It is said once; trying again would fail again.
         self.pending = None;
         Some(undone)
@@ -217,31 +372,43 @@ impl Store {
     /// The last change turned out not to be possible: everything is as it was before.
     pub fn undo(&mut self, why: &str, now: Duration, wall: Duration) -> Option<Result<Change, Refused>> {
         let before = self.before.take()?;
-        let back = Apply {
-            to: Target::Text(before.text.to_string()),
-            dry_run: false,
-            confirm: None,
-            who: "espway".into(),
-            comment: format!("taken back: {why}"),
-        };
-        Some(self.apply(&back, now, wall))
+        let back = own(Target::Text(before.text.to_string()), "espway", format!("taken back: {why}"));
+        let held = self.pending.take_if(|pending| pending.safe_mode.is_some());
+        let undone = self.make(&back, now, wall);
+        // The other changes of a safe mode still wait for its end.
+        if held.is_some()
+            && let Err(refused) = self.set_pending(held)
+        {
+            return Some(Err(refused));
+        }
+        Some(undone)
     }
+}
+/// A change that nobody has asked for.
+fn own(to: Target, who: &str, comment: String) -> Apply {
+    let who = who.into();
+    Apply { to, dry_run: false, confirm: None, who, comment, without_rights: false, safe_mode: None }
 }
 
 impl State {
+    /// For the start: its objects are made when somebody asks for them.
     fn new(text: Zeroizing<String>) -> Result<Self, Refused> {
-        let config = config::check(&text).map_err(|complaints| complained(&complaints))?.config;
-        Ok(Self { text, rows: OnceLock::new(), config })
+        let checked = config::check(&text).map_err(|complaints| complained(&complaints))?;
+        let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
+        Ok(Self { text, rows: OnceLock::new(), config, warnings, ids: Vec::new() })
     }
-    fn rows(&self) -> Result<&Document, Refused> {
+    /// With its objects, read once for both.
+    fn whole(text: Zeroizing<String>) -> Result<Self, Refused> {
+        let (rows, checked) = Document::read(&text).map_err(|complaints| complained(&complaints))?;
+        let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
+        Ok(Self { text, rows: OnceLock::from(Arc::new(rows)), config, warnings, ids: Vec::new() })
+    }
+    fn rows(&self) -> Result<&Arc<Document>, Refused> {
         if let Some(rows) = self.rows.get() {
             return Ok(rows);
         }
         let (rows, _) = Document::from_yaml(&self.text).map_err(|complaints| complained(&complaints))?;
-        Ok(self.rows.get_or_init(|| rows))
-    }
-    fn warnings(&self) -> Vec<String> {
-        config::check(&self.text).map(|checked| lines(&checked.warnings)).unwrap_or_default()
+        Ok(self.rows.get_or_init(|| Arc::new(rows)))
     }
 }
 
@@ -251,10 +418,38 @@ fn read(file: &Path) -> Result<Zeroizing<String>, Refused> {
         .map_err(|error| refused(format!("{}: {error}", file.display())))
 }
 fn refused(said: impl Into<String>) -> Refused {
-    Refused { said: said.into(), complaints: Vec::new() }
+    Refused::new(Why::Check, said)
 }
-fn complained(complaints: &Complaints) -> Refused {
-    Refused { said: "the configuration is refused".into(), complaints: lines(complaints) }
+fn failed(said: impl Into<String>) -> Refused {
+    Refused::new(Why::Failed, said)
+}
+pub(crate) fn complained(complaints: &Complaints) -> Refused {
+    Refused { complaints: lines(complaints), ..refused("the configuration is refused") }
+}
+/// The same for who knows rows by name and number, not lines of a file.
+fn complained_about(complaints: &Complaints, rows: &Document) -> Refused {
+    let mut out = refused("the configuration would not hold");
+    for complaint in &complaints.list {
+        let place = rows.at_path(&complaint.path).map(|(place, row, property)| {
+            let name = row.name().map_or_else(|| row.id.to_string(), ToOwned::to_owned);
+            let name = if place.is_list() { format!(" {name}") } else { String::new() };
+            (format!("{}{name}", place.console), property)
+        });
+        let (path, property) = place.unwrap_or_else(|| (complaint.path.clone(), None));
+        let at = property.as_ref().map(|property| format!(" {property}")).unwrap_or_default();
+        let fix = complaint.fix.clone().unwrap_or_default();
+        let sep = if fix.is_empty() { "" } else { "; " };
+        let kind = if complaint.severity == Severity::Warning { "warning: " } else { "" };
+        out.complaints.push(format!("{kind}{path}{at}: {}{sep}{fix}", complaint.said));
+        if complaint.severity == Severity::Error && out.path.is_empty() {
+            (out.said, out.path, out.fix) = (complaint.said.clone(), path, fix);
+            out.property = property.map(Into::into);
+        }
+    }
+    if complaints.unlisted() > 0 {
+        out.complaints.push(format!("and {} more", complaints.unlisted()));
+    }
+    out
 }
 fn lines(complaints: &Complaints) -> Vec<String> {
     complaints.to_string().lines().map(ToOwned::to_owned).collect()

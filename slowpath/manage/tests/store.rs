@@ -38,6 +38,8 @@ fn to(text: String) -> Apply {
         confirm: None,
         who: "root".into(),
         comment: String::new(),
+        without_rights: false,
+        safe_mode: None,
     }
 }
 fn open(dir: &Path) -> Store {

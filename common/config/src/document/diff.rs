@@ -1,8 +1,9 @@
 //! What is different between two documents, row by row.
-use super::{Document, HIDDEN, Object};
+use super::{Document, HIDDEN, Id, Object};
 use crate::schema::{Field, Kind, Place, places};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 pub struct Difference {
@@ -31,11 +32,37 @@ impl Document {
             .flat_map(|place| table(place, before, self))
             .collect()
     }
+    /// Rows that are the same as before get the numbers they had; new ones get numbers that nobody has had.
+    pub fn keep_ids(&mut self, before: &Document) {
+        for place in places().iter().filter(|p| p.menu.shape.is_written() && p.is_list()) {
+            let (Some(old), Some(new)) = (before.tables.get(place.path), self.tables.get_mut(place.path))
+            else {
+                continue;
+            };
+            if Arc::ptr_eq(old, new) {
+                continue;
+            }
+            let pairs = pair(&old.rows, &new.rows);
+            let new = Arc::make_mut(new);
+            let mut next = old.next;
+            for (row, pair) in new.rows.iter_mut().zip(pairs) {
+                row.id = match pair.and_then(|at| old.rows.get(at)) {
+                    Some(former) => former.id,
+                    None => {
+                        next += 1;
+                        Id(next - 1)
+                    }
+                };
+            }
+            new.next = next;
+            new.names = new.rows.iter().filter_map(|row| Some((row.name()?.into(), row.id))).collect();
+        }
+    }
 }
 
 fn table(place: &'static Place, before: &Document, after: &Document) -> Vec<Difference> {
     let (old, new) = (before.rows(place), after.rows(place));
-    if old == new {
+    if before.shares(after, place) || old == new {
         return Vec::new();
     }
     // Settings are one object, whatever it is called.
@@ -62,28 +89,31 @@ fn table(place: &'static Place, before: &Document, after: &Document) -> Vec<Diff
 fn pair(old: &[Object], new: &[Object]) -> Vec<Option<usize>> {
     let mut free = vec![true; old.len()];
     let mut pairs: Vec<Option<usize>> = vec![None; new.len()];
-    let names: HashMap<&str, usize> =
-        old.iter().enumerate().filter_map(|(at, row)| Some((row.name()?, at))).collect();
-    let mut contents: HashMap<String, VecDeque<usize>> = HashMap::new();
-    for (at, row) in old.iter().enumerate().filter(|(_, row)| row.name().is_none()) {
-        contents.entry(content(row)).or_default().push_back(at);
-    }
+    // Most rows are what they were: no text is made of these.
+    let numbers: HashMap<Id, usize> = old.iter().enumerate().map(|(at, row)| (row.id, at)).collect();
     for (pair, row) in pairs.iter_mut().zip(new) {
+        *pair = numbers.get(&row.id).copied().filter(|at| old[*at] == *row);
+        pair.iter().for_each(|at| free[*at] = false);
+    }
+    let left = |free: &[bool]| -> Vec<(usize, &Object)> {
+        old.iter().enumerate().filter(|(at, _)| free[*at]).collect()
+    };
+    let names: HashMap<&str, usize> =
+        left(&free).iter().filter_map(|(at, row)| Some((row.name()?, *at))).collect();
+    let mut contents: HashMap<String, VecDeque<usize>> = HashMap::new();
+    for (at, row) in left(&free).iter().filter(|(_, row)| row.name().is_none()) {
+        contents.entry(content(row)).or_default().push_back(*at);
+    }
+    for (pair, row) in pairs.iter_mut().zip(new).filter(|(pair, _)| pair.is_none()) {
         *pair = match row.name() {
             Some(name) => names.get(name).copied(),
             None => contents.get_mut(&content(row)).and_then(VecDeque::pop_front),
         };
         pair.iter().for_each(|at| free[*at] = false);
     }
-    let numbers: HashMap<_, usize> = old
-        .iter()
-        .enumerate()
-        .filter(|(at, row)| free[*at] && row.name().is_none())
-        .map(|(at, row)| (row.id, at))
-        .collect();
     for (pair, row) in pairs.iter_mut().zip(new) {
         if pair.is_none() && row.name().is_none() {
-            *pair = numbers.get(&row.id).copied();
+            *pair = numbers.get(&row.id).copied().filter(|at| free[*at] && old[*at].name().is_none());
         }
     }
     pairs

@@ -3,6 +3,7 @@ use super::{Document, HIDDEN, Id, Object, Table, original};
 use crate::nearest;
 use crate::schema::{Default, Field, Kind, Place, places};
 use crate::walk::canonical;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Rows of one menu; 100 000 tunnels fit.
@@ -63,7 +64,7 @@ impl Document {
             Some(id) => position(table, place, id)?,
             None => table.rows.len(),
         };
-        let mut row = Object { id: Id(table.next), built_in: false, cells: Vec::new() };
+        let mut row = Object { id: Id(table.next), built_in: false, cells: Arc::default() };
         for (name, text) in cells {
             assign(place, &mut row, name, Some(text))?;
         }
@@ -76,7 +77,7 @@ impl Document {
         let table = self.table(place)?;
         table.next += 1;
         let id = row.id;
-        table.rows.insert(at, row);
+        table.insert(at, row);
         Ok(id)
     }
 
@@ -102,7 +103,7 @@ impl Document {
             }
             self.free_name(place, &row)?;
         }
-        self.table(place)?.rows[at] = row;
+        self.table(place)?.replace(at, row);
         if let (Some(old), Some(new)) = (old, new)
             && old != new
         {
@@ -135,7 +136,7 @@ impl Document {
             return Err(Fault::new(place, FaultKind::Conflict, said, "change or remove that first")
                 .of(Some(&row), ""));
         }
-        self.table(place)?.rows.remove(at);
+        self.table(place)?.remove(at);
         Ok(())
     }
 
@@ -176,7 +177,7 @@ impl Document {
         let table = self.table(place)?;
         let at = position(table, place, id)?;
         match original(place, id).filter(|_| table.rows[at].built_in) {
-            Some(row) => table.rows[at] = row,
+            Some(row) => table.replace(at, row),
             None => {
                 let row = table.rows[at].clone();
                 return Err(Fault::new(place, FaultKind::Conflict, "it is not built in", "remove it")
@@ -188,23 +189,35 @@ impl Document {
 
     fn table(&mut self, place: &'static Place) -> Result<&mut Table, Fault> {
         let missing = || Fault::new(place, FaultKind::Missing, "there is nothing to configure here", "");
-        self.tables.get_mut(place.path).ok_or_else(missing)
+        self.tables.get_mut(place.path).map(Arc::make_mut).ok_or_else(missing)
     }
     fn free_name(&self, place: &'static Place, row: &Object) -> Result<(), Fault> {
         let Some(name) = row.name() else { return Ok(()) };
-        if self.rows(place).iter().any(|other| other.id != row.id && other.name() == Some(name)) {
+        let holder = self.tables.get(place.path).and_then(|table| table.names.get(name));
+        if holder.is_some_and(|id| *id != row.id) {
             let said = format!("there is `{name}` already");
             return Err(Fault::new(place, FaultKind::Conflict, said, "choose another name").of(None, "name"));
         }
         Ok(())
     }
     fn rename(&mut self, menu: &str, old: &str, new: &str) {
+        let names_it =
+            |(field, text): (&'static Field, &str)| refers(field.property.kind, menu) && says(text, old);
         for table in self.tables.values_mut() {
-            for (field, text) in table.rows.iter_mut().flat_map(|row| &mut row.cells) {
-                if refers(field.property.kind, menu) && says(text, old) {
-                    let words: Vec<&str> =
-                        text.split(',').map(|word| if word == old { new } else { word }).collect();
-                    *text = Zeroizing::new(words.join(","));
+            let rows = table.rows.iter().enumerate();
+            let users: Vec<usize> =
+                rows.filter(|(_, row)| row.cells().any(names_it)).map(|(at, _)| at).collect();
+            if users.is_empty() {
+                continue;
+            }
+            let rows = &mut Arc::make_mut(table).rows;
+            for at in users {
+                for (field, text) in Arc::make_mut(&mut rows[at].cells) {
+                    if refers(field.property.kind, menu) && says(text, old) {
+                        let words: Vec<&str> =
+                            text.split(',').map(|word| if word == old { new } else { word }).collect();
+                        *text = Zeroizing::new(words.join(","));
+                    }
                 }
             }
         }
@@ -248,7 +261,7 @@ pub(super) fn assign(
     let text = text.filter(|text| !(text.is_empty() && field.property.default == Default::Unset));
     let Some(text) = text else {
         if there {
-            row.cells.remove(at);
+            Arc::make_mut(&mut row.cells).remove(at);
         }
         return Ok(());
     };
@@ -263,10 +276,11 @@ pub(super) fn assign(
     if text.is_empty() && field.property.default == Default::Unset {
         return assign(place, row, name, None);
     }
+    let cells = Arc::make_mut(&mut row.cells);
     if there {
-        row.cells[at].1 = text;
+        cells[at].1 = text;
     } else {
-        row.cells.insert(at, (field, text));
+        cells.insert(at, (field, text));
     }
     Ok(())
 }

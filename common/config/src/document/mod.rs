@@ -13,8 +13,9 @@ pub use edit::{Assignment, Fault, FaultKind};
 pub use json::{JsonFault, value_text};
 
 use crate::schema::{Default, Field, Place, place, places};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Number of a row: unique in its menu, never given twice. Shown as `*1A`.
@@ -48,9 +49,10 @@ pub struct Object {
     pub id: Id,
     /// It exists without being written and cannot be removed.
     pub built_in: bool,
-    /// In the order of the table.
-    cells: Vec<(&'static Field, Zeroizing<String>)>,
+    /// In the order of the table. Shared by the copies of a row: a document of ten thousand rows is copied in no time.
+    cells: Arc<Cells>,
 }
+type Cells = Vec<(&'static Field, Zeroizing<String>)>;
 impl Object {
     /// What is written.
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -78,7 +80,9 @@ impl Object {
 /// Two rows are alike when the same is written, whatever their numbers.
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
-        self.built_in == other.built_in && self.cells().map(named).eq(other.cells().map(named))
+        let same =
+            || Arc::ptr_eq(&self.cells, &other.cells) || self.cells().map(named).eq(other.cells().map(named));
+        self.built_in == other.built_in && same()
     }
 }
 fn named<'a>((field, text): (&'static Field, &'a str)) -> (&'static str, &'a str) {
@@ -103,20 +107,41 @@ pub fn default(field: &Field) -> Option<&'static str> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Table {
     rows: Vec<Object>,
     next: u32,
+    /// Who has which name.
+    names: HashMap<Arc<str>, Id>,
+}
+impl Table {
+    fn insert(&mut self, at: usize, row: Object) {
+        self.names.extend(row.name().map(|name| (name.into(), row.id)));
+        self.rows.insert(at, row);
+    }
+    fn replace(&mut self, at: usize, row: Object) {
+        let Some(there) = self.rows.get_mut(at) else { return };
+        if there.name() != row.name() {
+            there.name().map(|name| self.names.remove(name));
+            self.names.extend(row.name().map(|name| (name.into(), row.id)));
+        }
+        *there = row;
+    }
+    fn remove(&mut self, at: usize) -> Object {
+        let row = self.rows.remove(at);
+        row.name().map(|name| self.names.remove(name));
+        row
+    }
 }
 
 /// Everything that is configured.
 #[derive(Clone, Debug)]
 pub struct Document {
-    tables: BTreeMap<&'static str, Table>,
+    tables: BTreeMap<&'static str, Arc<Table>>,
 }
 impl PartialEq for Document {
     fn eq(&self, other: &Self) -> bool {
-        places().iter().all(|place| self.rows(place) == other.rows(place))
+        places().iter().all(|place| self.shares(other, place) || self.rows(place) == other.rows(place))
     }
 }
 impl std::default::Default for Document {
@@ -128,8 +153,10 @@ impl std::default::Default for Document {
 impl Document {
     /// Nothing but what is built in.
     pub fn new() -> Self {
-        let tables =
-            places().iter().filter(|p| p.menu.shape.is_written()).map(|place| (place.path, built_in(place)));
+        let tables = places()
+            .iter()
+            .filter(|p| p.menu.shape.is_written())
+            .map(|place| (place.path, Arc::new(built_in(place))));
         Self { tables: tables.collect() }
     }
     /// The rows of a list in their order, or the one object of a group of settings.
@@ -140,7 +167,13 @@ impl Document {
         self.rows(place).iter().find(|row| row.id == id)
     }
     pub fn by_name(&self, place: &Place, name: &str) -> Option<&Object> {
-        self.rows(place).iter().find(|row| row.name() == Some(name))
+        let id = self.tables.get(place.path)?.names.get(name)?;
+        self.row(place, *id)
+    }
+    /// The rows of both are one and the same.
+    fn shares(&self, other: &Self, place: &Place) -> bool {
+        let (ours, theirs) = (self.tables.get(place.path), other.tables.get(place.path));
+        ours.zip(theirs).is_some_and(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
     }
     /// Whoever names the row `name` of `menu`: the menu, the row, the property.
     pub fn users(
@@ -172,13 +205,14 @@ fn built_in(place: &'static Place) -> Table {
             let (_, text) = cells.iter().find(|(name, _)| *name == field.name)?;
             Some((field, Zeroizing::new((*text).to_owned())))
         };
-        Object { id: Id(id), built_in: true, cells: place.fields.iter().filter_map(said).collect() }
+        Object { id: Id(id), built_in: true, cells: Arc::new(place.fields.iter().filter_map(said).collect()) }
     });
     let mut rows: Vec<_> = rows.collect();
     if !place.is_list() {
-        rows.push(Object { id: Id(0), built_in: true, cells: Vec::new() });
+        rows.push(Object { id: Id(0), built_in: true, cells: Arc::default() });
     }
-    Table { next: rows.len() as u32 + 1, rows }
+    let names = rows.iter().filter_map(|row| Some((row.name()?.into(), row.id))).collect();
+    Table { next: rows.len() as u32 + 1, rows, names }
 }
 
 /// The built-in row of a menu as it is before anyone changes it.

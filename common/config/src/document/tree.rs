@@ -7,6 +7,7 @@ use crate::walk::{self, Row, Rows, Value};
 use crate::yaml::{Body, Node, Spot};
 use crate::{Checked, check};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 impl Document {
     /// Whether it can be run, and what it means then. Complaints name rows as the file counts them.
@@ -32,6 +33,7 @@ impl Document {
         for place in places() {
             let Some(list) = rows.get(place.path) else { continue };
             let Some(table) = document.tables.get_mut(place.path) else { continue };
+            let table = Arc::make_mut(table);
             list.iter().for_each(|row| take(place, row, table));
         }
         document
@@ -120,7 +122,7 @@ fn take(place: &'static Place, row: &Row, table: &mut Table) {
         object.built_in
             && (!place.is_list() || object.name() == named && (named.is_some() || same_mark(row, object)))
     };
-    let mut new = Object { id: Id(table.next), built_in: false, cells: Vec::new() };
+    let mut new = Object { id: Id(table.next), built_in: false, cells: Arc::default() };
     // They stand in front; a file of many rows is not searched for each of them.
     let known = table.rows.iter_mut().take_while(|row| row.built_in).find(is_built_in);
     let is_new = known.is_none();
@@ -132,7 +134,7 @@ fn take(place: &'static Place, row: &Row, table: &mut Table) {
     }
     if is_new {
         table.next += 1;
-        table.rows.push(new);
+        table.insert(table.rows.len(), new);
     }
 }
 /// A built-in row without a name is known by saying so.

@@ -2,8 +2,8 @@
 use super::tree::Kept;
 use super::{Document, Secrets};
 use crate::complaint::{Complaints, Sink};
-use crate::walk;
 use crate::yaml::{Body, Fault, Node, parse};
+use crate::{Checked, walk};
 use zeroize::Zeroizing;
 
 impl Document {
@@ -25,6 +25,30 @@ impl Document {
             return Err(complaints);
         }
         Ok((Self::from_rows(&rows), complaints))
+    }
+
+    /// Reads a file that is to be run: its objects, and what they mean.
+    pub fn read(text: &str) -> Result<(Self, Checked), Complaints> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut sink = Sink::default();
+        let tree = match parse(text) {
+            Ok(tree) => tree,
+            Err(Fault { spot, said, fix }) => {
+                sink.error(spot, "", said, fix.unwrap_or_default());
+                return Err(sink.finish(text, false));
+            }
+        };
+        let rows = walk::walk(tree.as_ref(), &mut sink);
+        let config = crate::check::build(&rows, &mut sink);
+        let complaints = sink.finish(text, true);
+        match config {
+            Some(config) if complaints.errors == 0 => {
+                // Nothing is wrong with it as it is run, so nothing is with keeping it.
+                let rows = walk::walk_to_keep(tree.as_ref(), &mut Sink::default());
+                Ok((Self::from_rows(&rows), Checked { config, warnings: complaints }))
+            }
+            _ => Err(complaints),
+        }
     }
 
     /// A file that reads back as the same.
