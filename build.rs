@@ -5,7 +5,8 @@ fn main() {
     let commit = git(&["describe", "--always", "--dirty", "--abbrev=12"]).unwrap_or_else(|| "unknown".into());
     println!("cargo:rustc-env=ESPWAY_COMMIT={commit}");
     println!("cargo:rustc-env=ESPWAY_TARGET={}", std::env::var("TARGET").unwrap_or_default());
-    println!("cargo:rerun-if-changed=build.rs");
+    // Not this file: two packages use it, and cargo builds it anew when it changes.
+    println!("cargo:rerun-if-env-changed=GIT_DIR");
     // It grows with each commit and checkout. Without it there is no commit to show and nothing to watch.
     let log =
         git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|path| std::path::Path::new(path).is_file());

@@ -152,3 +152,22 @@ fn pieces(instructions: bool, only: &str, json: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo ci` passes the words on without knowing them.
+    #[test]
+    fn what_the_front_page_shows_is_understood() {
+        let text = include_str!("../../README.md");
+        let shown: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("cargo ci bench ")).collect();
+        assert!(!shown.is_empty());
+        for line in shown {
+            let words = line.split('#').next().unwrap_or_default().split_whitespace();
+            if let Err(error) = Command::try_parse_from(std::iter::once("bench").chain(words)) {
+                panic!("README.md: `cargo ci bench {line}`: {error}");
+            }
+        }
+    }
+}

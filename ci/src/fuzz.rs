@@ -2,11 +2,12 @@
 //!
 //! The flags are what a stable toolchain needs to build libFuzzer targets; no further tool has to be installed.
 use crate::cargo;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -63,10 +64,22 @@ pub fn run(options: &Options) -> Result<bool> {
         }
     };
     let built = build()?;
-    for name in &chosen {
-        println!("fuzz {name}: {} s", options.seconds);
-        fuzz(&built.join(name), name, options.seconds)?;
-    }
+    println!("{} s each", options.seconds);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        while let Some(name) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let units = fuzz(&built.join(name), name, options.seconds)?;
+            println!("  {name}: {units} inputs");
+        }
+        Ok(())
+    };
+    // A target uses one CPU.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(chosen.len());
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        all.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a worker panicked"))).collect()
+    });
+    results.into_iter().collect::<Result<()>>()?;
     println!("{} targets, nothing found", chosen.len());
     Ok(true)
 }
@@ -84,7 +97,8 @@ fn build() -> Result<PathBuf> {
     Ok(target_dir.join(TRIPLE).join("release"))
 }
 
-fn fuzz(program: &Path, name: &str, seconds: u32) -> Result<()> {
+/// How many inputs it took.
+fn fuzz(program: &Path, name: &str, seconds: u32) -> Result<String> {
     let corpus = folder().join("corpus").join(name);
     let artifacts = folder().join("artifacts").join(name);
     for dir in [&corpus, &artifacts] {
@@ -112,8 +126,6 @@ fn fuzz(program: &Path, name: &str, seconds: u32) -> Result<()> {
         harness::process::tail(&text, 60),
         kept.collect::<Vec<_>>().join(" ")
     );
-    for line in text.lines().filter(|line| line.contains("number_of_executed_units")) {
-        println!("  {line}");
-    }
-    Ok(())
+    let units = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    Ok(units.with_context(|| format!("{name} did not say how many inputs it took"))?.trim().to_owned())
 }

@@ -67,6 +67,8 @@ pub fn check_commands() -> Result<()> {
     let verbs: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("cargo ci ")).collect();
     ensure!(verbs.len() >= 2, "the front page must show the two commands");
     for line in verbs {
+        // What follows `bench` is another program's, whose own test reads this page.
+        let line = line.find("bench ").map_or(line, |at| &line[..at + "bench".len()]);
         let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let own = std::env::current_exe()?;
         let out = Command::new(own).args(&words).arg("--help").output()?;

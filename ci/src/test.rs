@@ -130,7 +130,8 @@ impl Step {
             Step::Fuzz => fuzz::run(&fuzz::Options::all(options.fuzz_seconds)).map(drop),
             Step::Release => cargo::build_release().map(drop),
             Step::Interop => {
-                let mut command = nextest(&["-p", "e2e", "-p", "harness", "-E", INTEROP]);
+                // Of the whole workspace, so that nothing is built again with fewer features.
+                let mut command = nextest(&["--workspace", "-E", INTEROP]);
                 command.env("ESPWAY_BIN_DIR", cargo::build_release()?);
                 counted(command, count)
             }

@@ -45,8 +45,8 @@ fn the_host_uses_the_tunnel_from_its_inner_address() -> Result<()> {
         expect_pings(lab.host(Side::B), Side::A.lan4(), 10)?;
         tcp_echo(lab.host(Side::B), (lab.site(Side::A), Side::A.lan4()), 50_000)?;
         let file = wire.finish()?;
-        ensure!(capture::count(&file, "ip.addr == 10.0.0.0/8")? == 0, "inner packets in clear");
-        ensure!(capture::count(&file, "esp")? > 40);
+        let [esp, inner] = capture::counts(&file, ["esp", "ip.addr == 10.0.0.0/8"])?;
+        ensure!(esp > 40 && inner == 0, "{esp} ESP packets, {inner} in clear");
         Ok(())
     })
 }

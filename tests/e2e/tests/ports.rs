@@ -13,7 +13,7 @@ fn works(lab: &Lab, gateway: &Gateway) -> Result<()> {
     swan.sas()?.expect_one_tunnel()?;
     expect_pings(a, Side::B.host4(), 20)?;
     expect_pings(b, Side::A.host4(), 20)?;
-    let run = iperf3(lab, a, (b, Side::B.host4()), 2)?;
+    let run = iperf3(lab, a, (b, Side::B.host4()), 1)?;
     ensure!(run.bits_per_second > 5e6, "{run:?}");
     Ok(())
 }
@@ -63,7 +63,7 @@ fn memif() -> Result<()> {
         ping_until_up(a, Side::B.host4(), SOON)?;
         expect_pings(a, Side::B.host4(), 20)?;
         expect_pings(b, Side::A.host4(), 20)?;
-        let run = iperf3(lab, a, (b, Side::B.host4()), 2)?;
+        let run = iperf3(lab, a, (b, Side::B.host4()), 1)?;
         ensure!(run.bits_per_second > 5e6, "{run:?}");
         for espway in running {
             espway.stop()?;

@@ -332,6 +332,11 @@ pub fn iperf3(lab: &Lab, from: &Netns, to: (&Netns, IpAddr), seconds: u32) -> Re
     Iperf::start(lab, from, to, seconds, "")?.finish(Duration::from_secs(u64::from(seconds) + 20))
 }
 
+/// A second of TCP that every CPU has time for: for tests that look at each packet.
+pub fn tcp_second(lab: &Lab, from: &Netns, to: (&Netns, IpAddr)) -> Result<Throughput> {
+    Iperf::start(lab, from, to, 1, "-b 40M")?.finish(Duration::from_secs(21))
+}
+
 /// What came of datagrams that were sent as fast as the sender could.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Datagrams {
