@@ -74,7 +74,8 @@ pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
     let mut wrote = None;
     if let Some(output) = &args.output {
         let yaml = done.document.to_yaml(Secrets::Shown);
-        write(output, &yaml, holds_secrets(&done.document), args.force)?;
+        let mode = if holds_secrets(&done.document) { 0o600 } else { 0o644 };
+        write(output, &yaml, mode, args.force)?;
         wrote = Some(output.as_path());
     }
     say(args, &done, &open, wrote);
@@ -172,12 +173,11 @@ fn holds_secrets(document: &Document) -> bool {
     rows.into_iter().any(|row| row.cells().any(|(field, _)| field.is_secret()))
 }
 /// As a whole or not at all: a file beside it takes its place.
-fn write(path: &Path, text: &str, secret: bool, over: bool) -> anyhow::Result<()> {
+pub fn write(path: &Path, text: &str, mode: u32, over: bool) -> anyhow::Result<()> {
     let what = || path.display().to_string();
     let mut name = path.file_name().with_context(what)?.to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(name);
-    let mode = if secret { 0o600 } else { 0o644 };
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)

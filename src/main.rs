@@ -4,6 +4,7 @@
 
 mod change;
 mod check;
+mod console;
 mod export;
 mod import;
 mod lab;
@@ -14,6 +15,7 @@ mod status;
 mod version;
 
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -41,7 +43,11 @@ enum Command {
     History(change::HistoryArgs),
     Packet(packet::Args),
     Lab(lab::Args),
+    Console(console::Args),
     Version(version::Args),
+    /// One command of the console: `espway ip ipsec peer print`.
+    #[command(external_subcommand)]
+    Words(Vec<OsString>),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +65,8 @@ fn main() -> ExitCode {
         Command::Packet(args) => packet::packet(&args),
         Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),
+        Command::Console(args) => console::console(&args),
+        Command::Words(words) => console::one_shot(&words),
     };
     result.unwrap_or_else(|error| {
         eprintln!("espway: {error:#}");

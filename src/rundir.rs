@@ -24,6 +24,9 @@ impl RunDir {
     pub fn control_socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }
+    pub fn api_socket(&self) -> PathBuf {
+        self.0.join("api.sock")
+    }
     fn state_file(&self) -> PathBuf {
         self.0.join("supervisor.json")
     }

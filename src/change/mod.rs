@@ -215,7 +215,7 @@ fn read(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// For the history: the one behind `sudo`, if there is one.
-fn who() -> String {
+pub fn who() -> String {
     let named = ["SUDO_USER", "LOGNAME", "USER"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));

@@ -290,6 +290,7 @@ fn a_line_knows_what_may_follow() {
     let argument = |command: &str, given: &[&str]| Expected::Argument {
         command: command.into(),
         given: given.iter().map(|&name| name.to_owned()).collect(),
+        bare: 0,
     };
     let value = |command: &str, property: &str| Expected::Value {
         command: command.into(),
@@ -332,6 +333,16 @@ fn candidates_come_from_the_table() {
     assert_eq!(candidates("/ip ipsec peer add name=x na"), Vec::<String>::new());
     assert_eq!(candidates("/ip ipsec policy print where tunnel="), ["no", "yes"]);
     assert!(candidates("/ip ipsec policy ").contains(&"group".to_owned()));
+    assert_eq!(candidates("/ip ipsec peer remove w"), ["west"]);
+    assert_eq!(candidates("/ip ipsec peer remove west e"), ["east"]);
+    assert_eq!(candidates("/ip ipsec peer set west e"), ["exchange-mode"]);
+    assert_eq!(candidates("/ip ipsec peer get west exch"), ["exchange-mode"]);
+    assert_eq!(candidates("/ip ipsec peer print proplist=name,addr"), ["address"]);
+    assert_eq!(candidates("/interface add vlan.v"), ["vlan.vlan-id"]);
+    assert_eq!(candidates("/ip ipsec identity add my-id=f"), ["fqdn:"]);
+    assert_eq!(candidates("/system rollback e"), ["entry"]);
+    let place = complete::at("/ip ipsec peer add na", 21, &Here::Known(menus().root()));
+    assert_eq!(place.candidates("/ip ipsec peer add na", &|_| vec![])[0].then, "=");
 }
 
 /// Row G8 of the list of hostile inputs, as far as it is about reading: a long paste of anything is read in time

@@ -1,9 +1,10 @@
 //! What may follow at a place of a line.
 use super::ast::{Body, Item, ItemKind, Lead, Statement, Value, ValueKind};
 use super::expr::{self, Next};
-use super::names::{self, At, Command, Here, menus};
+use super::names::{self, Command, Here, menus};
 use super::{Span, parse};
-use crate::schema::{Choice, Kind, Menu, Property};
+
+mod candidates;
 
 /// What is being typed, and what it may become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Expected {
     Argument {
         command: String,
         given: Vec<String>,
+        /// How many words without a name stand before it.
+        bare: usize,
     },
     Value {
         command: String,
@@ -34,6 +37,8 @@ pub enum Expected {
 pub struct Candidate {
     pub text: String,
     pub help: String,
+    /// What is written behind it: a blank, `=`, or nothing while more may follow.
+    pub then: &'static str,
 }
 
 /// What stands before `cursor` in `line`, typed in the menu `here`.
@@ -113,7 +118,11 @@ fn statement(head: &str, statement: &Statement, here: &Here) -> Place {
             return place(&resolved.menu, Span { start, end }, expected);
         }
         Some(ItemKind::Value(_)) => Expected::Nothing,
-        _ => Expected::Argument { command: command.name.clone(), given: given.collect() },
+        _ => {
+            let named = |item: &&Item| matches!(item.kind, ItemKind::Named { .. } | ItemKind::Not(_));
+            let bare = resolved.arguments.iter().filter(|item| !named(item)).count();
+            Expected::Argument { command: command.name.clone(), given: given.collect(), bare }
+        }
     };
     place(&resolved.menu, span, expected)
 }
@@ -151,164 +160,5 @@ fn open_body(item: &Item) -> Option<&Body> {
             Some(body).filter(|body| !body.closed)
         }
         _ => None,
-    }
-}
-
-/// What a print or an export may be told.
-const PRINT: &[(&str, &str)] = &[
-    ("brief", "A table."),
-    ("count-only", "How many rows there are."),
-    ("detail", "Every property."),
-    ("follow", "Go on when something changes."),
-    ("interval", "Print again every so often."),
-    ("proplist", "Only these properties."),
-    ("show-ids", "Numbers that stay."),
-    ("show-sensitive", "Secrets, too."),
-    ("terse", "A row a line."),
-    ("where", "Only rows for which this holds."),
-    ("without-paging", "All at once."),
-];
-const EXPORT: &[(&str, &str)] = &[
-    ("compact", "Only what differs from the defaults."),
-    ("file", "Into a file."),
-    ("hide-sensitive", "Without secrets."),
-    ("show-sensitive", "Secrets, too."),
-    ("terse", "A whole command a line."),
-    ("verbose", "Defaults, too."),
-];
-
-impl Place {
-    /// What the begun word may become, in alphabetical order; `rows` says the names in a menu of the file.
-    pub fn candidates(&self, line: &str, rows: &dyn Fn(&str) -> Vec<String>) -> Vec<Candidate> {
-        let begun = self.begun.of(line).trim_start_matches('"');
-        let mut all = self.all(rows);
-        all.retain(|candidate| candidate.text.starts_with(begun));
-        all.sort_by(|a, b| a.text.cmp(&b.text));
-        all.dedup_by(|a, b| a.text == b.text);
-        all
-    }
-    fn all(&self, rows: &dyn Fn(&str) -> Vec<String>) -> Vec<Candidate> {
-        let Here::Known(at) = &self.menu else { return Vec::new() };
-        let menu = menus().node(*at).menu;
-        let properties = menu.map_or(&[][..], |menu| menu.properties);
-        match &self.expected {
-            Expected::Word => words(*at),
-            Expected::Argument { command, given } => {
-                let own = menu.and_then(|menu| menu.commands.iter().find(|own| own.name == command));
-                let own = own.map_or(&[][..], |own| own.arguments).iter().map(of_property);
-                arguments(command, properties).chain(own).filter(|one| !given.contains(&one.text)).collect()
-            }
-            Expected::Value { property, .. } | Expected::Condition(Next::Value { field: property }) => {
-                let names = properties.iter().map(|property| property.name);
-                let console = &menus().node(*at).console;
-                match names::property(console, names, property) {
-                    Ok(name) => values(menu, name, rows),
-                    Err(_) => Vec::new(),
-                }
-            }
-            Expected::Condition(Next::Field) => {
-                let shown = menu.map_or(&[][..], |menu| menu.shown);
-                properties.iter().chain(shown).map(of_property).collect()
-            }
-            Expected::Condition(Next::Operator { .. }) => [
-                ("=", "Equals."),
-                ("!=", "Differs."),
-                ("<", "Is less."),
-                (">", "Is greater."),
-                ("<=", "Is at most."),
-                (">=", "Is at least."),
-                ("~", "Matches a regular expression."),
-                ("in", "Is within a network or a list."),
-                ("and", "And that."),
-                ("or", "Or that."),
-            ]
-            .map(|(text, help)| candidate(text, help))
-            .into(),
-            Expected::Nothing => Vec::new(),
-        }
-    }
-}
-fn candidate(text: impl Into<String>, help: impl Into<String>) -> Candidate {
-    Candidate { text: text.into(), help: help.into() }
-}
-fn of_property(property: &'static Property) -> Candidate {
-    candidate(property.name, property.help)
-}
-fn words(at: At) -> Vec<Candidate> {
-    let menus = menus();
-    let below = menus.below(at).map(|node| candidate(node.word, node.help));
-    let own = |name: &str| {
-        let own = menus.node(at).menu.and_then(|menu| menu.commands.iter().find(|own| own.name == name));
-        own.map_or_else(|| describe(name), |own| own.help)
-    };
-    let commands = menus.node(at).commands.iter().map(|name| candidate(*name, own(name)));
-    below.chain(commands).collect()
-}
-fn describe(command: &str) -> &'static str {
-    match command {
-        "add" => "Make a row.",
-        "comment" => "Write a note on a row.",
-        "disable" => "Let rows take no part.",
-        "edit" => "Change one property in an editor.",
-        "enable" => "Let rows take part again.",
-        "export" => "Print as a script.",
-        "find" => "Numbers of the rows for which something holds.",
-        "get" => "One property of a row.",
-        "import" => "Read from a file.",
-        "move" => "Put rows elsewhere in the order.",
-        "print" => "Show.",
-        "quit" => "Leave the console.",
-        "remove" => "Remove rows.",
-        "reset" => "Back to the default.",
-        "save" => "Write the changes to the file.",
-        "set" => "Change.",
-        "unset" => "As if it had not been written.",
-        _ => "",
-    }
-}
-fn arguments(command: &str, properties: &'static [Property]) -> impl Iterator<Item = Candidate> {
-    let fixed: &[(&str, &str)] = match command {
-        "print" => PRINT,
-        "export" => EXPORT,
-        "add" => {
-            &[("copy-from", "Begin as a copy of this row."), ("place-before", "The row it comes before.")]
-        }
-        _ => &[],
-    };
-    let own = match command {
-        "add" | "set" | "get" | "reset" | "unset" | "edit" => properties,
-        _ => &[],
-    };
-    let comment = (command == "comment").then(|| candidate("comment", "A note for people."));
-    own.iter().map(of_property).chain(fixed.iter().map(|(text, help)| candidate(*text, *help))).chain(comment)
-}
-fn values(menu: Option<&'static Menu>, name: &str, rows: &dyn Fn(&str) -> Vec<String>) -> Vec<Candidate> {
-    let Some(property) = menu.and_then(|menu| menu.properties.iter().find(|property| property.name == name))
-    else {
-        return Vec::new();
-    };
-    let choices = |choices: &'static [Choice]| {
-        let help = |choice: &Choice| {
-            choice.later.map(|what| format!("Not available yet: {what}.")).unwrap_or_default()
-        };
-        choices.iter().map(|choice| candidate(choice.name, help(choice))).collect()
-    };
-    match property.kind {
-        Kind::YesNo => vec![candidate("yes", ""), candidate("no", "")],
-        Kind::One(of) | Kind::Some(of) => choices(of),
-        Kind::TimeOr { word, .. } => vec![candidate(word, "")],
-        Kind::Reference(menu) => rows(menu).into_iter().map(|name| candidate(name, "")).collect(),
-        Kind::List(Kind::Reference(menu)) => rows(menu).into_iter().map(|name| candidate(name, "")).collect(),
-        Kind::ReferenceOr { menu, words } => {
-            let words = words.iter().filter(|word| !word.is_empty()).map(|word| candidate(*word, ""));
-            rows(menu).into_iter().map(|name| candidate(name, "")).chain(words).collect()
-        }
-        Kind::Ports => vec![candidate("any", "")],
-        Kind::Protocol => {
-            let named =
-                crate::value::PROTOCOLS.iter().map(|(name, number)| candidate(*name, number.to_string()));
-            std::iter::once(candidate("all", "")).chain(named).collect()
-        }
-        _ => Vec::new(),
     }
 }
