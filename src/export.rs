@@ -5,7 +5,7 @@ use config::Document;
 use config::document::Secrets;
 use config::script::export::{Amount, Style, export as script};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
@@ -14,11 +14,16 @@ use zeroize::Zeroizing;
 const MAX_BYTES: u64 = 32 << 20;
 
 /// Print a configuration as a RouterOS script, as YAML or as JSON. Secrets are left out unless asked for.
+///
+/// Without --config, that of the running gateway.
 #[derive(clap::Args)]
 pub struct Args {
     /// The configuration file.
-    #[arg(long)]
-    config: PathBuf,
+    #[arg(long, conflicts_with = "run_dir")]
+    config: Option<PathBuf>,
+    /// The gateway in this folder.
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
     /// What to print.
     #[arg(long, value_enum, default_value = "routeros")]
     format: Format,
@@ -43,7 +48,8 @@ pub fn export(args: &Args) -> anyhow::Result<ExitCode> {
     if args.format != Format::Routeros && (args.verbose || args.terse) {
         bail!("--verbose and --terse go with --format routeros");
     }
-    let document = read(args)?;
+    let Some(file) = &args.config else { return running(args) };
+    let document = read(file)?;
     let secrets = if args.show_sensitive { Secrets::Shown } else { Secrets::Hidden };
     let amount = match (args.verbose, args.terse) {
         (true, _) => Amount::Verbose,
@@ -60,10 +66,22 @@ pub fn export(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(args: &Args) -> anyhow::Result<Document> {
-    let path = args.config.display();
+/// As the console does it.
+fn running(args: &Args) -> anyhow::Result<ExitCode> {
+    let format = match args.format {
+        Format::Routeros => "routeros",
+        Format::Yaml => "yaml",
+        Format::Json => "json",
+    };
+    let words = [("show-sensitive", args.show_sensitive), ("verbose", args.verbose), ("terse", args.terse)];
+    let words: Vec<_> = words.into_iter().filter_map(|(word, given)| given.then_some(word)).collect();
+    crate::console::command(args.run_dir.as_deref(), &format!("/export format={format} {}", words.join(" ")))
+}
+
+fn read(name: &Path) -> anyhow::Result<Document> {
+    let path = name.display();
     let mut bytes = Zeroizing::new(Vec::new());
-    let file = std::fs::File::open(&args.config).with_context(|| path.to_string())?;
+    let file = std::fs::File::open(name).with_context(|| path.to_string())?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(|| path.to_string())?;
     let text = std::str::from_utf8(&bytes).with_context(|| format!("{path} is not text in UTF-8"))?;
     match Document::from_yaml(text) {

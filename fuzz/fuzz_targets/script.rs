@@ -27,6 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let cursor = bytes.first().map_or(0, |at| usize::from(*at));
     let place = complete::at(&text, cursor, &here);
+    let _ = place.property();
     for candidate in place.candidates(&text, &|_| vec!["a".into()]) {
         assert!(!candidate.text.is_empty());
     }

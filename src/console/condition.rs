@@ -19,6 +19,10 @@ impl Condition {
         collect(&expr, place, &mut names)?;
         Ok(Self { expr, names })
     }
+    /// What it asks about.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.values().copied()
+    }
     pub fn holds(&self, row: &Row) -> bool {
         let get = |name: &str| {
             let name = self.names.get(name).copied().unwrap_or(name);

@@ -28,7 +28,7 @@ use remote::Remote;
 use session::{Flow, Session};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use terminal::Terminal;
@@ -109,6 +109,11 @@ pub fn one_shot(words: &[OsString]) -> anyhow::Result<ExitCode> {
     let session = Session::new(args.whom.remote()?, Box::new(Terminal::new(false)));
     let line = Zeroizing::new(format!("/{}", oneshot::line(&args.words).trim_start_matches('/')));
     script(session, &line, "")
+}
+/// One line on a running gateway, for other commands.
+pub fn command(run_dir: Option<&Path>, line: &str) -> anyhow::Result<ExitCode> {
+    let whom = Whom { config: None, run_dir: run_dir.map(Into::into) };
+    script(Session::new(whom.remote()?, Box::new(Terminal::new(false))), line, "")
 }
 /// A word that begins no path is one of ours, misspelt.
 fn is_known(word: &str) -> anyhow::Result<()> {

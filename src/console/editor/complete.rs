@@ -146,3 +146,41 @@ pub fn help(shared: &Shared, line: &str, pos: usize) -> String {
     }
     out
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::offline::OnFile;
+    use crate::console::session::{Out, Session};
+    use crate::console::style::Style;
+    use config::Document;
+
+    struct Nowhere;
+    impl Out for Nowhere {
+        fn show(&mut self, _: &str, _: bool) {}
+        fn style(&self) -> Style {
+            Style::default()
+        }
+    }
+    fn with_peers(count: usize) -> Shared {
+        let mut document = Document::new();
+        let peers = schema::place("ip.ipsec.peer").expect("a menu");
+        for n in 0..count {
+            document.add(peers, &[("name", &format!("site-{n:05}"))], None).expect("a row");
+        }
+        Shared::new(Session::new(Box::new(OnFile::of(document)), Box::new(Nowhere)))
+    }
+
+    #[test]
+    fn ten_thousand_names_are_offered_in_part_and_completed_as_a_whole() {
+        let shared = with_peers(10_000);
+        let mut tab = Tab(shared.clone());
+        let line = "/ip ipsec identity add peer=s";
+        let found = tab.complete(line, line.len());
+        assert_eq!(found.suggestions().len(), LISTED + 1);
+        assert_eq!(found.partial().map(|partial| partial.insert.as_str()), Some("site-0"));
+        assert!(found.suggestions()[LISTED].display_value().contains("9900 more"));
+        let line = "/ip ipsec identity add peer=site-0999";
+        assert_eq!(tab.complete(line, line.len()).suggestions().len(), 10);
+        assert!(help(&shared, "/ip ipsec peer remove ", 22).contains("more: type another letter"));
+    }
+}

@@ -8,8 +8,8 @@ use super::session::{Flow, Session};
 use super::style::{Ink, Style};
 use reedline::{
     ColumnarMenu, EditCommand, EditMode, Emacs, KeyCode, KeyModifiers, MenuBuilder, Prompt, PromptEditMode,
-    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ReedlineRawEvent, Signal,
-    default_emacs_keybindings,
+    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, ReedlineRawEvent, Signal, ValidationResult,
+    Validator, default_emacs_keybindings,
 };
 use std::borrow::Cow;
 use std::io::Write;
@@ -31,6 +31,16 @@ impl Shared {
     pub fn lock(&self) -> MutexGuard<'_, Session> {
         // A helper that panicked has changed nothing: sessions change by whole lines.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A block that is open, or a `\` at the end: the line goes on.
+struct Whole;
+impl Validator for Whole {
+    fn validate(&self, line: &str) -> ValidationResult {
+        let open = config::script::parse(line).faults.iter().any(|fault| fault.said == "`}` is missing");
+        let goes_on = line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        if open || goes_on { ValidationResult::Incomplete } else { ValidationResult::Complete }
     }
 }
 
@@ -153,6 +163,7 @@ fn editor(shared: &Shared, style: Style) -> anyhow::Result<Reedline> {
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(menu)))
         .with_hinter(Box::new(complete::Hint::new(shared.clone())))
         .with_highlighter(Box::new(colour::Colours { shared: shared.clone(), on: style.colours }))
+        .with_validator(Box::new(Whole))
         .with_history(Box::new(history))
         .with_edit_mode(Box::new(Keys { emacs: Emacs::new(keys), last: None }))
         .use_bracketed_paste(true))

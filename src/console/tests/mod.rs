@@ -1,4 +1,5 @@
 //! What lines do and show. The session is the real one on a document; `Canned` stands for a running gateway.
+mod gateway;
 mod golden;
 mod statements;
 
