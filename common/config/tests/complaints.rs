@@ -388,6 +388,14 @@ fn a_disabled_peer_keeps_its_policy_as_a_wall() {
     assert_eq!(said.config.ipsec.policies[0].peer, None);
 }
 
+/// `/ip ipsec policy set 0 disabled=yes` stands in many exports.
+#[test]
+fn the_template_that_is_switched_off_needs_nothing_of_a_policy() {
+    let off = "{src-address: \"::/0\", dst-address: \"::/0\", template: yes, default: yes, disabled: yes}";
+    let text = GOOD.replacen("policy:\n", &format!("policy:\n      - {off}\n"), 1);
+    assert_ne!(text, GOOD);
+    check(&text).unwrap_or_else(|complaints| panic!("{complaints}"));
+}
 #[test]
 fn secrets_are_in_no_complaint_and_no_debug() {
     const SECRET: &str = "correct horse battery staple";

@@ -153,7 +153,8 @@ fn editor(shared: &Shared, style: Style) -> anyhow::Result<Reedline> {
     keys.add_binding(KeyModifiers::NONE, KeyCode::Char('?'), host(QUESTION));
     keys.add_binding(KeyModifiers::SHIFT, KeyCode::Char('?'), host(QUESTION));
     keys.add_binding(KeyModifiers::CONTROL, KeyCode::Char('x'), host(SAFE));
-    let menu = ColumnarMenu::default().with_name(MENU).with_columns(1).with_column_padding(2);
+    let menu =
+        ColumnarMenu::default().with_name(MENU).with_columns(1).with_column_padding(2).with_marker("> ");
     let history = history::Blanked::open(history::file())?;
     Ok(Reedline::create()
         .with_ansi_colors(style.colours)

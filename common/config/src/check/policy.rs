@@ -25,6 +25,10 @@ pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, 
     let mut order = Order::default();
     for (number, row) in rows.iter().enumerate() {
         let Ok(selector) = selector(row, sink) else { continue };
+        // Exports of routers often have the built-in template switched off: nothing else is asked of it.
+        if !row.enabled() && row.get::<bool>("template").unwrap_or_default() {
+            continue;
+        }
         let Ok(action) = action(row, sink) else { continue };
         let peer = match peer(row, action, &peers, &peers_off, sink) {
             Ok(peer) => peer,
