@@ -5,9 +5,13 @@
 mod change;
 mod check;
 mod console;
+mod explain;
+#[cfg(test)]
+mod explain_test;
 mod export;
 mod import;
 mod lab;
+mod metrics;
 mod packet;
 mod run;
 mod rundir;
@@ -36,6 +40,8 @@ enum Command {
     Export(export::Args),
     Run(run::Args),
     Status(status::Args),
+    Explain(explain::Args),
+    Metrics(metrics::Args),
     Apply(change::ApplyArgs),
     Diff(change::DiffArgs),
     Confirm(change::ConfirmArgs),
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Command::Export(args) => export::export(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Apply(args) => change::apply(&args),
         Command::Diff(args) => change::diff(&args),
         Command::Confirm(args) => change::confirm(&args),

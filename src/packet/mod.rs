@@ -2,7 +2,7 @@
 //!
 //! Frames in, frames out, and for each what became of it. SAs come from `ip.ipsec.manual-sa`.
 mod pcap;
-mod setup;
+pub mod setup;
 
 use anyhow::{Context, bail};
 use config::model::{Config, InterfaceKind};

@@ -9,6 +9,7 @@ mod check;
 pub mod complaint;
 pub mod date;
 pub mod document;
+pub mod explain;
 pub mod manual;
 pub mod model;
 mod render;
@@ -17,6 +18,7 @@ pub mod script;
 mod secret;
 mod value;
 mod walk;
+pub mod ways;
 mod yaml;
 
 pub use complaint::{Complaint, Complaints, Severity};

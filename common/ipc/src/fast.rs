@@ -6,11 +6,12 @@ use crate::contract::{Ack, Command, Event, FrameMeta, PortCounters, Refusal};
 use crate::handover::{self, BUSY, COME_IN, Credentials, IpcError, Listener, STRANGER, Welcome};
 use crate::layout::{Geometry, MAX_FRAME};
 use crate::memory::{add, load_bytes, store_bytes, wipe};
+use crate::recent::LostPacket;
 use crate::record::{self, COMMAND_BYTES, FRAME_HEAD_BYTES};
 use crate::region::{Region, os};
 use crate::ring::{self, Consumer, Producer, PushError, RingFault};
 use crate::slow::SlowSide;
-use crate::stats::{self, ControlStats, SaIdentity, SaState, StatsReader, WorkerStats};
+use crate::stats::{self, ControlStats, SaIdentity, SaState, StatsReader, WorkerCounters, WorkerStats};
 use crate::sync::Ordering::Relaxed;
 use crate::wake::{Bell, announce_awake, announce_sleep, must_ring};
 use sa::SaSlot;
@@ -324,6 +325,13 @@ impl FastSide {
     /// The name was given at creation; only the numbers are taken.
     pub fn set_port(&mut self, index: u32, counters: &PortCounters) {
         self.stats.set_port(index, counters);
+    }
+    pub fn set_worker(&mut self, worker: u32, counters: &WorkerCounters) {
+        self.stats.set_worker(worker, counters);
+    }
+    /// Keeps what a dropped packet looked like. Drops are counted elsewhere.
+    pub fn note_drop(&mut self, worker: u32, packet: LostPacket) {
+        self.stats.note_drop(worker, packet);
     }
     /// Seconds since the fast path started, on its monotonic clock: the one of `WorkerStats::sa_passed`.
     pub fn set_clock(&mut self, seconds: u64) {

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// `ESPWAYIP` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"ESPWAYIP");
 /// Raised with every change of a record, a table or this file.
-pub const LAYOUT_VERSION: u64 = 3;
+pub const LAYOUT_VERSION: u64 = 4;
 /// One frame's payload at most; a slot with its head is 4096 bytes.
 pub const MAX_FRAME: usize = 4096 - FRAME_HEAD_BYTES;
 /// One vault record's content at most, see `vault`.
@@ -21,6 +21,11 @@ pub(crate) const SA_COUNTER_WORDS: usize = 8;
 pub(crate) const IDENTITY_WORDS: usize = 8;
 pub(crate) const PORT_WORDS: usize = 16;
 pub(crate) const DROP_WORDS: usize = DropReason::COUNT.next_multiple_of(16);
+/// What a worker says of itself.
+pub(crate) const WORKER_WORDS: usize = 16;
+/// Recent drops kept for each worker, and the words of one.
+pub(crate) const RECENT: usize = 32;
+pub(crate) const RECENT_WORDS: usize = 16;
 pub(crate) const VAULT_HALF_WORDS: usize = VAULT_HALF_BYTES / 8;
 
 /// The numbers everything else follows from.
@@ -113,6 +118,10 @@ pub struct Layout {
     /// Per worker, then per reason.
     pub drops: Range<usize>,
     pub ports: Range<usize>,
+    /// Per worker: how busy it is.
+    pub workers: Range<usize>,
+    /// Per worker: packets that were dropped lately.
+    pub recent: Range<usize>,
     pub vault: Range<usize>,
     pub words: usize,
 }
@@ -145,6 +154,8 @@ impl Layout {
             sa_counters: take(workers * slots * SA_COUNTER_WORDS),
             drops: take(workers * DROP_WORDS),
             ports: take(g.ports as usize * PORT_WORDS),
+            workers: take(workers * WORKER_WORDS),
+            recent: take(workers * RECENT * RECENT_WORDS),
             vault: take(g.vault_records as usize * crate::vault::RECORD_WORDS),
             words: next.next_multiple_of(512),
         })
@@ -164,7 +175,17 @@ mod tests {
         let l = Layout::of(&geometry).unwrap();
         let mut end = HEADER_WORDS;
         let rings = [&l.commands, &l.acks, &l.events, &l.frames_to_slow, &l.frames_to_fast];
-        let tables = [&l.gauges, &l.slow_state, &l.identities, &l.sa_counters, &l.drops, &l.ports, &l.vault];
+        let tables = [
+            &l.gauges,
+            &l.slow_state,
+            &l.identities,
+            &l.sa_counters,
+            &l.drops,
+            &l.ports,
+            &l.workers,
+            &l.recent,
+            &l.vault,
+        ];
         for range in rings.map(|r| &r.0).into_iter().chain(tables) {
             assert!(range.start >= end && range.end >= range.start);
             end = range.end;

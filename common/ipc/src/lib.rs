@@ -15,6 +15,7 @@
 //!   .before_sleep() -> bool, .wake_fd(), .poll_fds(), .awake()        optional: sleep until commands or frames wait
 //!   .worker_stats(worker) -> Option<WorkerStats>                      each once; Send, moves into the worker
 //!   .publish_sa(SaSlot, &SaIdentity), .set_sa_state(SaSlot, SaState), .clear_sa(SaSlot)
+//!   .set_worker(n, &WorkerCounters), .note_drop(n, LostPacket)
 //!   .set_port(index, &PortCounters), .set_clock(seconds), .set_policy_generation(u64)
 //! WorkerStats (plain relaxed stores of one writer)
 //!   .sa_passed(SaSlot, packets, bytes, last_seq, now_seconds), .sa_dropped(SaSlot, n), .dropped(DropReason, n)
@@ -46,6 +47,8 @@ pub mod memory;
 #[cfg(not(loom))]
 pub mod process;
 #[cfg(not(loom))]
+mod recent;
+#[cfg(not(loom))]
 pub mod record;
 #[cfg(not(loom))]
 mod region;
@@ -68,8 +71,9 @@ pub use {
     fast::{FastSide, PeerEvent, RegionOptions},
     handover::{Credentials, IpcError},
     layout::{Geometry, GeometryError, LAYOUT_VERSION, MAX_FRAME},
+    recent::{LostPacket, RecentDrop},
     region::{Region, RegionError},
     slow::{SendError, SlowSide},
-    stats::{SaEngine, SaIdentity, SaState, StatsReader, WorkerStats},
+    stats::{SaEngine, SaIdentity, SaState, StatsReader, WorkerCounters, WorkerStats},
     vault::{Vault, VaultError, VaultKey},
 };

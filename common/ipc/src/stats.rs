@@ -3,8 +3,11 @@
 //! Beside the counters stands what a slot holds, published by the fast path's main lcore under a sequence lock.
 //! A reader trusts none of it further than to show it, and to compare it with what it knows.
 use crate::contract::{PortCounters, SaCounters};
-use crate::layout::{DROP_WORDS, IDENTITY_WORDS, PORT_NAME_BYTES, PORT_WORDS, SA_COUNTER_WORDS};
+use crate::layout::{
+    DROP_WORDS, IDENTITY_WORDS, PORT_NAME_BYTES, PORT_WORDS, SA_COUNTER_WORDS, WORKER_WORDS,
+};
 use crate::memory::{Part, add, load_bytes, store_bytes, wipe};
+use crate::recent::{self, LostPacket, RecentDrop, RecentPen};
 use crate::region::Region;
 use crate::seqlock;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -170,12 +173,38 @@ impl WorkerStats {
     }
 }
 
+/// How busy a worker is, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerCounters {
+    /// Turns of its loop, and those in which there was something to do.
+    pub turns: u64,
+    pub busy_turns: u64,
+    /// Bursts that were received, and packets in them.
+    pub bursts: u64,
+    pub packets: u64,
+    /// Nanoseconds of the turns with something to do, and of the others.
+    pub busy_ns: u64,
+    pub idle_ns: u64,
+}
+impl WorkerCounters {
+    const WORDS: usize = 6;
+    fn to_words(self) -> [u64; Self::WORDS] {
+        let Self { turns, busy_turns, bursts, packets, busy_ns, idle_ns } = self;
+        [turns, busy_turns, bursts, packets, busy_ns, idle_ns]
+    }
+    fn from_words([turns, busy_turns, bursts, packets, busy_ns, idle_ns]: [u64; Self::WORDS]) -> Self {
+        Self { turns, busy_turns, bursts, packets, busy_ns, idle_ns }
+    }
+}
+
 /// What the fast path's main lcore writes.
 pub(crate) struct ControlStats {
     identities: Part,
     counters: Part,
     ports: Part,
     pub(crate) gauges: Part,
+    worker_words: Part,
+    recent: RecentPen,
     workers: usize,
     slots: usize,
 }
@@ -186,6 +215,8 @@ impl ControlStats {
             counters: region.part(&region.layout.sa_counters),
             ports: region.part(&region.layout.ports),
             gauges: region.part(&region.layout.gauges),
+            worker_words: region.part(&region.layout.workers),
+            recent: RecentPen::new(region),
             workers: region.geometry.workers as usize,
             slots: region.geometry.sa_slots as usize,
         };
@@ -223,6 +254,15 @@ impl ControlStats {
             seqlock::write(words, [0u64; 4]);
         }
     }
+    pub(crate) fn set_worker(&self, worker: u32, counters: &WorkerCounters) {
+        if let Some(record) = self.worker_words.chunks(WORKER_WORDS).nth(worker as usize) {
+            seqlock::write(record, counters.to_words());
+        }
+    }
+    pub(crate) fn note_drop(&mut self, worker: u32, packet: LostPacket) {
+        let now = self.gauges.get(CLOCK).map_or(0, |word| word.load(Relaxed));
+        self.recent.note(worker as usize, packet, now);
+    }
     pub(crate) fn set_port(&self, index: u32, counters: &PortCounters) {
         let c = counters;
         let values = [c.rx_packets, c.rx_bytes, c.tx_packets, c.tx_bytes, c.rx_missed, c.tx_errors];
@@ -242,6 +282,8 @@ pub struct StatsReader {
     drops: Part,
     ports: Part,
     gauges: Part,
+    worker_words: Part,
+    recent: Part,
     workers: usize,
     slots: usize,
 }
@@ -253,6 +295,8 @@ impl StatsReader {
             drops: region.part(&region.layout.drops),
             ports: region.part(&region.layout.ports),
             gauges: region.part(&region.layout.gauges),
+            worker_words: region.part(&region.layout.workers),
+            recent: region.part(&region.layout.recent),
             workers: region.geometry.workers as usize,
             slots: region.geometry.sa_slots as usize,
         }
@@ -312,6 +356,23 @@ impl StatsReader {
                 .fold(0u64, |sum, word| sum.wrapping_add(word.load(Relaxed)))
         };
         DropReason::ALL.iter().map(|reason| (*reason, sum(*reason))).collect()
+    }
+    /// The same for each worker; the last is the main lcore.
+    pub fn drops_by_worker(&self) -> Vec<Vec<(DropReason, u64)>> {
+        let of = |words: &[AtomicU64]| {
+            let count = |reason: &DropReason| words.get(*reason as usize).map_or(0, |w| w.load(Relaxed));
+            DropReason::ALL.iter().map(|reason| (*reason, count(reason))).collect()
+        };
+        self.drops.chunks(DROP_WORDS).map(of).collect()
+    }
+    /// By worker; the last is the main lcore, which counts nothing here.
+    pub fn worker_counters(&self) -> Vec<WorkerCounters> {
+        let of = |words| seqlock::read(words).map(WorkerCounters::from_words).unwrap_or_default();
+        self.worker_words.chunks(WORKER_WORDS).map(of).collect()
+    }
+    /// Packets that were dropped lately, the latest first.
+    pub fn recent_drops(&self) -> Vec<RecentDrop> {
+        recent::read(&self.recent)
     }
     pub fn ports(&self) -> Vec<PortCounters> {
         self.ports.chunks(PORT_WORDS).map(port).collect()

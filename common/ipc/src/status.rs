@@ -49,6 +49,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entry: Option<u64>,
     },
+    /// What the gateway does with such a packet, and why.
+    Explain(Packet),
+    /// Everything that can be counted, for a monitoring system.
+    Metrics,
     /// Delete every SA at its peer, then end the slow path.
     Shutdown,
 }
@@ -66,6 +70,27 @@ pub enum Response {
     Refused(Refused),
     History(Vec<Entry>),
     Configuration(Text),
+    /// As an object, and for people.
+    Explained {
+        explanation: serde_json::Value,
+        text: String,
+    },
+    /// OpenMetrics.
+    Metrics(String),
+}
+
+/// A packet somebody asks about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Packet {
+    pub src: IpAddr,
+    pub dst: IpAddr,
+    /// A name or a number.
+    pub protocol: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst_port: Option<u16>,
 }
 
 /// A configuration with its secrets; never printed by accident.

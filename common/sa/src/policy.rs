@@ -1,5 +1,6 @@
 //! SPD entries as the fast path is told them (RouterOS `/ip ipsec policy`, RFC 4301 4.4.1).
 use crate::selector::Selector;
+use crate::stat::DropReason;
 
 /// Stable name of a policy across transactions; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,4 +34,35 @@ pub struct PolicySpec {
     pub id: PolicyId,
     pub selector: Selector,
     pub action: Action,
+}
+
+/// A policy that fits a packet, and its place: lower ranks come first.
+pub type Ranked = (u64, Action);
+
+/// What the policies want done with a packet, whatever SAs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    Drop(DropReason),
+    Pass,
+    Protect(Level),
+}
+
+/// The policies' word on a packet (RFC 4301 5.1 and 5.2). `outbound` is the first that fits it, and `inbound` the first
+/// that fits it with both sides swapped, when it arrived in clear: what came out of a tunnel was held against its SA.
+pub fn rule(outbound: Option<Ranked>, inbound: Option<Ranked>) -> Ruling {
+    //= rfc4301#5.2/clear-check: what should have come protected and did not is dropped.
+    // A policy that is looked at from both ends (any to any) sends; it does not refuse.
+    let first = |(rank, _): &Ranked| outbound.is_none_or(|(before, _)| *rank < before);
+    match inbound.filter(first).map(|(_, action)| action) {
+        Some(Action::Encrypt { level: Level::Require | Level::Unique, .. }) => {
+            return Ruling::Drop(DropReason::ClearForProtected);
+        }
+        Some(Action::Discard) => return Ruling::Drop(DropReason::DiscardIn),
+        Some(Action::Encrypt { level: Level::Use, .. } | Action::Bypass) | None => {}
+    }
+    match outbound.map(|(_, action)| action) {
+        Some(Action::Discard) => Ruling::Drop(DropReason::Discard),
+        Some(Action::Bypass) | None => Ruling::Pass,
+        Some(Action::Encrypt { level, .. }) => Ruling::Protect(level),
+    }
 }

@@ -144,6 +144,25 @@ pub struct Selector {
     pub dst_port: PortRange,
 }
 
+impl Selector {
+    /// Whether it fits an outbound packet; `None` stands for ports that cannot be seen.
+    #[inline]
+    pub fn contains(
+        &self,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: u8,
+        src_port: Option<u16>,
+        dst_port: Option<u16>,
+    ) -> bool {
+        self.src.contains(src)
+            && self.dst.contains(dst)
+            && self.protocol.is_none_or(|p| p == protocol)
+            && self.src_port.contains(src_port)
+            && self.dst_port.contains(dst_port)
+    }
+}
+
 /// One pair of an SA's traffic selectors, local side first whatever the SA's direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrafficSelector {

@@ -245,7 +245,9 @@ impl Main {
                     self.control.set_neighbour(interface, address, None)
                 }
                 Act::ToSystem { interface, frame } => self.give_system(interface, &frame),
-                Act::GaveUp { packets } => self.mirror.drop(DropReason::NoNeighbour, packets.into()),
+                Act::GaveUp { packet } => {
+                    self.mirror.drop_packet(&mut self.region, DropReason::NoNeighbour, &packet)
+                }
             }
         }
     }

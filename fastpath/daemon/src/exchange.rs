@@ -2,7 +2,7 @@
 use crossbeam::queue::ArrayQueue;
 use dpdk::Mbuf;
 use fastpath::graph::{ErrorReport, IkeFrame, ToHost, Unresolved};
-use ipc::Event;
+use ipc::{Event, LostPacket, WorkerCounters};
 use sa::DropReason;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -34,11 +34,15 @@ pub struct Lane {
     pub to_worker: ArrayQueue<ToWorker>,
     /// By reason, since start; written by the worker alone.
     pub drops: [AtomicU64; DropReason::COUNT],
+    /// What some of the dropped packets looked like. Full most of the time when much is dropped.
+    pub lost: ArrayQueue<LostPacket>,
+    load: [AtomicU64; 6],
     pub stop: Arc<AtomicBool>,
 }
 
 impl Lane {
     const DEPTH: usize = 1024;
+    const LOST: usize = 32;
 
     pub fn new(stop: Arc<AtomicBool>) -> Arc<Self> {
         Arc::new(Self {
@@ -46,12 +50,22 @@ impl Lane {
             urgent: ArrayQueue::new(Self::DEPTH),
             to_worker: ArrayQueue::new(Self::DEPTH),
             drops: std::array::from_fn(|_| AtomicU64::new(0)),
+            lost: ArrayQueue::new(Self::LOST),
+            load: std::array::from_fn(|_| AtomicU64::new(0)),
             stop,
         })
     }
-    pub fn publish(&self, drops: &[u64; DropReason::COUNT]) {
-        for (shared, value) in self.drops.iter().zip(drops) {
+    pub fn publish(&self, drops: &[u64; DropReason::COUNT], load: &WorkerCounters) {
+        let WorkerCounters { turns, busy_turns, bursts, packets, busy_ns, idle_ns } = load;
+        let load = [turns, busy_turns, bursts, packets, busy_ns, idle_ns];
+        for (shared, value) in self.drops.iter().zip(drops).chain(self.load.iter().zip(load)) {
             shared.store(*value, Relaxed);
         }
+    }
+    /// Numbers of about the same moment.
+    pub fn load(&self) -> WorkerCounters {
+        let [turns, busy_turns, bursts, packets, busy_ns, idle_ns] =
+            std::array::from_fn(|at| self.load[at].load(Relaxed));
+        WorkerCounters { turns, busy_turns, bursts, packets, busy_ns, idle_ns }
     }
 }

@@ -213,6 +213,7 @@ fn build_workers(
             sharing: team.next(),
             start,
             idle: idle::Backoff::new(plan.idle),
+            load: ipc::WorkerCounters::default(),
         });
     }
     Ok((loops, counts, lanes))

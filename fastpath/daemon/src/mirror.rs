@@ -7,6 +7,7 @@ use crate::exchange::Lane;
 use dpdk::Port;
 use fastpath::crypto::KeyMaker;
 use fastpath::graph::SaCounts;
+use fastpath::graph::lost::lost;
 use fastpath::tables::Control;
 use fastpath::tables::control::InstalledSa;
 use fastpath::tables::sad::State;
@@ -44,6 +45,14 @@ impl Mirror {
     /// A drop on the main lcore.
     pub fn drop(&mut self, reason: DropReason, packets: u64) {
         self.own[reason as usize] += packets;
+    }
+
+    /// The same for a packet that can be shown, from its IP header on.
+    pub fn drop_packet(&mut self, region: &mut FastSide, reason: DropReason, bytes: &[u8]) {
+        self.drop(reason, 1);
+        if let Some(packet) = lost(reason, bytes, 0) {
+            region.note_drop(self.counts.len() as u32, packet);
+        }
     }
 
     /// What an installation will be published as, kept before the command is consumed.
@@ -87,6 +96,13 @@ impl Mirror {
         self.next = 0;
         region.set_clock(now.as_secs());
         self.drop_counts(lanes);
+        for (worker, lane) in (0..).zip(lanes) {
+            region.set_worker(worker, &lane.load());
+            // As many as there were: a flood must not keep the main lcore here.
+            for packet in (0..lane.lost.len()).map_while(|_| lane.lost.pop()) {
+                region.note_drop(worker, packet);
+            }
+        }
         for (index, port) in ports.iter().enumerate() {
             let Ok(stats) = port.stats() else { continue };
             let counters = PortCounters {

@@ -124,22 +124,15 @@ fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan
         let at = interfaces.iter().position(|i| i.name == name);
         at.map(|at| at as u16).with_context(|| format!("a route names interface {name}, which is not there"))
     };
-    let mut routes = Vec::new();
-    // The lowest distance of equal destinations wins: it is set last. A connected network has none at all.
-    let mut configured: Vec<_> = config.routes.iter().collect();
-    configured.sort_by_key(|r| std::cmp::Reverse(r.distance));
-    for route in configured {
-        let via = match &route.gateway {
+    let plan = |way: &config::ways::Way| {
+        let via = match &way.hop {
             Gateway::Via { address, interface } => Some((index(interface)?, Some(*address))),
             Gateway::Interface(name) => Some((index(name)?, None)),
             Gateway::Blackhole => None,
         };
-        routes.push(RoutePlan { dst: route.dst, via });
-    }
-    for address in &config.addresses {
-        routes.push(RoutePlan { dst: address.network(), via: Some((index(&address.interface)?, None)) });
-    }
-    Ok(routes)
+        Ok(RoutePlan { dst: way.network, via })
+    };
+    config::ways::Ways::of(&config.addresses, &config.routes).iter().map(plan).collect()
 }
 
 /// A worker that loses its CPU while others wait for its burst's turn holds them up: so only where none has to give way.

@@ -5,6 +5,7 @@ use crate::idle::Backoff;
 use dpdk::{Burst, Mbuf, RxQueue, TxQueue};
 use fastpath::graph::share::{PARCEL, Sharing, Tally};
 use fastpath::graph::{Out, Worker};
+use ipc::WorkerCounters;
 use sa::DropReason;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +68,7 @@ pub struct Loop {
     pub sharing: Option<Sharing<Mbuf>>,
     pub start: Instant,
     pub idle: Backoff,
+    pub load: WorkerCounters,
 }
 
 /// A data path of which a part is gone must not go on: whatever ends a worker stops all.
@@ -86,8 +88,11 @@ impl Loop {
         let mut packets = Vec::with_capacity(PARCEL);
         let mut published = Duration::ZERO;
         let mut taking = vec![Taking::Well; self.tx.len()];
+        let (mut before, mut was_busy) = (self.start.elapsed(), false);
         while !self.lane.stop.load(Relaxed) {
             let now = self.start.elapsed();
+            let took = (now - before).as_nanos() as u64;
+            *(if was_busy { &mut self.load.busy_ns } else { &mut self.load.idle_ns }) += took;
             let mut worked = self.injected(&mut packets, now, &mut out);
             if out.tx.iter().all(|queue| queue.len() < TX_PRESSURE) {
                 worked |= self.receive(&mut burst, &mut packets, now, &mut out);
@@ -100,11 +105,14 @@ impl Loop {
             self.report(&mut out);
             if !worked || now - published >= PUBLISH_EVERY {
                 published = now;
-                self.lane.publish(&out.drops);
+                self.lane.publish(&out.drops, &self.load);
             }
+            self.load.turns += 1;
+            self.load.busy_turns += u64::from(worked);
+            (before, was_busy) = (now, worked);
             self.idle.after(worked || self.graph.in_flight() > 0);
         }
-        self.lane.publish(&out.drops);
+        self.lane.publish(&out.drops, &self.load);
         if let Some(sharing) = &self.sharing {
             let Tally { offered, helped } = sharing.tally;
             tracing::info!(
@@ -141,10 +149,14 @@ impl Loop {
             }
             worked = true;
             packets.extend(burst.drain());
+            self.load.bursts += 1;
+            self.load.packets += got as u64;
             if let Some(sharing) = sharing {
                 while got == Burst::CAPACITY && packets.len() < PARCEL {
                     got = queue.fill(burst);
                     packets.extend(burst.drain());
+                    self.load.bursts += 1;
+                    self.load.packets += got as u64;
                 }
                 let full = packets.len() >= PARCEL;
                 // Behind bursts that others have, or beside them.
@@ -254,6 +266,9 @@ impl Loop {
         // An event that finds no room is said again at the next burst.
         let said = out.events.iter().take_while(|e| lane.urgent.push(ToMain::Event(**e)).is_ok()).count();
         out.events.drain(..said);
+        // What finds its queue full stays; while it stays no further packet is looked at.
+        let kept = out.lost.iter().take_while(|packet| lane.lost.push(**packet).is_ok()).count();
+        out.lost.drain(..kept);
     }
 }
 

@@ -214,14 +214,16 @@ fn local<B: PacketBuf, K>(
     let Ok((packet, flow)) = flow_of(buf.data()) else { return out.drop(DropReason::MalformedIp) };
     match (packet.protocol, flow.dst_port) {
         //= rfc4303#3.4.1/no-fragments: ESP is reassembled before it is processed, or dropped.
-        (protocol::ESP, _) if packet.fragment.is_some() => return out.drop(DropReason::EspFragment),
+        (protocol::ESP, _) if packet.fragment.is_some() => {
+            return out.drop_packet(DropReason::EspFragment, buf.data(), 0);
+        }
         (protocol::ESP, _) if own => {
             let (esp_at, interface) = (packet.upper_at, link.index);
             work.incoming.push(Incoming::new(buf, esp_at, None, interface));
             return;
         }
         //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
-        (protocol::AH, _) if own => return out.drop(DropReason::NoSuchSa),
+        (protocol::AH, _) if own => return out.drop_packet(DropReason::NoSuchSa, buf.data(), 0),
         (protocol::UDP, Some(IKE_PORT | NAT_T_PORT)) if own => {
             if packet.fragment.is_some() {
                 return out.drop(DropReason::EspFragment);
@@ -235,7 +237,7 @@ fn local<B: PacketBuf, K>(
         let key = Key::of(&flow, Origin::ToUs).within(0, tables.generation);
         let verdict = work.cache.look_up(&key, || judge_packet(tables, Origin::ToUs, buf.data()));
         if let Verdict::Drop(reason) = verdict.verdict() {
-            return out.drop(reason);
+            return out.drop_packet(reason, buf.data(), 0);
         }
     }
     let kind = if packet.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };

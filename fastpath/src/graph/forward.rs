@@ -7,7 +7,7 @@ use crate::crypto::SaRef;
 use crate::tables::spd::Entry;
 use crate::tables::{NextHop, Tables};
 use ipc::contract::{Event, PacketInfo};
-use sa::{Action, Direction, DropReason, Level};
+use sa::{Direction, DropReason, Level, Ruling, rule};
 use std::net::IpAddr;
 use wire::eth::{self, ethertype};
 use wire::ip;
@@ -113,29 +113,20 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
         Origin::ToUs => None,
         _ => tables.spd.find(flow),
     };
-    if matches!(origin, Origin::Clear | Origin::ToUs) {
-        //= rfc4301#5.2/clear-check: what should have come protected and did not is dropped.
-        // A policy that is looked at from both ends (any to any) sends; it does not refuse.
-        let inbound = tables.spd.find(&flow.reversed());
-        let first = |e: &&Entry| outbound.is_none_or(|o| e.placed.rank < o.placed.rank);
-        match inbound.filter(first).map(|e| e.placed.spec.action) {
-            Some(Action::Encrypt { level: Level::Require | Level::Unique, .. }) => {
-                return Verdict::Drop(DropReason::ClearForProtected);
-            }
-            Some(Action::Discard) => return Verdict::Drop(DropReason::DiscardIn),
-            Some(Action::Encrypt { level: Level::Use, .. } | Action::Bypass) | None => {}
-        }
-    }
-    let Some(entry) = outbound else { return Verdict::Pass };
-    match entry.placed.spec.action {
-        Action::Discard => Verdict::Drop(DropReason::Discard),
-        Action::Bypass => Verdict::Pass,
-        Action::Encrypt { level, .. } => match (entry.sa_for(flow), level) {
+    let inbound = match origin {
+        Origin::Clear | Origin::ToUs => tables.spd.find(&flow.reversed()),
+        _ => None,
+    };
+    let ranked = |entry: &Entry| (entry.placed.rank, entry.placed.spec.action);
+    match (rule(outbound.map(ranked), inbound.map(ranked)), outbound) {
+        (Ruling::Drop(reason), _) => Verdict::Drop(reason),
+        (Ruling::Protect(level), Some(entry)) => match (entry.sa_for(flow), level) {
             (Some(sa), _) => Verdict::Encrypt(SaRef { slot: sa.slot, install: sa.install }),
             (None, Level::Use) => Verdict::Pass,
             //= rfc4301#5.1/no-sa: the packet is not sent in clear; key management is asked.
             (None, Level::Require | Level::Unique) => Verdict::Acquire,
         },
+        (Ruling::Pass | Ruling::Protect(_), _) => Verdict::Pass,
     }
 }
 
@@ -225,7 +216,7 @@ fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, packets: &[Forward<B>]) {
 fn in_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, work: &mut Work<B>, out: &mut Out<B>) {
     match item.verdict.verdict() {
         Verdict::Pass => send_clear(tables, item, work, out),
-        Verdict::Drop(reason) => out.drop(reason),
+        Verdict::Drop(reason) => out.drop_packet(reason, item.buf.data(), 0),
         Verdict::Acquire => acquire(tables, item.buf.data(), out),
         // Whoever gets one of these does not forward the packet.
         Verdict::Encrypt(_) | Verdict::Ours | Verdict::Link | Verdict::Mismatch => {
@@ -235,20 +226,20 @@ fn in_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, work: &mut Wo
 }
 
 #[cold]
-fn expired<B>(item: Forward<B>, out: &mut Out<B>) {
+fn expired<B: PacketBuf>(item: Forward<B>, out: &mut Out<B>) {
     report(item, DropReason::TtlExpired, 0, out);
 }
 /// Drops a packet whose sender should hear why.
 #[cold]
-pub(crate) fn report<B>(item: Forward<B>, reason: DropReason, mtu: u16, out: &mut Out<B>) {
-    out.drop(reason);
+pub(crate) fn report<B: PacketBuf>(item: Forward<B>, reason: DropReason, mtu: u16, out: &mut Out<B>) {
+    out.drop_packet(reason, item.buf.data(), 0);
     let protected = item.origin == Origin::Protected;
     out.errors.push(ErrorReport { interface: item.interface, protected, reason, mtu, packet: item.buf });
 }
 
 #[cold]
 fn acquire<B, K>(tables: &Tables<K>, bytes: &[u8], out: &mut Out<B>) {
-    out.drop(DropReason::NoSa);
+    out.drop_packet(DropReason::NoSa, bytes, 0);
     let Ok((_, flow)) = flow_of(bytes) else { return };
     let Some(Entry { placed, .. }) = tables.spd.find(&flow) else { return };
     if placed.pending.claim() {

@@ -51,7 +51,7 @@ pub(crate) fn admit<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out
         match check(tables, &item) {
             Ok((at, seq_high, candidate)) => work.jobs.push(job(item, at, seq_high, candidate)),
             Err(Refused { reason, at }) => {
-                out.drop(reason);
+                out.drop_packet(reason, item.buf.data(), item.spi);
                 match at {
                     Some(at) => work.counts.dropped(at),
                     None if reason == DropReason::NoSuchSa => unknown(work, &item, out),
@@ -295,16 +295,16 @@ impl<K> Back<'_, K> {
             let (len, interface) = (u64::from(job.esp_len), job.context.link);
             let (seq, progress) = (job.context.candidate.seq(), job.context.progress);
             if let Err(reason) = self.charge(job, out) {
-                self.refuse(reason, work, out);
+                self.refuse(reason, job.packet.data(), work, out);
                 drop(jobs.next());
                 continue;
             }
             if progress == Progress::Newest && self.sa.encap.is_some() {
                 moved(self.sa, job, work, out);
             }
-            let Some(Job { packet, .. }) = jobs.next() else { break };
-            match self.unwrap(work, packet, opened) {
-                Ok((buf, verdict)) => {
+            let Some(Job { packet: mut buf, .. }) = jobs.next() else { break };
+            match self.unwrap(work, &mut buf, opened) {
+                Ok(verdict) => {
                     packets += 1;
                     bytes += len;
                     last = last.max(seq.0);
@@ -316,7 +316,7 @@ impl<K> Back<'_, K> {
                         out,
                     );
                 }
-                Err(reason) => self.refuse(reason, work, out),
+                Err(reason) => self.refuse(reason, buf.data(), work, out),
             }
         }
         if packets > 0 {
@@ -325,9 +325,9 @@ impl<K> Back<'_, K> {
     }
 
     #[cold]
-    fn refuse<B>(&self, reason: DropReason, work: &mut Work<B>, out: &mut Out<B>) {
+    fn refuse<B: PacketBuf>(&self, reason: DropReason, bytes: &[u8], work: &mut Work<B>, out: &mut Out<B>) {
         work.counts.dropped(self.at);
-        out.drop(reason);
+        out.drop_packet(reason, bytes, self.sa.spi);
     }
 
     #[inline(always)]
@@ -354,9 +354,9 @@ impl<K> Back<'_, K> {
     fn unwrap<B: PacketBuf>(
         &self,
         work: &mut Work<B>,
-        mut buf: B,
+        buf: &mut B,
         opened: &Opened,
-    ) -> Result<(B, Word), DropReason> {
+    ) -> Result<Word, DropReason> {
         let (verdict, inner_tos) = match opened.inside {
             Inside::Refused(reason) => return Err(reason),
             Inside::Plain => {
@@ -367,7 +367,7 @@ impl<K> Back<'_, K> {
                 let judge = || first_look(self.tables, self.sa, buf.data());
                 (work.cache.look_up_at(opened.place, key, scope, judge), tos)
             }
-            Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, &mut buf, opened)?,
+            Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, buf, opened)?,
         };
         if verdict == Word::MISMATCH {
             return Err(DropReason::SelectorMismatch);
@@ -376,7 +376,7 @@ impl<K> Back<'_, K> {
         if ecn != inner_tos & 3 {
             ip::set_ecn(buf.data_mut(), ecn).ok_or(DropReason::BadTrailer)?;
         }
-        Ok((buf, verdict))
+        Ok(verdict)
     }
 
     /// Any inner packet.

@@ -23,6 +23,7 @@ mod forward;
 mod fragment;
 mod inbound;
 mod iv;
+pub mod lost;
 mod out;
 mod outbound;
 mod seen;

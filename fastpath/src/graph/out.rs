@@ -1,4 +1,6 @@
 //! Where packets end up.
+use super::lost::{self, lost};
+use ipc::LostPacket;
 use ipc::contract::{Event, FrameMeta};
 use sa::DropReason;
 use std::net::IpAddr;
@@ -51,6 +53,8 @@ pub struct Out<B> {
     pub fragments: u64,
     /// By `DropReason as usize`; only ever grows.
     pub drops: [u64; DropReason::COUNT],
+    /// What some of the dropped packets looked like, until there are [`lost::KEPT`]. Taking them out makes room.
+    pub lost: Vec<LostPacket>,
 }
 impl<B> Default for Out<B> {
     fn default() -> Self {
@@ -63,6 +67,7 @@ impl<B> Default for Out<B> {
             events: Vec::new(),
             fragments: 0,
             drops: [0; DropReason::COUNT],
+            lost: Vec::new(),
         }
     }
 }
@@ -78,6 +83,15 @@ impl<B> Out<B> {
     pub(crate) fn drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
     }
+    /// The same for a packet that can be shown: `bytes` begins at its IP header, `spi` is that of the SA it was for.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn drop_packet(&mut self, reason: DropReason, bytes: &[u8], spi: u32) {
+        self.drop(reason);
+        if self.lost.len() < lost::KEPT {
+            self.lost.extend(lost(reason, bytes, spi));
+        }
+    }
     /// Moves everything behind what `other` holds already.
     pub(crate) fn move_to(&mut self, other: &mut Self) {
         if other.tx.len() < self.tx.len() {
@@ -89,6 +103,8 @@ impl<B> Out<B> {
         other.ike.append(&mut self.ike);
         other.errors.append(&mut self.errors);
         other.events.append(&mut self.events);
+        let room = lost::KEPT.saturating_sub(other.lost.len());
+        other.lost.extend(self.lost.drain(..).take(room));
         other.fragments += std::mem::take(&mut self.fragments);
         for (from, to) in self.drops.iter_mut().zip(&mut other.drops) {
             *to += std::mem::take(from);

@@ -108,7 +108,10 @@ pub(crate) fn frame<B: PacketBuf, K>(
     let count = plan.count;
     let Some(sa) = outbound(tables, sa_ref) else {
         // The cache never outlives a generation, so this is a table that contradicts itself.
-        return left.by_ref().take(count).for_each(|_| out.drop(DropReason::NoSa));
+        return left
+            .by_ref()
+            .take(count)
+            .for_each(|item| out.drop_packet(DropReason::NoSa, item.buf.data(), 0));
     };
     let Some(way) = plan.way else {
         return left.by_ref().take(count).for_each(|item| {
@@ -238,7 +241,7 @@ impl<K> Run<'_, K> {
                     Ok(seq) => seq,
                     Err(reason) => {
                         work.counts.dropped(self.sa_ref);
-                        out.drop(reason);
+                        out.drop_packet(reason, item.buf.data(), sa.spi);
                         continue;
                     }
                 },

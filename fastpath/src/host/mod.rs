@@ -66,9 +66,9 @@ pub enum Act {
         interface: u16,
         frame: Vec<u8>,
     },
-    /// Packets that waited for a next hop which did not answer (one `NoNeighbour` drop each).
+    /// A packet that waited for a next hop which did not answer, or found too many waiting already.
     GaveUp {
-        packets: u32,
+        packet: Vec<u8>,
     },
 }
 
@@ -198,7 +198,7 @@ impl Host {
         out: &mut Vec<Act>,
     ) {
         let Some(own) = self.interfaces.get(usize::from(interface)) else {
-            return out.push(Act::GaveUp { packets: 1 });
+            return out.push(Act::GaveUp { packet });
         };
         match self.neighbours.wait(interface, next_hop, packet, now_ms) {
             neighbour::Waiting::Known(mac, packet) => {
@@ -209,7 +209,7 @@ impl Host {
             }
             neighbour::Waiting::Ask => out.extend(question(interface, own, next_hop, None)),
             neighbour::Waiting::Asked => {}
-            neighbour::Waiting::Shed => out.push(Act::GaveUp { packets: 1 }),
+            neighbour::Waiting::Shed(packet) => out.push(Act::GaveUp { packet }),
         }
     }
 
@@ -250,9 +250,7 @@ impl Host {
                 neighbour::DueWhat::Ask(mac) => out.extend(question(due.interface, own, due.address, mac)),
                 neighbour::DueWhat::Dead { waiting } => {
                     out.push(Act::Unresolved { interface: due.interface, address: due.address });
-                    if waiting > 0 {
-                        out.push(Act::GaveUp { packets: waiting });
-                    }
+                    out.extend(waiting.into_iter().map(|packet| Act::GaveUp { packet }));
                 }
             }
         }

@@ -37,7 +37,7 @@ pub enum Waiting {
     Known(Mac, Vec<u8>),
     Ask,
     Asked,
-    Shed,
+    Shed(Vec<u8>),
 }
 #[derive(Debug, PartialEq, Eq)]
 pub struct Due {
@@ -48,7 +48,7 @@ pub struct Due {
 #[derive(Debug, PartialEq, Eq)]
 pub enum DueWhat {
     Ask(Option<Mac>),
-    Dead { waiting: u32 },
+    Dead { waiting: Vec<Vec<u8>> },
 }
 
 impl Neighbours {
@@ -81,7 +81,7 @@ impl Neighbours {
     /// Keeps `packet` until the address is known, or says what is known.
     pub fn wait(&mut self, interface: u16, address: IpAddr, packet: Vec<u8>, now_ms: u64) -> Waiting {
         if self.entries.len() >= MAX_ENTRIES && !self.entries.contains_key(&(interface, address)) {
-            return Waiting::Shed;
+            return Waiting::Shed(packet);
         }
         let mut new = false;
         let entry = self.entries.entry((interface, address)).or_insert_with(|| {
@@ -92,7 +92,7 @@ impl Neighbours {
             return Waiting::Known(mac, packet);
         }
         if entry.waiting.len() >= MAX_WAITING {
-            return Waiting::Shed;
+            return Waiting::Shed(packet);
         }
         entry.waiting.push(packet);
         if new { Waiting::Ask } else { Waiting::Asked }
@@ -107,7 +107,7 @@ impl Neighbours {
             }
             let (interface, address) = (*interface, *address);
             if entry.questions >= MAX_QUESTIONS {
-                let waiting = entry.waiting.len() as u32;
+                let waiting = std::mem::take(&mut entry.waiting);
                 due.push(Due { interface, address, what: DueWhat::Dead { waiting } });
                 return false;
             }

@@ -7,7 +7,7 @@ mod search;
 use super::hash::Map;
 use super::sad::Install;
 use super::shards::{Shards, Slab, spread};
-use sa::{Direction, PolicyId, PolicySpec, Prefix, Selector, TrafficSelector};
+use sa::{Direction, PolicyId, PolicySpec, Selector, TrafficSelector};
 use search::{Search, Words};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -66,12 +66,7 @@ pub struct Spd {
 
 /// Whether a policy's selector fits an outbound packet.
 pub fn covers(selector: &Selector, flow: &Flow) -> bool {
-    let inside = |prefix: Prefix, addr| prefix.contains(addr);
-    inside(selector.src, flow.src)
-        && inside(selector.dst, flow.dst)
-        && selector.protocol.is_none_or(|p| p == flow.protocol)
-        && selector.src_port.contains(flow.src_port)
-        && selector.dst_port.contains(flow.dst_port)
+    selector.contains(flow.src, flow.dst, flow.protocol, flow.src_port, flow.dst_port)
 }
 /// Whether an SA's selectors fit an outbound packet; for inbound ones reverse the flow.
 pub fn within(selectors: &[TrafficSelector], flow: &Flow) -> bool {

@@ -126,7 +126,7 @@ impl<E: Negotiator> Driver<E> {
         }
         report
     }
-    fn ipc_counters(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn ipc_counters(&self) -> BTreeMap<String, u64> {
         let c = &self.counters;
         let own = [
             ("frames-received", c.frames_received),

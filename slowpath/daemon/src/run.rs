@@ -3,6 +3,7 @@ use crate::changes::{Changes, Done, Task, reload, summary};
 use crate::control::{Answer, Control};
 use crate::driver::Driver;
 use crate::keylog::KeyLogFiles;
+use crate::metrics::{Snapshot, Sums};
 use crate::negotiator::SystemRng;
 use crate::translate::{Translated, translate};
 use anyhow::{Context, Result, anyhow};
@@ -63,6 +64,7 @@ struct Process<'a> {
     /// The slots of the fast path that the engine was configured for, with the file as it is now.
     configured: Option<u32>,
     last_refusal: String,
+    sums: Sums,
     /// Asked to delete all SAs and end; when to stop waiting for the peers.
     ending: Option<Now>,
 }
@@ -110,6 +112,7 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
         next_attach: Now::ZERO,
         configured: None,
         last_refusal: String::new(),
+        sums: Sums::default(),
         ending: None,
     };
     process.main_loop(&signals)
@@ -272,7 +275,7 @@ impl Process<'_> {
 
     fn serve(&mut self, now: Now) {
         let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
-        let changes = &mut self.changes;
+        let (changes, config, sums) = (&mut self.changes, &self.config, &mut self.sums);
         let (uptime, set_log_level) = ((now - self.started).as_secs(), self.set_log_level);
         self.control.serve(|request| {
             let done = |driver: &mut Driver<ike::Engine>, input| {
@@ -300,6 +303,10 @@ impl Process<'_> {
                 Request::Configuration { entry } => {
                     return Answer::Rows(changes.ask(Task::Configuration(entry)));
                 }
+                Request::Explain(packet) => explained(driver, config, packet, now),
+                Request::Metrics => {
+                    Response::Metrics(Snapshot::take(driver, config, sums, uptime, now).render())
+                }
                 Request::Shutdown => {
                     *ending = Some(now + SHUTDOWN);
                     done(driver, Input::Terminate { peer: None })
@@ -307,4 +314,19 @@ impl Process<'_> {
             })
         });
     }
+}
+
+fn explained(
+    driver: &Driver<ike::Engine>,
+    config: &config::Config,
+    packet: ipc::status::Packet,
+    now: Now,
+) -> Response {
+    let ipc::status::Packet { src, dst, protocol, src_port, dst_port } = packet;
+    let question = config::explain::Question { src, dst, protocol, src_port, dst_port };
+    let explained = crate::explain::explain(driver, config, &question, now).and_then(|explanation| {
+        let object = serde_json::to_value(&explanation).map_err(|error| error.to_string())?;
+        Ok(Response::Explained { explanation: object, text: explanation.to_string() })
+    });
+    explained.unwrap_or_else(Response::Error)
 }

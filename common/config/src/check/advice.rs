@@ -3,8 +3,9 @@
 use super::Tables;
 use super::net::Network;
 use crate::complaint::Sink;
-use crate::model::{Gateway, Policy};
+use crate::model::Policy;
 use crate::walk::{Row, Value};
+use crate::ways::Ways;
 use sa::{Action, Prefix};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -136,60 +137,6 @@ struct Inside<'r> {
     address: Prefix,
     names: Vec<&'r str>,
     count: usize,
-}
-
-/// Where packets to an address would go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    Somewhere,
-    Blackhole,
-    Nowhere,
-}
-
-/// Networks on links and routes, by their prefixes.
-pub struct Ways {
-    /// The best route to each: its distance, and whether it is a blackhole. Links have distance 0.
-    best: HashMap<Prefix, (u8, bool)>,
-    /// IPv4 and IPv6: the lengths that occur, longest first.
-    lengths: [Vec<u8>; 2],
-    sorted: Vec<Prefix>,
-}
-impl Ways {
-    pub fn of(network: &Network) -> Self {
-        let links = network.addresses.iter().map(|a| (a.network(), 0, false));
-        let routes =
-            network.routes.iter().map(|r| (r.dst, r.distance.max(1), r.gateway == Gateway::Blackhole));
-        let mut best: HashMap<Prefix, (u8, bool)> = HashMap::new();
-        for (prefix, distance, blackhole) in links.chain(routes) {
-            let way = best.entry(prefix).or_insert((distance, blackhole));
-            *way = (*way).min((distance, blackhole));
-        }
-        let lengths = [true, false].map(|v4| {
-            let mut lengths: Vec<u8> = best.keys().filter(|p| p.is_ipv4() == v4).map(|p| p.len()).collect();
-            lengths.sort_unstable_by(|a, b| b.cmp(a));
-            lengths.dedup();
-            lengths
-        });
-        let mut sorted: Vec<Prefix> = best.keys().copied().collect();
-        sorted.sort_unstable();
-        Self { best, lengths, sorted }
-    }
-    pub fn to(&self, address: IpAddr) -> Reach {
-        let lengths = &self.lengths[usize::from(address.is_ipv6())];
-        let mut fitting = lengths.iter().filter_map(|len| self.best.get(&Prefix::new(address, *len)?));
-        match fitting.next() {
-            None => Reach::Nowhere,
-            Some((_, true)) => Reach::Blackhole,
-            Some(_) => Reach::Somewhere,
-        }
-    }
-    /// Whether any address of a network leads somewhere.
-    fn any_in(&self, network: Prefix) -> bool {
-        let from = self.sorted.partition_point(|p| *p < network);
-        let inside = self.sorted[from..].iter().take_while(|p| network.contains_prefix(**p));
-        self.to(network.addr()) == Reach::Somewhere
-            || inside.take(1024).any(|p| self.best.get(p).is_some_and(|(_, blackhole)| !blackhole))
-    }
 }
 
 /// Next hops that nobody can ask for their MAC addresses.

@@ -1,15 +1,15 @@
 //! `ip.ipsec`: profiles, proposals, peers with their identities.
-use super::advice::{Reach, Ways};
 use super::net::Network;
 use super::{Tables, advice, policy, sas};
 use crate::complaint::Sink;
 use crate::model::{
-    Auth, DhGroup, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal, RemoteId,
-    Settings,
+    Auth, DhGroup, Gateway, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal,
+    RemoteId, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
 use crate::walk::{Bad, Row};
+use crate::ways::Ways;
 use crate::yaml::Spot;
 use sa::{Encryption, Integrity, Prefix, ReplayWidth, Suite};
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipse
     let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
     let proposals = with_default(tables, "ip.ipsec.proposal", proposal, sink);
     let identities = identities(tables, sink);
-    let ways = Ways::of(network);
+    let ways = Ways::of(&network.addresses, &network.routes);
     let peers = peers(tables, network, &ways, &profiles, identities, sink);
     let policies = policy::build(tables, &peers, &proposals, sink);
     let manual_sas = sas::build(tables, network, &policies, sink);
@@ -337,12 +337,12 @@ fn endpoints(
     }
     // A route that was complained about may be the one.
     if host && sink.errors() == 0 {
-        let (said, fix) = match ways.to(address.addr()) {
-            Reach::Somewhere => return Ok(()),
-            Reach::Nowhere => (format!("no route leads to {}", address.addr()), "add one to `ip.route`"),
-            Reach::Blackhole => {
+        let (said, fix) = match ways.to(address.addr()).map(|way| &way.hop) {
+            Some(Gateway::Blackhole) => {
                 (format!("the route to {} is a blackhole", address.addr()), "add a longer one to `ip.route`")
             }
+            Some(_) => return Ok(()),
+            None => (format!("no route leads to {}", address.addr()), "add one to `ip.route`"),
         };
         row.warning(sink, "address", said, fix);
     }

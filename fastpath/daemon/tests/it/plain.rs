@@ -39,6 +39,22 @@ fn nothing_is_forwarded_before_the_policies_are_loaded() {
             failing_ping(host, &format!("-c 3 -i 0.01 -W 0.5 {address}"))?;
         }
         gateway.expect_drops(DropReason::PolicyNotLoaded, 6)?;
+        // What they looked like is kept, the same ones under one count; and the worker says that it had work.
+        let stats = gateway.statistics()?;
+        let recent = stats.recent_drops();
+        for (src, dst, protocol, echo) in
+            [(Side::A.host4(), Side::B.host4(), 1, 0x0800), (Side::A.host6(), Side::B.host6(), 58, 0x8000)]
+        {
+            let reason = DropReason::PolicyNotLoaded;
+            let ports = Some((echo, echo));
+            let wanted = ipc::LostPacket { reason, src, dst, protocol, ports, spi: 0 };
+            let kept = recent.iter().find(|drop| drop.packet == wanted);
+            ensure!(kept.is_some_and(|drop| drop.count == 3 && drop.last <= stats.clock()), "{recent:?}");
+        }
+        let loads = stats.worker_counters();
+        let load = loads.first().copied().unwrap_or_default();
+        ensure!(load.packets >= 6 && load.bursts > 0 && load.busy_turns <= load.turns, "{loads:?}");
+        ensure!(load.busy_ns > 0 && load.idle_ns > 0, "{loads:?}");
         gateway.commit(&[])?;
         for address in [Side::B.host4(), Side::B.host6()] {
             ping_until_up(host, address, PATIENCE)?;
@@ -91,6 +107,16 @@ fn routes_by_length_and_distance_and_into_black_holes() {
         let said = failing_ping(host, &format!("-c 3 -i 0.01 -W 0.5 {}", Side::B.wan4()))?;
         ensure!(said.contains("Unreachable"), "{said}");
         gateway.expect_drops(DropReason::NoRoute, 3)?;
+        let recent = gateway.statistics()?.recent_drops();
+        ensure!(
+            recent.iter().any(|d| d.packet.dst == Side::B.wan4() && d.packet.reason == DropReason::NoRoute)
+        );
+        // A next hop that nobody has: the packet waited for it, on the main lcore.
+        let silent: IpAddr = "198.51.100.99".parse()?;
+        failing_ping(host, &format!("-c 1 -W 5 {silent}"))?;
+        gateway.expect_drops(DropReason::NoNeighbour, 1)?;
+        let recent = gateway.statistics()?.recent_drops();
+        ensure!(recent.iter().any(|d| d.packet.dst == silent && d.packet.reason == DropReason::NoNeighbour));
         gateway.stop().map(drop)
     });
 }

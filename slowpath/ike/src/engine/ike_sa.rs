@@ -362,14 +362,15 @@ impl IkeSa {
     }
     /// What the fast path runs for it: inbound before outbound, older before newer.
     pub fn installed(&self) -> Vec<SaSpec> {
+        self.children.iter().flat_map(|c| self.installed_of(c)).collect()
+    }
+    /// Of one child.
+    pub fn installed_of(&self, c: &ChildSa) -> impl Iterator<Item = SaSpec> + use<> {
         let (ends, encap) = (self.tunnel_ends(), self.encap());
-        let both = |c: &ChildSa| {
-            let is = |half: &Half| half.place == Place::Installed;
-            let inbound = is(&c.inbound).then(|| *c.spec(Direction::Inbound, ends, encap));
-            let outbound = is(&c.outbound).then(|| *c.spec(Direction::Outbound, ends, encap));
-            [inbound, outbound].into_iter().flatten()
-        };
-        self.children.iter().flat_map(both).collect()
+        let is = |half: &Half| half.place == Place::Installed;
+        let inbound = is(&c.inbound).then(|| *c.spec(Direction::Inbound, ends, encap));
+        let outbound = is(&c.outbound).then(|| *c.spec(Direction::Outbound, ends, encap));
+        [inbound, outbound].into_iter().flatten()
     }
     /// How many `installed` lists.
     pub fn installed_count(&self) -> usize {

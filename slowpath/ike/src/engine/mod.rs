@@ -169,6 +169,15 @@ impl Engine {
     pub fn installed(&self) -> Vec<SaSpec> {
         self.sas.values().flat_map(|sa| sa.installed()).collect()
     }
+    /// The same for one policy, each with the child it belongs to.
+    pub fn installed_for(&self, policy: PolicyId, now: Now) -> Vec<(SaSpec, ChildStatus)> {
+        let of = |sa: &IkeSa| -> Vec<_> {
+            let children = sa.children.iter().filter(|c| c.policy == policy);
+            let each = children.map(|c| (sa.child_status(c, now), sa.installed_of(c)));
+            each.flat_map(|(child, specs)| specs.map(move |spec| (spec, child.clone()))).collect()
+        };
+        self.sas.values().flat_map(|sa| of(sa)).collect()
+    }
     /// Of the three lists above, without copying keys and names.
     pub fn sizes(&self) -> Sizes {
         let children = self.sas.values().flat_map(|sa| &sa.children);
