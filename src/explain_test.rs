@@ -211,7 +211,7 @@ fn what_is_explained_is_what_the_fast_path_does() {
     assert!(compared > 1500, "{compared}");
     let wanted = ["clear-for-protected", "in-discard", "discard", "no-sa", "no-route"];
     for reason in DropReason::ALL.iter().filter(|reason| wanted.contains(&reason.name())) {
-        assert!(reasons.contains(&reason), "{reason:?} never came up: {reasons:?}");
+        assert!(reasons.contains(reason), "{reason:?} never came up: {reasons:?}");
     }
     assert!(matches!(config.interfaces[2].kind, InterfaceKind::Vlan { .. }));
 }
