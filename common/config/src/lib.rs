@@ -8,6 +8,7 @@
 mod check;
 pub mod complaint;
 pub mod date;
+pub mod describe;
 pub mod document;
 pub mod explain;
 pub mod manual;

@@ -17,6 +17,35 @@ pub struct Config {
     pub addresses: Vec<Address>,
     pub routes: Vec<Route>,
     pub ipsec: Ipsec,
+    pub api: Api,
+}
+
+/// The management API over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Api {
+    /// `None`: only on the machine itself.
+    pub listen: Option<ApiListen>,
+    pub users: Vec<ApiUser>,
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiListen {
+    pub address: IpAddr,
+    pub port: u16,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiUser {
+    pub name: String,
+    pub token: Option<Secret>,
+    /// 32 bytes.
+    pub token_sha256: Option<Secret>,
+    pub certificate_name: Option<String>,
+    /// `read`, `write`, `sensitive`.
+    pub roles: Vec<String>,
+    /// Seconds since 1970.
+    pub expires: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,6 +53,18 @@ pub enum Request {
     Explain(Packet),
     /// Everything that can be counted, for a monitoring system.
     Metrics,
+    /// The objects of the configuration are kept at hand from now on, for readers in the same process.
+    Objects,
+    /// What was changed in this safe mode stays.
+    Release {
+        token: String,
+    },
+    /// Whoever held this safe mode is gone: what was changed in it is taken back.
+    EndSafeMode {
+        token: String,
+    },
+    /// Delete all SAs of packets, as their hard limit would; what needs them is negotiated anew.
+    Flush,
     /// Delete every SA at its peer, then end the slow path.
     Shutdown,
 }

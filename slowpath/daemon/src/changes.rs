@@ -15,11 +15,19 @@ use std::time::{Duration, SystemTime};
 /// Changes that may wait for their turn.
 const QUEUE: usize = 16;
 
+/// Who wanted a change that a client asked for.
+pub const REQUEST: &str = "a request";
+
 pub enum Task {
     Apply(Box<Apply>),
     Confirm,
     History,
     Configuration(Option<u64>),
+    /// Make the objects that others read.
+    Show,
+    Release(String),
+    /// Take back what was changed in a safe mode nobody holds any more.
+    EndSafeMode(String),
     /// Take back what nobody confirmed in time.
     Expire,
     /// Take back what the fast path refused.
@@ -144,8 +152,9 @@ impl Changes {
         let who = match &task {
             Task::Expire => "commit-confirm",
             Task::Undo(_) => "espway",
+            Task::EndSafeMode(_) => "the end of a safe mode",
             Task::Apply(apply) if apply.to == Target::File => "the file",
-            _ => "a request",
+            _ => REQUEST,
         };
         let thread = std::thread::spawn(move || {
             let outcome = carry_out(&mut store, task, now);
@@ -170,6 +179,13 @@ fn carry_out(store: &mut Store, task: Task, now: Now) -> Outcome {
         Task::Configuration(entry) => {
             answer(store.text(entry).map(|text| Response::Configuration(Text(text.to_string()))))
         }
+        Task::Show => answer(store.show().map(|()| Response::Done)),
+        // That there was nothing to keep is as good.
+        Task::Release(token) => answer(store.release(&token).map(|_| Response::Done)),
+        Task::EndSafeMode(token) => match store.end_safe_mode(&token, now, wall) {
+            Some(made) => Outcome::Change(Box::new(made)),
+            None => Outcome::Answer(Response::Done),
+        },
         Task::Expire => {
             store.expire(now, wall).map_or(Outcome::Nothing, |made| Outcome::Change(Box::new(made)))
         }

@@ -1,5 +1,5 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
-use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, PeerStatus, Rng, Sizes, is_served};
+use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Page, PeerStatus, Rng, Sizes, is_served};
 use sa::SaSpec;
 use std::collections::HashSet;
 use zeroize::Zeroizing;
@@ -24,6 +24,11 @@ pub trait Negotiator {
             sas: self.installed().len(),
             served_policies: served.collect::<HashSet<_>>().len(),
         }
+    }
+    /// Some IKE SAs behind one, with what belongs to them.
+    fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
+        let _ = (after, enough);
+        Page { peers: self.peers(now), children: self.children(now), installed: self.installed(), next: None }
     }
     fn counters(&self) -> Vec<(&'static str, u64)>;
     fn key_log(&mut self) -> Vec<KeyLog>;
@@ -56,6 +61,9 @@ impl Negotiator for ike::Engine {
     }
     fn sizes(&self, _: Now) -> Sizes {
         self.sizes()
+    }
+    fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
+        self.page(after, enough, now)
     }
     fn counters(&self) -> Vec<(&'static str, u64)> {
         use ike::engine::{Failure, Refused};

@@ -276,7 +276,10 @@ fn ports(statistics: &StatsReader) -> Vec<PortStatus> {
     statistics.ports().into_iter().map(port).collect()
 }
 
-fn active_peer(p: &PeerStatus, [rx_bytes, rx_packets, tx_bytes, tx_packets]: [u64; 4]) -> ActivePeer {
+pub(crate) fn active_peer(
+    p: &PeerStatus,
+    [rx_bytes, rx_packets, tx_bytes, tx_packets]: [u64; 4],
+) -> ActivePeer {
     ActivePeer {
         peer: p.peer.clone(),
         id: p.id.clone(),
@@ -308,7 +311,7 @@ fn family(encryption: Encryption) -> &'static str {
     }
 }
 
-fn installed_sa(
+pub(crate) fn installed_sa(
     spec: &SaSpec,
     child: Option<&ChildStatus>,
     counters: &SaCounters,

@@ -1,6 +1,8 @@
 //! The process: attach when there is a fast path, take turns, sleep until something happens.
-use crate::changes::{Changes, Done, Task, reload, summary};
+use crate::api;
+use crate::changes::{Changes, Done, REQUEST, Task, reload, summary};
 use crate::control::{Answer, Control};
+use crate::desk::Desk;
 use crate::driver::Driver;
 use crate::keylog::KeyLogFiles;
 use crate::metrics::{Snapshot, Sums};
@@ -34,6 +36,8 @@ pub struct Options {
 /// How often an absent fast path is looked for.
 const ATTACH_RETRY: Duration = Duration::from_millis(100);
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
+/// SAs deleted in one turn by a flush.
+const FLUSHED: usize = 256;
 /// How long peers have to answer the deletes of a shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -57,6 +61,10 @@ struct Process<'a> {
     policy_peers: Vec<Option<String>>,
     options: Options,
     control: Control,
+    desk: Desk,
+    _api: api::Server,
+    /// SAs that are still to be deleted, behind this IKE SA.
+    flushing: Option<Option<u64>>,
     key_log: Option<KeyLogFiles>,
     set_log_level: &'a dyn Fn(&str) -> Result<(), String>,
     started: Now,
@@ -97,6 +105,10 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
     }
     let control = Control::listen(&options.control_socket)
         .with_context(|| format!("cannot listen on {}", options.control_socket.display()))?;
+    let desk = Desk::new().context("an event descriptor")?;
+    let api_socket = options.control_socket.with_file_name("api.sock");
+    let api = api::start(&api_socket, desk.asker(), store.shared())
+        .with_context(|| format!("cannot listen on {}", api_socket.display()))?;
     let driver = Driver::new(engine, options.vault_key.clone());
     let mut process = Process {
         driver,
@@ -106,6 +118,9 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
         policy_peers: Vec::new(),
         options,
         control,
+        desk,
+        _api: api,
+        flushing: None,
         key_log,
         set_log_level,
         started: now(),
@@ -125,9 +140,11 @@ impl Process<'_> {
             if self.driver.slow().is_none() && now >= self.next_attach {
                 self.try_attach(now);
             }
-            let more = self.driver.turn(now);
-            self.serve(now);
+            let mut more = self.driver.turn(now);
+            more |= self.serve(now);
+            more |= self.flush(now);
             self.change(now);
+            self.desk.deliver();
             self.log_keys();
             match signals.next() {
                 Some(Signals::HUP) => self.changes.order(reload()),
@@ -203,12 +220,13 @@ impl Process<'_> {
             }
             Err(refused) => {
                 let why = summary(&refused.complaints);
-                tracing::error!(
-                    by = done.who,
-                    "the configuration in force stays: {}{}{why}",
-                    refused.said,
-                    if why.is_empty() { "" } else { ": " }
-                );
+                let said = format!("{}{}{why}", refused.said, if why.is_empty() { "" } else { ": " });
+                // Whoever asked is told; nobody else has to act.
+                if done.who == REQUEST {
+                    tracing::info!(by = done.who, "the configuration in force stays: {said}");
+                } else {
+                    tracing::error!(by = done.who, "the configuration in force stays: {said}");
+                }
                 done.answer(Err(refused));
             }
         }
@@ -248,7 +266,11 @@ impl Process<'_> {
         }
         let left = until.saturating_sub(now);
         let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-        let mut fds = vec![PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN), self.changes.poll_fd()];
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
+            self.changes.poll_fd(),
+            self.desk.poll_fd(),
+        ];
         if let Some(slow) = self.driver.slow() {
             fds.push(PollFd::from_borrowed_fd(slow.wake_fd(), PollFlags::IN));
             fds.push(PollFd::from_borrowed_fd(slow.socket_fd(), PollFlags::IN));
@@ -273,11 +295,24 @@ impl Process<'_> {
         })
     }
 
-    fn serve(&mut self, now: Now) {
+    /// Deletes some more of the SAs that are to be deleted. `true`: there are more.
+    fn flush(&mut self, now: Now) -> bool {
+        let Some(after) = self.flushing.take() else { return false };
+        let page = self.driver.engine.page(after, FLUSHED, now);
+        for child in page.children {
+            let (slot, spi) = child.inbound;
+            self.driver.input(Input::HardExpire { slot, spi }, now);
+        }
+        self.flushing = page.next.map(Some);
+        self.flushing.is_some()
+    }
+    /// `true`: more is asked.
+    fn serve(&mut self, now: Now) -> bool {
         let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
         let (changes, config, sums) = (&mut self.changes, &self.config, &mut self.sums);
+        let flushing = &mut self.flushing;
         let (uptime, set_log_level) = ((now - self.started).as_secs(), self.set_log_level);
-        self.control.serve(|request| {
+        let mut answer = |request| {
             let done = |driver: &mut Driver<ike::Engine>, input| {
                 driver.input(input, now);
                 Response::Done
@@ -307,12 +342,25 @@ impl Process<'_> {
                 Request::Metrics => {
                     Response::Metrics(Snapshot::take(driver, config, sums, uptime, now).render())
                 }
+                Request::Objects => return Answer::Rows(changes.ask(Task::Show)),
+                Request::Release { token } => return Answer::Rows(changes.ask(Task::Release(token))),
+                Request::EndSafeMode { token } => {
+                    changes.order(Task::EndSafeMode(token));
+                    Response::Done
+                }
+                Request::Flush => {
+                    *flushing = Some(None);
+                    Response::Done
+                }
                 Request::Shutdown => {
                     *ending = Some(now + SHUTDOWN);
                     done(driver, Input::Terminate { peer: None })
                 }
             })
-        });
+        };
+        self.control.serve(&mut answer);
+        self.desk.serve(&mut answer);
+        self.desk.show(&self.driver, now)
     }
 }
 

@@ -303,6 +303,16 @@ pub struct ChildStatus {
     pub state: &'static str,
 }
 
+/// Some IKE SAs with what belongs to them.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub peers: Vec<PeerStatus>,
+    pub children: Vec<ChildStatus>,
+    pub installed: Vec<SaSpec>,
+    /// The last of them; `None`: there are no more.
+    pub next: Option<u64>,
+}
+
 /// Whether a child in this state (as [`ChildStatus::state`] names it) serves its policy.
 pub fn is_served(state: &str) -> bool {
     ["mature", "larval"].contains(&state)

@@ -9,7 +9,7 @@ use ipc::change::{Apply, Edits, Entry, Plan, Refused, Target, Why};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -52,15 +52,22 @@ pub struct Snapshot {
     /// Another one with every change; never the same in two lives of the process.
     pub revision: u64,
 }
-/// The latest of them, once somebody has asked for one.
-#[derive(Clone, Default)]
-pub struct Shared(Arc<Mutex<Option<Arc<Snapshot>>>>);
+/// The latest of them, once somebody has asked for one, and what it means.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Latest>>);
+type Latest = (Option<Arc<Snapshot>>, Arc<Config>);
 impl Shared {
-    pub fn get(&self) -> Option<Arc<Snapshot>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn new(config: &Arc<Config>) -> Self {
+        Self(Arc::new(Mutex::new((None, Arc::clone(config)))))
     }
-    fn set(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+    pub fn get(&self) -> Option<Arc<Snapshot>> {
+        self.lock().0.clone()
+    }
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.lock().1)
+    }
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,7 +104,7 @@ impl Store {
             None => (p.boot == boot()).then_some(p),
         });
         let revision = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX / 2);
-        let (recent, shared) = (VecDeque::new(), Shared::default());
+        let (recent, shared) = (VecDeque::new(), Shared::new(&now.config));
         let mut store =
             Self { file: file.into(), history, now, before: None, pending, revision, recent, shared };
         store.note_start(wall)?;
@@ -137,7 +144,8 @@ impl Store {
     }
     pub fn show(&mut self) -> Result<(), Refused> {
         let (rows, config) = (Arc::clone(self.now.rows()?), Arc::clone(&self.now.config));
-        self.shared.set(Snapshot { rows, config, revision: self.revision });
+        let snapshot = Snapshot { rows, config, revision: self.revision };
+        self.shared.lock().0 = Some(Arc::new(snapshot));
         Ok(())
     }
     pub fn entries(&self) -> &[Entry] {
@@ -257,6 +265,7 @@ impl Store {
         self.revision += 1;
         self.recent.push_back((self.revision, plan.changes.iter().take(RECENT_LINES).cloned().collect()));
         self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+        self.shared.lock().1 = Arc::clone(&self.now.config);
         if self.shared.get().is_some() {
             self.show()?;
         }

@@ -1,5 +1,6 @@
 //! What depends on more than one value: names, references, order, addresses. Builds the model.
 mod advice;
+mod api;
 mod ipsec;
 mod net;
 mod order;
@@ -33,8 +34,9 @@ pub fn build(rows: &Rows, sink: &mut Sink) -> Option<Config> {
     if let Ok(system) = &system {
         system::fits(tables.one("system")?, system, &ipsec, sink);
     }
+    let api = api::build(&tables, sink);
     let net::Network { interfaces, addresses, routes } = network;
-    Some(Config { system: system.ok()?, interfaces, addresses, routes, ipsec: ipsec? })
+    Some(Config { system: system.ok()?, interfaces, addresses, routes, ipsec: ipsec?, api: api? })
 }
 
 /// The rows by path; a menu that is not in the table has none.

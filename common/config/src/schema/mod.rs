@@ -191,6 +191,7 @@ const fn later(name: &'static str, what: &'static str) -> Choice {
     Choice { name, later: Some(what) }
 }
 
+mod api;
 mod ipsec;
 mod live;
 mod places;
@@ -250,6 +251,8 @@ pub const ROOT: Menu = Menu {
     help: "The file.",
     menus: &[
         system::SYSTEM,
+        api::API,
+        api::API_USER,
         services::LOG,
         live::ENTRIES,
         live::HISTORY,

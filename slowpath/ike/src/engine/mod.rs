@@ -14,6 +14,7 @@ mod index;
 mod informational;
 mod init;
 mod negotiate;
+mod page;
 mod peers;
 mod rekey_child;
 mod rekey_ike;

@@ -1,5 +1,5 @@
 //! The same requests on a configuration that nobody runs.
-use super::{Answer, Problem, Request, Shown, Todo, View, etag, understand};
+use super::{Answer, Problem, Request, Shown, System, Todo, View, etag, understand};
 use config::Document;
 use config::schema::Shape;
 use ipc::change::{Edits, Plan, Target};
@@ -63,6 +63,8 @@ impl Offline {
                 Ok(change.then.answer(&plan, apply.dry_run, &self.rows, self.revision, &|_| Shown::new()))
             }
             Todo::Command(command) => Err(online(command.name)),
+            Todo::System(System::OpenApi) => Ok(Answer::ok(config::describe::openapi())),
+            Todo::System(System::Schema) => Ok(Answer::ok(config::describe::json_schema())),
             Todo::System(_) => Err(online("this")),
         }
     }

@@ -46,16 +46,7 @@ fn new(request: &Request, place: &'static Place) -> Result<Print, Problem> {
     }
     let form =
         if matches!(place.menu.shape, Shape::Settings | Shape::Figures) { Form::Object } else { Form::Rows };
-    Ok(Print {
-        place,
-        which: Which::All,
-        sensitive,
-        filter: Filter::default(),
-        properties: Vec::new(),
-        form,
-        offset: 0,
-        limit: usize::MAX,
-    })
+    Ok(Print { which: Which::All, sensitive, form, ..Print::named(place, "") })
 }
 /// The whole menu, or what the query and `.query` of the body leave of it.
 pub(super) fn all(
@@ -187,6 +178,22 @@ impl Print {
                 json!({"ret": value.unwrap_or_default()})
             }
         })
+    }
+    /// The rows of a live menu that a command is for.
+    pub fn named(place: &'static Place, name: &str) -> Self {
+        Self {
+            place,
+            which: Which::Named(name.to_owned()),
+            sensitive: false,
+            filter: Filter::default(),
+            properties: Vec::new(),
+            form: Form::Rows,
+            offset: 0,
+            limit: usize::MAX,
+        }
+    }
+    pub fn object(&self, row: &Object, shown: Shown) -> Map<String, Value> {
+        object(self.place, row, self.sensitive, shown)
     }
     /// For answers that are made row by row: the array that [`Self::rows`] would make.
     pub fn is_list(&self) -> bool {

@@ -1,0 +1,313 @@
+//! REST of the program itself: a real process, its Unix socket, and TLS.
+mod common;
+use common::*;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = r#"
+system: {name: t, sa-slots: 64}
+interface:
+  - {name: wan, device: "null"}
+ip:
+  address:
+    - {address: 192.0.2.1/24, interface: wan}
+  ipsec:
+    profile: [{name: p, enc-algorithm: [aes-256-gcm], hash-algorithm: sha256, dh-group: [x25519]}]
+    peer: [{name: other, address: 192.0.2.2, local-address: 192.0.2.1, exchange-mode: ike2, profile: p}]
+    identity: [{peer: other, secret: "a secret for tests"}]
+    policy:
+      - {src-address: 10.1.0.0/16, dst-address: 10.2.0.0/16, peer: other, tunnel: yes}
+"#;
+const SOON: Duration = Duration::from_secs(20);
+
+struct Running(Child);
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+fn start(dir: &Path, config: &str) -> Running {
+    std::fs::write(dir.join("config.yaml"), config).expect("written");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_espway-slowpath"));
+    program.arg("--config").arg(dir.join("config.yaml"));
+    program.arg("--fastpath-socket").arg(dir.join("fast"));
+    program.arg("--control-socket").arg(dir.join("slow"));
+    program.arg("--history").arg(dir.join("history"));
+    program.args(["--vault-key-fd", "0"]).stdin(Stdio::piped());
+    let mut child = program.spawn().expect("a process");
+    child.stdin.take().expect("a pipe").write_all(&KEY).expect("the key");
+    let running = Running(child);
+    wait(|| UnixStream::connect(dir.join("api.sock")).ok());
+    running
+}
+fn wait<T>(mut there: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + SOON;
+    loop {
+        if let Some(it) = there() {
+            return it;
+        }
+        assert!(Instant::now() < end, "it does not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+struct Said {
+    status: u16,
+    head: String,
+    body: Value,
+}
+impl Said {
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+fn raw(dir: &Path, text: &[u8]) -> Said {
+    let mut stream = UnixStream::connect(dir.join("api.sock")).expect("it listens");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    let _ = stream.write_all(text); // it may have closed already
+    read(stream)
+}
+fn read(stream: impl Read) -> Said {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while stream.read_line(&mut head).is_ok_and(|n| n > 2) {}
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    let mut body = Vec::new();
+    if head.to_lowercase().contains("transfer-encoding: chunked") {
+        loop {
+            let mut size = String::new();
+            stream.read_line(&mut size).expect("a chunk");
+            let size = usize::from_str_radix(size.trim(), 16).expect("a size");
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk).expect("a chunk");
+            if size == 0 {
+                break;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    } else {
+        let _ = stream.read_to_end(&mut body);
+    }
+    Said { status, head, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+}
+fn text(method: &str, path: &str, headers: &str, body: &Value) -> String {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+    format!(
+        "{method} /rest{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{kind}{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+fn ask(dir: &Path, method: &str, path: &str, headers: &str, body: Value) -> Said {
+    raw(dir, text(method, path, headers, &body).as_bytes())
+}
+fn get(dir: &Path, path: &str) -> Value {
+    let said = ask(dir, "GET", path, "", Value::Null);
+    assert_eq!(said.status, 200, "{path}: {}", said.body);
+    said.body
+}
+
+#[test]
+fn a_running_gateway_is_read_and_changed() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let mut fast = Fast::new();
+    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).expect("it listens");
+    wait(|| {
+        fast.side.poll_peer();
+        fast.turn();
+        (fast.policies.len() == 1).then_some(())
+    });
+    let peers = get(dir, "/ip/ipsec/peer");
+    assert_eq!(
+        (&peers[0]["name"], &peers[0]["port"], &peers[0]["responder"]),
+        (&json!("other"), &json!(500), &json!(false))
+    );
+    let policies = get(dir, "/ip/ipsec/policy?dynamic=false");
+    let policy =
+        policies.as_array().expect("rows").iter().find(|row| row["template"] == false).expect("ours");
+    assert_eq!((&policy["ph2-state"], &policy["active"]), (&json!("no-phase2"), &json!(false)));
+    assert_eq!(get(dir, "/ip/ipsec/identity")[0]["secret"], "***");
+    assert_eq!(get(dir, "/ip/ipsec/identity?show-sensitive=true")[0]["secret"], "a secret for tests");
+    assert_eq!(get(dir, "/interface")[0]["running"], true);
+    assert_eq!(get(dir, "/ip/ipsec/statistics")["in-no-states"], 0);
+    assert_eq!(get(dir, "/ip/ipsec/installed-sa"), json!([]));
+    // It calls the peer, who does not answer.
+    let active =
+        wait(|| get(dir, "/ip/ipsec/active-peers").as_array().filter(|rows| !rows.is_empty()).cloned());
+    assert_eq!((&active[0]["peer"], &active[0]["side"]), (&json!("other"), &json!("initiator")));
+
+    // Planned, then done; the others' numbers stay.
+    let id = peers[0][".id"].as_str().expect("one").to_owned();
+    let row = json!({"src-address": "10.1.0.0/16", "dst-address": "10.3.0.0/16", "action": "discard"});
+    let dry = ask(dir, "PUT", "/ip/ipsec/policy?dry-run=true", "", row.clone());
+    assert_eq!((dry.status, dry.body["plan"]["changes"].as_array().map(Vec::len)), (200, Some(1)));
+    let made = ask(dir, "PUT", "/ip/ipsec/policy?note=more", "x-who: ann\r\n", row);
+    assert_eq!((made.status, &made.body["active"], made.header("x-entry")), (201, &json!(true), Some("2")));
+    wait(|| {
+        fast.side.poll_peer();
+        fast.turn();
+        (fast.policies.len() == 2).then_some(())
+    });
+    let text = std::fs::read_to_string(dir.join("config.yaml")).expect("there");
+    assert!(text.contains("10.3.0.0/16"), "{text}");
+    let history = get(dir, "/system/history");
+    assert_eq!((&history[1]["who"], &history[1]["comment"]), (&json!("ann"), &json!("more")));
+    assert_eq!(get(dir, "/ip/ipsec/peer")[0][".id"], json!(id));
+    // What the check refuses changes nothing and is said with the object.
+    let wrong = ask(dir, "PATCH", &format!("/ip/ipsec/peer/{id}"), "", json!({"profile": "q"}));
+    assert_eq!(
+        (wrong.status, &wrong.body["path"], &wrong.body["property"]),
+        (422, &json!("ip ipsec peer other"), &json!("profile"))
+    );
+    assert_eq!(wrong.header("content-type"), Some("application/problem+json"));
+    let restart = ask(dir, "PATCH", "/system", "", json!({"workers": 2}));
+    assert_eq!(restart.status, 422, "{}", restart.body);
+    // Two at once: the second has seen too little.
+    let etag = ask(dir, "GET", "/ip/ipsec/peer", "", Value::Null).header("etag").expect("one").to_owned();
+    let change = |comment: &str| {
+        ask(
+            dir,
+            "PATCH",
+            "/ip/ipsec/peer/other",
+            &format!("if-match: {etag}\r\n"),
+            json!({"comment": comment}),
+        )
+    };
+    let first = change("first");
+    assert_eq!((first.status, &first.body["comment"]), (200, &json!("first")));
+    let second = change("second");
+    assert_eq!(second.status, 412);
+    assert!(
+        second.body["complaints"][0].as_str().is_some_and(|line| line.contains("first")),
+        "{}",
+        second.body
+    );
+    // Back, and commands.
+    let back = ask(dir, "POST", "/system/rollback", "", json!({"entry": 1}));
+    assert_eq!(back.status, 200, "{}", back.body);
+    let peers = get(dir, "/ip/ipsec/peer");
+    assert_eq!((&peers[0][".id"], &peers[0]["comment"]), (&json!(id), &json!("")));
+    for command in ["active-peers/kill-connections", "installed-sa/flush"] {
+        assert_eq!(ask(dir, "POST", &format!("/ip/ipsec/{command}"), "", json!({})).status, 200, "{command}");
+    }
+    assert_eq!(ask(dir, "POST", "/ip/ipsec/active-peers/remove", "", json!({".id": "*1"})).status, 404);
+    assert_eq!(get(dir, "/openapi.json")["openapi"], "3.1.0");
+    let metrics = raw(dir, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert_eq!(metrics.status, 200);
+    assert!(
+        metrics.header("content-type").is_some_and(|kind| kind.contains("openmetrics")),
+        "{}",
+        metrics.head
+    );
+}
+
+#[test]
+fn g5_what_is_done_in_safe_mode_goes_with_its_stream() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let running = start(dir, CONFIG);
+    let open = || {
+        let mut stream = UnixStream::connect(dir.join("api.sock")).expect("it listens");
+        stream.write_all(b"GET /rest/system/safe-mode HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+        let mut lines = BufReader::new(stream.try_clone().expect("the same")).lines();
+        let data = lines.find_map(|line| line.expect("a line").strip_prefix("data: ").map(str::to_owned));
+        let token: Value = serde_json::from_str(&data.expect("an event")).expect("JSON");
+        (stream, token["token"].as_str().expect("a token").to_owned())
+    };
+    let comment = || get(dir, "/ip/ipsec/peer/other")["comment"].clone();
+    let change = |token: &str, text: &str| {
+        let header = if token.is_empty() { String::new() } else { format!("safe-mode: {token}\r\n") };
+        ask(dir, "PATCH", "/ip/ipsec/peer/other", &header, json!({"comment": text})).status
+    };
+    let (stream, token) = open();
+    assert_eq!((change(&token, "one"), change(&token, "two")), (200, 200));
+    assert_eq!(comment(), "two");
+    assert_eq!(change("", "somebody else"), 409);
+    assert_eq!(change("0123", "a wrong token"), 409);
+    drop(stream);
+    wait(|| (comment() == "").then_some(()));
+    assert_eq!(change(&token, "too late"), 409);
+    // Released, it stays.
+    let (stream, token) = open();
+    assert_eq!(change(&token, "kept"), 200);
+    let release =
+        ask(dir, "POST", "/system/safe-mode/release", &format!("safe-mode: {token}\r\n"), json!({}));
+    assert_eq!(release.status, 200, "{}", release.body);
+    drop(stream);
+    assert_eq!(change("", "and more"), 200);
+    assert_eq!(comment(), "and more");
+    // The gateway itself dies meanwhile.
+    let (_stream, token) = open();
+    assert_eq!(change(&token, "half done"), 200);
+    drop(running);
+    let _running = start(dir, &std::fs::read_to_string(dir.join("config.yaml")).expect("there"));
+    wait(|| (comment() == "and more").then_some(()));
+}
+
+#[test]
+fn g6_hostile_requests_are_answered_and_hold_up_nobody() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let request = |line: &str, rest: &str| {
+        raw(dir, format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{rest}").as_bytes())
+    };
+    for (line, rest, status) in [
+        ("GET /rest/../etc/passwd", "\r\n", 404),
+        ("GET /rest/ip/ipsec/%2e%2e/peer", "\r\n", 404),
+        ("GET /rest/ip/ipsec/peer/%00", "\r\n", 404),
+        ("GET /etc/passwd", "\r\n", 404),
+        ("TRACE /rest/ip/ipsec/peer", "\r\n", 405),
+        ("DELETE /rest/ip/ipsec/peer", "\r\n", 405),
+        (
+            "PUT /rest/ip/ipsec/peer",
+            "content-length: 1073741824\r\ncontent-type: application/json\r\n\r\n",
+            413,
+        ),
+        ("PUT /rest/ip/ipsec/peer", "content-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
+        (
+            "PUT /rest/ip/ipsec/peer",
+            "content-type: application/json\r\ncontent-length: 9\r\n\r\n{\"a\":1,,}",
+            400,
+        ),
+        ("PUT /rest/ip/ipsec/peer", "content-length: 3\r\ncontent-length: 5\r\n\r\nabcde", 400),
+        ("PUT /rest/ip/ipsec/peer", "origin: https://evil.example\r\ncontent-length: 0\r\n\r\n", 403),
+        ("GET /rest/ip/ipsec/peer?token=abc", "\r\n", 200),
+        ("NONSENSE", "\r\n", 400),
+    ] {
+        let said = request(line, rest);
+        assert_eq!(said.status, status, "{line} {rest:?}: {}", said.body);
+    }
+    let deep =
+        format!("content-type: application/json\r\ncontent-length: 100000\r\n\r\n{}", "[".repeat(100_000));
+    assert_eq!(request("POST /rest/ip/ipsec/peer/print", &deep).status, 400);
+    let twice = "content-type: application/json\r\ncontent-length: 17\r\n\r\n{\"a\":\"1\",\"a\":\"2\"}";
+    assert_eq!(request("PUT /rest/ip/ipsec/peer", twice).status, 400);
+    let long = format!("x-long: {}\r\n\r\n", "a".repeat(100_000));
+    assert!([0, 400, 431].contains(&request("GET /rest/ip/ipsec/peer", &long).status));
+    // Slow ones, and too many of them: the others are answered at once, and the driver goes on.
+    let slow: Vec<_> = (0..200)
+        .filter_map(|_| {
+            let mut stream = UnixStream::connect(dir.join("api.sock")).ok()?;
+            stream.write_all(b"PUT /rest/ip/ipsec/peer HTTP/1.1\r\n").ok()?;
+            Some(stream)
+        })
+        .collect();
+    assert!(slow.len() > 64);
+    let mut control = UnixStream::connect(dir.join("slow")).expect("it listens");
+    let began = Instant::now();
+    control.write_all(b"\"history\"\n").expect("sent");
+    let mut line = String::new();
+    BufReader::new(control).read_line(&mut line).expect("an answer");
+    assert!(line.contains("history") && began.elapsed() < Duration::from_secs(2), "{line}");
+    drop(slow);
+    wait(|| (ask(dir, "GET", "/ip/ipsec/peer", "", Value::Null).status == 200).then_some(()));
+}
