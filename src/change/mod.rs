@@ -1,5 +1,6 @@
 //! Changing a running gateway: apply, diff, rollback, confirm, history.
 mod show;
+pub use show::plan as shown_plan;
 
 use crate::rundir::RunDir;
 use crate::status::request;

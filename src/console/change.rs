@@ -214,6 +214,7 @@ impl Session {
     fn answered(&mut self, place: &'static Place, answer: Value, captured: bool) -> Given {
         let text = match &answer {
             Value::Object(row) if row.is_empty() => return None,
+            Value::Object(row) if row.contains_key("plan") => plan(row),
             Value::Object(row) => match row.get("text").or_else(|| row.get("ret")) {
                 Some(text) => cell::text(text).into_owned(),
                 None => super::print::object(row, self.out.style()),
@@ -230,6 +231,11 @@ impl Session {
         self.out.show(&text, true);
         None
     }
+}
+/// What a change of the whole configuration does, as `espway rollback` says it.
+fn plan(answer: &Body) -> String {
+    let plan = answer.get("plan").cloned().and_then(|plan| serde_json::from_value(plan).ok());
+    plan.map_or_else(|| "done".into(), |plan| crate::change::shown_plan(&plan, false))
 }
 /// A number where one belongs.
 fn typed(command: &Command, name: &str, text: &str) -> Value {

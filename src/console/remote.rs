@@ -87,6 +87,9 @@ fn refused(status: u16, problem: &Value) -> Fault {
     }
     fault.property = text("property").map(ToOwned::to_owned);
     let complaints = problem.get("complaints").and_then(Value::as_array).into_iter().flatten();
-    fault.more = complaints.map(|line| line.as_str().map_or_else(|| line.to_string(), Into::into)).collect();
+    let complaints = complaints.map(|line| line.as_str().map_or_else(|| line.to_string(), Into::into));
+    // Warnings are no reason, and the first reason is said already.
+    fault.more = complaints.filter(|line: &String| !line.starts_with("warning:")).collect();
+    fault.more.retain(|line| !text("detail").is_some_and(|said| line.contains(said)));
     fault
 }

@@ -50,7 +50,7 @@ pub fn table(
             front.push(' ');
         }
         let cells = columns.iter().map(|column| (column, column.cells.get(at).cloned().unwrap_or_default()));
-        let text = line(front, cells);
+        let text = cut(line(front, cells), style);
         let faint = cell::is_set(row, "disabled");
         _ = writeln!(out, "{}", if faint { style.ink(Ink::Faint, &text) } else { text });
     }
@@ -164,6 +164,16 @@ pub fn comment(row: &Row, style: Style, out: &mut String) {
     }
 }
 
+/// What would be longer than two lines of the terminal; `print detail` has it all.
+fn cut(mut text: String, style: Style) -> String {
+    let room = style.width.unwrap_or(usize::MAX).saturating_mul(2);
+    if cell::width(&text) > room {
+        let end = text.char_indices().nth(room.saturating_sub(3)).map_or(text.len(), |(at, _)| at);
+        text.truncate(end);
+        text += "...";
+    }
+    text
+}
 fn line<'c>(mut out: String, cells: impl Iterator<Item = (&'c Column, String)>) -> String {
     for (column, text) in cells {
         let room = column.width - cell::width(&text).min(column.width);
