@@ -59,6 +59,7 @@ const BRIEF: &[(&str, &[&str])] = &[
         "ip ipsec manual-sa",
         &["spi", "direction", "local-address", "remote-address", "enc-algorithm", "auth-algorithm", "policy"],
     ),
+    ("system api user", &["name", "roles", "certificate-name", "expires"]),
     ("radius", &["service", "address", "protocol", "timeout", "src-address"]),
     ("certificate", &["name", "common-name", "file", "invalid-after"]),
     ("ip ipsec diagnosis", &["when", "count", "peer", "remote", "exchange", "said"]),

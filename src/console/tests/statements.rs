@@ -157,9 +157,11 @@ fn secrets_are_shown_only_when_asked_for() {
     let mut desk = desk();
     let all = ["print", "print detail", "print terse", "print value-list", "print as-value", "export"];
     for command in all {
-        for menu in ["ip ipsec identity", "radius", "ip ipsec manual-sa", "ip ipsec key psk"] {
+        for menu in
+            ["ip ipsec identity", "radius", "ip ipsec manual-sa", "ip ipsec key psk", "system api user"]
+        {
             let text = desk.say(&format!("/{menu} {command}"));
-            for secret in ["everyone", "radius secret", "000102030405", "001122334455"] {
+            for secret in ["everyone", "radius secret", "000102030405", "001122334455", "a token"] {
                 assert!(!text.contains(secret), "/{menu} {command}: {text}");
             }
         }

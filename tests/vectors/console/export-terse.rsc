@@ -29,6 +29,9 @@
 /ip ipsec policy add dst-address=192.168.77.0/24 group=ike2-policies proposal=esp src-address=0.0.0.0/0 template=yes
 /ip ipsec manual-sa add direction=out enc-algorithm=aes-128-gcm local-address=198.51.100.2 policy=0 remote-address=203.0.113.2 spi=4097
 /ip ipsec settings set ddos-cookie-threshold=50
+/system api set certificate-file=/etc/espway/api.pem enabled=yes key-file=/etc/espway/api.key
+/system api user add comment=Grafana expires=2027-01-31 name=monitoring
+/system api user add certificate-name=admin@example.org name=admin roles=read,write
 /system logging add topics="ipsec,!debug"
 /system logging add action=disk disabled=yes prefix="vpn: " topics=ipsec,error
 /ip address add address=198.51.100.2/24 interface=wan

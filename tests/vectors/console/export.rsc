@@ -56,6 +56,11 @@ add direction=out enc-algorithm=aes-128-gcm enc-key=0x000102030405060708090a0b0c
     local-address=198.51.100.2 policy=0 remote-address=203.0.113.2 spi=4097
 /ip ipsec settings
 set ddos-cookie-threshold=50
+/system api
+set certificate-file=/etc/espway/api.pem enabled=yes key-file=/etc/espway/api.key
+/system api user
+add comment=Grafana expires=2027-01-31 name=monitoring token="a token of more than 24 characters"
+add certificate-name=admin@example.org name=admin roles=read,write
 /system logging
 add topics="ipsec,!debug"
 add action=disk disabled=yes prefix="vpn: " topics=ipsec,error
