@@ -1,5 +1,5 @@
 //! What the two processes say to each other, as Rust values. How they travel is in `record`.
-use sa::{DropReason, Encap, PolicyId, PolicySpec, SaSlot, SaSpec, Spi, TunnelEnds};
+use sa::{DropReason, Encap, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, TunnelEnds};
 use std::net::{IpAddr, SocketAddr};
 
 /// Slow path → fast path. Each is answered by exactly one [`Ack`] with the same sequence number.
@@ -28,6 +28,29 @@ pub enum Command {
     PolicyCommit { generation: u64 },
     /// The slow path gave up on an acquire: the policy may ask again after `retry_ms`.
     AcquireFailed { policy: PolicyId, retry_ms: u32 },
+    /// Opens a transaction that says all addresses and routes of the gateway; an open one is dropped.
+    NetworkBegin,
+    /// Within it: an address of ours, host bits and all.
+    Address { interface: String, address: IpAddr, prefix_len: u8 },
+    /// Within it: each destination once, the networks of our addresses among them.
+    Route { dst: Prefix, via: Via },
+    /// So many addresses and routes were said: all of them or nothing, between two bursts.
+    NetworkCommit { count: u32 },
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Packets are dropped.
+    Blackhole,
+    /// The destination is on this link.
+    Link {
+        interface: String,
+    },
+    Gateway {
+        interface: String,
+        address: IpAddr,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +83,8 @@ pub enum Refusal {
     Full = 9,
     #[error("the fast path cannot run such an SA (transport mode, mixed address families, no selector)")]
     Unsupported = 10,
+    #[error("there is no such interface: start the gateway again after a change of interfaces")]
+    NoSuchInterface = 11,
 }
 
 /// Fast path → slow path.

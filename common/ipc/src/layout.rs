@@ -15,6 +15,8 @@ pub const MAX_FRAME: usize = 4096 - FRAME_HEAD_BYTES;
 pub const VAULT_HALF_BYTES: usize = 16 * 1024;
 /// Bytes of a port's name, and of the drop reasons a worker can count.
 pub const PORT_NAME_BYTES: usize = 64;
+/// Bytes of an interface's name in a command.
+pub const INTERFACE_NAME_BYTES: usize = 64;
 
 pub(crate) const HEADER_WORDS: usize = 64;
 pub(crate) const SA_COUNTER_WORDS: usize = 8;

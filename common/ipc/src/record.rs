@@ -4,6 +4,7 @@
 //! A record is copied out of the ring before it is looked at, so nothing changes between check and use.
 mod addr;
 mod message;
+mod network;
 mod spec;
 
 pub use addr::{AddrRecord, SocketRecord};
@@ -23,6 +24,8 @@ pub struct Malformed(pub &'static str);
 pub enum Unfit {
     #[error("an SA carries {0} pairs of traffic selectors; 1 to {max} fit, split the policy", max = sa::SaSpec::MAX_SELECTORS)]
     Selectors(usize),
+    #[error("an interface's name has 1 to {max} bytes, this one {0}", max = crate::layout::INTERFACE_NAME_BYTES)]
+    InterfaceName(usize),
     #[error("a frame of {0} bytes is longer than {max}", max = crate::layout::MAX_FRAME)]
     Frame(usize),
 }

@@ -4,6 +4,7 @@ use crate::engine::{Key, Made, Maker};
 use crate::exchange::{Lane, ToMain, ToWorker};
 use crate::idle::Backoff;
 use crate::mirror::Mirror;
+use crate::network::Networks;
 use crate::ports::Tap;
 use dpdk::{Burst, Mbuf, Mempool, Port};
 use fastpath::graph::ErrorReport;
@@ -11,7 +12,7 @@ use fastpath::host::frame::{addresses, ethernet};
 use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
 use fastpath::tables::control::Applied;
 use fastpath::tables::{Completion, Control};
-use ipc::{Command, Event, FastSide, FrameKind, PeerEvent, SaIdentity};
+use ipc::{Command, Event, FastSide, FrameKind, PeerEvent, Refusal, SaIdentity};
 use sa::{Action, DropReason, Level, SaSlot};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +46,7 @@ pub struct Main {
     pub region: FastSide,
     pub lanes: Vec<Arc<Lane>>,
     pub taps: Vec<Tap>,
+    pub networks: Networks,
     /// Graph port of each interface.
     pub interface_ports: Vec<u16>,
     pub ports: Vec<Port>,
@@ -128,7 +130,11 @@ impl Main {
         let removal = if let Command::RemoveSa { slot, .. } = &command { Some(*slot) } else { None };
         let generation =
             if let Command::PolicyCommit { generation } = &command { Some(*generation) } else { None };
-        let result = self.control.enqueue(command, now);
+        let result = if is_network(&command) {
+            self.network(command).map(|()| Applied::Now)
+        } else {
+            self.control.enqueue(command, now)
+        };
         debug!(seq, name, ?result, "command");
         match result {
             Ok(Applied::Later(number)) => {
@@ -150,6 +156,14 @@ impl Main {
                 self.region.acknowledge(seq, Err(refusal));
             }
         }
+    }
+
+    fn network(&mut self, command: Command) -> Result<(), Refusal> {
+        let mut acts = std::mem::take(&mut self.state.acts);
+        let result = self.networks.command(command, &mut self.control, &mut self.host, &mut acts);
+        self.perform(&mut acts);
+        self.state.acts = acts;
+        result
     }
 
     fn drain_workers(&mut self, now: Duration) -> bool {
@@ -383,7 +397,15 @@ fn name_of(command: &Command) -> &'static str {
         Command::PolicyRemove { .. } => "policy-remove",
         Command::PolicyCommit { .. } => "policy-commit",
         Command::AcquireFailed { .. } => "acquire-failed",
+        Command::NetworkBegin => "network-begin",
+        Command::Address { .. } => "address",
+        Command::Route { .. } => "route",
+        Command::NetworkCommit { .. } => "network-commit",
     }
+}
+fn is_network(command: &Command) -> bool {
+    use Command::{Address, NetworkBegin, NetworkCommit, Route};
+    matches!(command, NetworkBegin | Address { .. } | Route { .. } | NetworkCommit { .. })
 }
 
 /// ARP, neighbour discovery and groups belong to the link: they leave as the host made them.

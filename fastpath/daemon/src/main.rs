@@ -6,6 +6,7 @@ mod exchange;
 mod idle;
 mod kernel;
 mod mirror;
+mod network;
 mod plan;
 mod ports;
 mod worker;
@@ -15,7 +16,7 @@ use clap::Parser;
 use dpdk::{Eal, LogLevel};
 use fastpath::graph::{Worker, share};
 use fastpath::host::Host;
-use fastpath::tables::{Control, Interface, NextHop};
+use fastpath::tables::{Control, Interface};
 use ipc::{FastSide, Geometry, RegionOptions};
 use ports::Opened;
 use std::io::IsTerminal;
@@ -123,6 +124,11 @@ fn run(args: &Args) -> Result<()> {
         host,
         region,
         lanes,
+        networks: network::Networks::new(
+            plan.interfaces.iter().map(|i| i.name.clone()).collect(),
+            &taps,
+            plan.network.clone(),
+        ),
         taps,
         interface_ports: plan.interfaces.iter().map(|i| i.port).collect(),
         ports,
@@ -147,16 +153,13 @@ fn interfaces(plan: &plan::Plan, opened: &[Opened], control: &mut Control<engine
     let mut own = Vec::new();
     for (index, i) in plan.interfaces.iter().enumerate() {
         let mac = i.mac.unwrap_or(opened[usize::from(i.port)].mac);
-        let addresses = i.addresses.clone();
+        let addresses = plan.network.addresses_of(index as u16);
         let interface =
             Interface { port: i.port, vlan: i.vlan, mac: Mac(mac), mtu: i.mtu, addresses: addresses.clone() };
         control.set_interface(index as u16, interface);
         own.push(fastpath::host::Interface { mac, vlan: i.vlan, mtu: i.mtu, addresses });
     }
-    for route in &plan.routes {
-        let via = route.via.map_or(NextHop::BLACKHOLE, |(interface, gateway)| NextHop { interface, gateway });
-        control.set_route(route.dst, via);
-    }
+    control.set_network(&plan.network.addresses, &plan.network.routes);
     Host::new(own)
 }
 

@@ -1,9 +1,10 @@
 //! From the checked configuration to what this process sets up: CPUs, memory, ports, interfaces, routes.
+use crate::network::Network;
 use anyhow::{Context, Result, bail};
 use config::model::{Config, Gateway, Hugepages, Idle, InterfaceKind, Share, Workers};
 use dpdk::{EalConfig, Lcore, LogLevel, PciAllow};
-use sa::{Device, Prefix};
-use std::net::IpAddr;
+use fastpath::tables::NextHop;
+use sa::Device;
 
 pub struct Plan {
     /// The gateway's.
@@ -13,7 +14,7 @@ pub struct Plan {
     pub ports: Vec<PortPlan>,
     /// Interfaces in the order of the configuration; their index is the interface number of the graph.
     pub interfaces: Vec<InterfacePlan>,
-    pub routes: Vec<RoutePlan>,
+    pub network: Network,
     pub buffers: u32,
     pub sa_slots: u32,
     pub idle: Idle,
@@ -35,19 +36,12 @@ pub struct InterfacePlan {
     pub vlan: Option<u16>,
     pub mtu: u16,
     pub mac: Option<[u8; 6]>,
-    pub addresses: Vec<(IpAddr, u8)>,
     pub tap: Option<String>,
 }
-pub struct RoutePlan {
-    pub dst: Prefix,
-    /// `None`: blackhole.
-    pub via: Option<(u16, Option<IpAddr>)>,
-}
-
 pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan> {
     let ports = ports(config);
     let interfaces = interfaces(config, &ports)?;
-    let routes = routes(config, &interfaces)?;
+    let network = network(config, &interfaces)?;
     let (main, workers) = lcores(config)?;
     let share = shares(config.system.share, &main, &workers);
     let mut eal = EalConfig::new(file_prefix);
@@ -66,7 +60,7 @@ pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan>
         eal,
         ports,
         interfaces,
-        routes,
+        network,
         buffers: config.system.buffers,
         sa_slots: config.system.sa_slots,
         idle: config.system.idle,
@@ -105,34 +99,39 @@ fn interfaces(config: &Config, ports: &[PortPlan]) -> Result<Vec<InterfacePlan>>
             InterfaceKind::Port { .. } => (port_of(&i.name)?, None),
             InterfaceKind::Vlan { parent, id } => (port_of(parent)?, Some(*id)),
         };
-        let own = config.addresses.iter().filter(|a| a.interface == i.name);
         Ok(InterfacePlan {
             name: i.name.clone(),
             port,
             vlan,
             mtu: i.mtu,
             mac: i.mac_address,
-            addresses: own.map(|a| (a.address, a.prefix_len)).collect(),
             tap: i.exception_tap.as_ref().map(ToString::to_string),
         })
     };
     config.interfaces.iter().map(build).collect()
 }
 
-fn routes(config: &Config, interfaces: &[InterfacePlan]) -> Result<Vec<RoutePlan>> {
+fn network(config: &Config, interfaces: &[InterfacePlan]) -> Result<Network> {
     let index = |name: &str| {
         let at = interfaces.iter().position(|i| i.name == name);
-        at.map(|at| at as u16).with_context(|| format!("a route names interface {name}, which is not there"))
+        at.map(|at| at as u16).with_context(|| format!("interface {name} is named, but not there"))
     };
-    let plan = |way: &config::ways::Way| {
+    let address = |a: &config::model::Address| Ok((index(&a.interface)?, a.address, a.prefix_len));
+    let route = |way: &config::ways::Way| {
         let via = match &way.hop {
-            Gateway::Via { address, interface } => Some((index(interface)?, Some(*address))),
-            Gateway::Interface(name) => Some((index(name)?, None)),
-            Gateway::Blackhole => None,
+            Gateway::Via { address, interface } => {
+                NextHop { interface: index(interface)?, gateway: Some(*address) }
+            }
+            Gateway::Interface(name) => NextHop { interface: index(name)?, gateway: None },
+            Gateway::Blackhole => NextHop::BLACKHOLE,
         };
-        Ok(RoutePlan { dst: way.network, via })
+        Ok((way.network, via))
     };
-    config::ways::Ways::of(&config.addresses, &config.routes).iter().map(plan).collect()
+    let ways = config::ways::Ways::of(&config.addresses, &config.routes);
+    Ok(Network {
+        addresses: config.addresses.iter().map(address).collect::<Result<_>>()?,
+        routes: ways.iter().map(route).collect::<Result<_>>()?,
+    })
 }
 
 /// A worker that loses its CPU while others wait for its burst's turn holds them up: so only where none has to give way.

@@ -1,13 +1,11 @@
 //! Opens and starts the ports of the plan, and the TAPs through which the host sees its own traffic.
 use crate::kernel::Quiet;
-use crate::plan::{InterfacePlan, Plan, PortPlan};
+use crate::plan::{Plan, PortPlan};
 use anyhow::{Context, Result, ensure};
 use dpdk::{Eal, Mempool, PoolConfig, Port, PortConfig, RxQueue, TxQueue};
 use fastpath::graph::share;
 use sa::{Device, DeviceArg};
-use std::net::IpAddr;
-use std::process::Command;
-use tracing::{info, warn};
+use tracing::info;
 
 /// A started port. Workers take the queues; the port itself stays for statistics.
 pub struct Opened {
@@ -23,6 +21,8 @@ pub struct Opened {
 pub struct Tap {
     /// Index of the interface it stands for.
     pub interface: u16,
+    pub name: String,
+    pub mtu: u16,
     pub rx: RxQueue,
     pub tx: TxQueue,
     _port: Port,
@@ -137,32 +137,7 @@ pub fn open_tap(eal: &Eal, plan: &Plan, interface: u16, mac: [u8; 6], pool: &Mem
     let config = PortConfig { mtu, rx_queues: 1, tx_queues: 1, ..PortConfig::default() };
     let (mut rx, mut tx) = port.start(&config, std::slice::from_ref(pool)).with_context(about)?;
     let (Some(rx), Some(tx)) = (rx.pop(), tx.pop()) else { anyhow::bail!("{}: no queue", about()) };
-    configure_system(plan, interface, own, name, mtu);
-    Ok(Some(Tap { interface, rx, tx, _port: port }))
-}
-
-/// Addresses and routes of the TAP in the operating system. What fails is said; forwarding goes on.
-fn configure_system(plan: &Plan, index: u16, own: &InterfacePlan, tap: &str, mtu: u16) {
-    let mut lines = vec![format!("link set dev {tap} mtu {mtu} up")];
-    for (address, len) in &own.addresses {
-        let nodad = if address.is_ipv6() { " nodad" } else { "" };
-        lines.push(format!("addr replace {address}/{len} dev {tap}{nodad}"));
-    }
-    for route in &plan.routes {
-        if let Some((interface, Some(via))) = route.via
-            && interface == index
-        {
-            let family = if matches!(via, IpAddr::V6(_)) { "-6" } else { "-4" };
-            lines.push(format!("{family} route replace {} via {via} dev {tap}", route.dst));
-        }
-    }
-    for line in lines {
-        match Command::new("ip").args(line.split(' ')).output() {
-            Ok(done) if done.status.success() => {}
-            Ok(done) => warn!(tap, "ip {line}: {}", String::from_utf8_lossy(&done.stderr).trim()),
-            Err(error) => return warn!(tap, "the exception path has no addresses: cannot run `ip`: {error}"),
-        }
-    }
+    Ok(Some(Tap { interface, name: name.clone(), mtu, rx, tx, _port: port }))
 }
 
 pub struct Mac(pub [u8; 6]);

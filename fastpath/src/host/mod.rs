@@ -100,13 +100,17 @@ impl Host {
     pub fn announce(&self, out: &mut Vec<Act>) {
         for (index, interface) in self.interfaces.iter().enumerate() {
             for (address, _) in &interface.addresses {
-                let frame = match address {
-                    IpAddr::V4(a) => frame::arp_request(interface.mac, *a, *a),
-                    IpAddr::V6(a) => {
-                        frame::advertisement(interface.mac, frame::ALL_NODES_MAC, *a, frame::ALL_NODES, false)
-                    }
-                };
-                out.push(send(index as u16, interface, frame));
+                announce(index as u16, interface, *address, out);
+            }
+        }
+    }
+    /// Other addresses for an interface; those that are new are announced.
+    pub fn set_addresses(&mut self, index: u16, addresses: Vec<(IpAddr, u8)>, out: &mut Vec<Act>) {
+        let Some(interface) = self.interfaces.get_mut(usize::from(index)) else { return };
+        let before = std::mem::replace(&mut interface.addresses, addresses);
+        for (address, _) in &interface.addresses {
+            if !before.iter().any(|(known, _)| known == address) {
+                announce(index, interface, *address, out);
             }
         }
     }
@@ -275,6 +279,15 @@ fn question(interface: u16, own: &Interface, address: IpAddr, known: Option<Mac>
     Some(send(interface, own, bytes))
 }
 
+fn announce(index: u16, interface: &Interface, address: IpAddr, out: &mut Vec<Act>) {
+    let frame = match address {
+        IpAddr::V4(a) => frame::arp_request(interface.mac, a, a),
+        IpAddr::V6(a) => {
+            frame::advertisement(interface.mac, frame::ALL_NODES_MAC, a, frame::ALL_NODES, false)
+        }
+    };
+    out.push(send(index, interface, frame));
+}
 fn send(interface: u16, own: &Interface, frame: Vec<u8>) -> Act {
     Act::Send { interface, frame: frame::with_vlan(frame, own.vlan) }
 }

@@ -77,6 +77,7 @@ pub struct Control<M: KeyMaker> {
     transaction: Option<Transaction>,
     installs: u32,
     interfaces: HashMap<u16, Interface>,
+    routes: HashMap<Prefix, NextHop>,
     timers: BinaryHeap<Reverse<(Duration, Timer)>>,
     settling: VecDeque<(u64, Settle)>,
 }
@@ -95,6 +96,7 @@ impl<M: KeyMaker> Control<M> {
             transaction: None,
             installs: 0,
             interfaces: HashMap::new(),
+            routes: HashMap::new(),
             timers: BinaryHeap::new(),
             settling: VecDeque::new(),
         }
@@ -188,6 +190,11 @@ impl<M: KeyMaker> Control<M> {
                 let at = now + Duration::from_millis(retry_ms.into());
                 self.timers.push(Reverse((at, Timer::Retry { policy })));
             }
+            // Whoever knows the interfaces by name makes one `set_network` of these.
+            Command::NetworkBegin
+            | Command::Address { .. }
+            | Command::Route { .. }
+            | Command::NetworkCommit { .. } => return Err(Refusal::BadTransaction),
         }
         Ok(Applied::Now)
     }
@@ -300,21 +307,57 @@ impl<M: KeyMaker> Control<M> {
         };
         if let Some(old) = self.interfaces.insert(index, interface.clone()) {
             for prefix in networks(&old) {
-                self.submit(Op::RemoveRoute { prefix });
+                self.unroute(prefix);
             }
         }
         for prefix in networks(&interface) {
-            self.submit(Op::SetRoute { prefix, via: NextHop { interface: index, gateway: None } });
+            self.route(prefix, NextHop { interface: index, gateway: None });
         }
         self.submit(Op::SetInterface { index, interface });
         self.publish();
     }
+    fn route(&mut self, prefix: Prefix, via: NextHop) {
+        if self.routes.insert(prefix, via) != Some(via) {
+            self.submit(Op::SetRoute { prefix, via });
+        }
+    }
+    fn unroute(&mut self, prefix: Prefix) {
+        if self.routes.remove(&prefix).is_some() {
+            self.submit(Op::RemoveRoute { prefix });
+        }
+    }
     pub fn set_route(&mut self, prefix: Prefix, via: NextHop) {
-        self.submit(Op::SetRoute { prefix, via });
+        self.route(prefix, via);
         self.publish();
     }
     pub fn remove_route(&mut self, prefix: Prefix) {
-        self.submit(Op::RemoveRoute { prefix });
+        self.unroute(prefix);
+        self.publish();
+    }
+    /// All addresses and all routes anew, for the interfaces there are; workers see all of it at once, and nothing of
+    /// what stays the same.
+    pub fn set_network(&mut self, addresses: &[(u16, IpAddr, u8)], routes: &HashMap<Prefix, NextHop>) {
+        let changed: Vec<(u16, Interface)> = self
+            .interfaces
+            .iter()
+            .filter_map(|(index, interface)| {
+                let own = addresses.iter().filter(|(of, ..)| of == index);
+                let own: Vec<(IpAddr, u8)> = own.map(|(_, address, len)| (*address, *len)).collect();
+                let changed = Interface { addresses: own, ..interface.clone() };
+                (changed.addresses != interface.addresses).then_some((*index, changed))
+            })
+            .collect();
+        for (index, interface) in changed {
+            self.interfaces.insert(index, interface.clone());
+            self.submit(Op::SetInterface { index, interface });
+        }
+        let gone: Vec<Prefix> = self.routes.keys().filter(|p| !routes.contains_key(p)).copied().collect();
+        for prefix in gone {
+            self.unroute(prefix);
+        }
+        for (prefix, via) in routes {
+            self.route(*prefix, *via);
+        }
         self.publish();
     }
     /// `None` forgets the neighbour.

@@ -61,6 +61,8 @@ pub struct Counters {
 pub struct Driver<E> {
     pub engine: E,
     pub(crate) policies: Vec<PolicySpec>,
+    /// Addresses and routes, as the transaction that says them.
+    network: Vec<Command>,
     pub(crate) slow: Option<SlowSide>,
     /// Numbers of the last fast path, after it is gone.
     pub(crate) previous: Option<StatsReader>,
@@ -96,6 +98,7 @@ impl<E: Negotiator> Driver<E> {
         Self {
             engine,
             policies: Vec::new(),
+            network: Vec::new(),
             slow: None,
             previous: None,
             vault: None,
@@ -131,6 +134,22 @@ impl<E: Negotiator> Driver<E> {
         let mut out = Vec::new();
         self.engine.configure(config, now, &mut out);
         self.perform(out);
+    }
+    /// Addresses and routes, as [`crate::translate::network`] says them.
+    pub fn set_network(&mut self, network: Vec<Command>, now: Now) {
+        self.now = now;
+        if self.network != network {
+            self.network = network;
+            if self.slow.is_some() {
+                self.send_network();
+            }
+        }
+    }
+    /// All of it: what has not changed costs nobody anything.
+    pub(crate) fn send_network(&mut self) {
+        for command in self.network.clone() {
+            self.command(command);
+        }
     }
     pub fn input(&mut self, input: Input, now: Now) {
         self.now = now;
@@ -468,6 +487,10 @@ impl<E: Negotiator> Driver<E> {
             Command::PolicyInsert { .. } => Waiting::Other("policy-insert"),
             Command::PolicyRemove { .. } => Waiting::Other("policy-remove"),
             Command::AcquireFailed { .. } => Waiting::Other("acquire-failed"),
+            Command::NetworkBegin => Waiting::Other("network-begin"),
+            Command::Address { .. } => Waiting::Other("address"),
+            Command::Route { .. } => Waiting::Other("route"),
+            Command::NetworkCommit { .. } => Waiting::Other("network-commit"),
         };
         self.waiting.insert(seq, waiting);
         Ok(())

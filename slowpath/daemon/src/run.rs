@@ -7,7 +7,7 @@ use crate::driver::Driver;
 use crate::keylog::KeyLogFiles;
 use crate::metrics::{Snapshot, Sums};
 use crate::negotiator::SystemRng;
-use crate::translate::{Translated, translate};
+use crate::translate::{Translated, network, translate};
 use anyhow::{Context, Result, anyhow};
 use ike::api::{Input, Now};
 use ipc::change::{Plan, Refused};
@@ -191,6 +191,7 @@ impl Process<'_> {
         let Translated { ike, policies, policy_peers } = translate(&self.config, sa_slots);
         self.policy_peers = policy_peers;
         self.configured = Some(sa_slots);
+        self.driver.set_network(network(&self.config), now);
         self.driver.configure(ike, policies, now);
     }
     /// Puts in force what was worked out beside us, and takes back what the fast path does not take.

@@ -1,6 +1,7 @@
 //! The checked configuration in the engine's and the fast path's terms.
 use config::model;
 use ike::api;
+use ipc::{Command, Via};
 use sa::{Action, PolicySpec, Prefix};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -34,6 +35,31 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
         policies: ipsec.policies.iter().map(|p| p.spec).collect(),
         policy_peers: ipsec.policies.iter().map(|p| p.peer.clone()).collect(),
     }
+}
+
+/// The transaction that says all addresses and routes.
+pub fn network(config: &model::Config) -> Vec<Command> {
+    let address = |a: &model::Address| Command::Address {
+        interface: a.interface.clone(),
+        address: a.address,
+        prefix_len: a.prefix_len,
+    };
+    let route = |way: &config::ways::Way| {
+        let via = match way.hop.clone() {
+            model::Gateway::Via { address, interface } => Via::Gateway { interface, address },
+            model::Gateway::Interface(interface) => Via::Link { interface },
+            model::Gateway::Blackhole => Via::Blackhole,
+        };
+        Command::Route { dst: way.network, via }
+    };
+    let ways = config::ways::Ways::of(&config.addresses, &config.routes);
+    let mut routes: Vec<_> = ways.iter().collect();
+    routes.sort_by_key(|way| way.network);
+    let rows: Vec<Command> =
+        config.addresses.iter().map(address).chain(routes.into_iter().map(route)).collect();
+    let count = rows.len() as u32;
+    let begin = std::iter::once(Command::NetworkBegin);
+    begin.chain(rows).chain([Command::NetworkCommit { count }]).collect()
 }
 
 /// Which address of ours is the source towards which destinations.

@@ -117,6 +117,30 @@ fn attached() -> (Driver<Scripted>, Scripted, Fast) {
 }
 
 #[test]
+fn addresses_and_routes_are_said_at_each_attachment_and_when_they_change() {
+    let (mut driver, _, mut fast) = attached();
+    let network = |host: u8| {
+        let address =
+            Command::Address { interface: "wan".into(), address: [192, 0, 2, host].into(), prefix_len: 24 };
+        let via = Via::Link { interface: "wan".into() };
+        let dst = Prefix::new([192, 0, 2, 0].into(), 24).unwrap();
+        let route = Command::Route { dst, via };
+        vec![Command::NetworkBegin, address, route, Command::NetworkCommit { count: 2 }]
+    };
+    for host in [1, 1, 2] {
+        driver.set_network(network(host), T);
+        settle(&mut driver, &mut fast, T);
+    }
+    assert_eq!(fast.take_done(), ["network of 2"; 2], "what has not changed is not said");
+    assert_eq!(fast.network, network(2)[1..3]);
+    drop(fast);
+    driver.turn(T);
+    let mut fast = Fast::new();
+    driver.attach(fast.side.attach_here().unwrap(), T);
+    settle(&mut driver, &mut fast, T);
+    assert_eq!(fast.take_done(), ["network of 2", "policies"], "another fast path hears all of it");
+}
+#[test]
 fn a_message_never_overtakes_the_sa_it_promises() {
     let (mut driver, _, mut fast) = attached();
     perform(&mut driver, vec![pair(2), send(100)]);

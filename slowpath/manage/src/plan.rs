@@ -11,8 +11,6 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     [
         ("system", old.system != new.system),
         ("interface", old.interfaces != new.interfaces),
-        ("ip address", old.addresses != new.addresses),
-        ("ip route", old.routes != new.routes),
         ("ip ipsec manual-sa", old.ipsec.manual_sas != new.ipsec.manual_sas),
     ]
     .into_iter()

@@ -4,7 +4,7 @@ use config::document::{Document, Secrets};
 use config::schema::place;
 use e2e::{Gateway, SOON, Suite, flow, rekey_child, rekey_ike, terminate, until};
 use harness::espway::Binaries;
-use harness::traffic::{expect_pings, ping_until_up};
+use harness::traffic::{expect_pings, ping, ping_until_up};
 use harness::{Espway, Lab, Plan, Side, Site, StrongSwan, wait_until};
 use std::process::Stdio;
 use std::time::Duration;
@@ -193,6 +193,41 @@ fn ask(espway: &Espway, words: &[&str], input: &str) -> Result<String> {
 fn in_force(espway: &Espway) -> Result<String> {
     let answer = espway.request(&serde_json::json!({"configuration": {}}))?;
     Ok(answer["configuration"].as_str().context("a text")?.to_owned())
+}
+
+/// Addresses and routes change while packets pass. A route that swallows the peer goes again by itself.
+#[test]
+fn addresses_and_routes_change_while_it_runs() -> Result<()> {
+    with_tunnel(
+        |_| {},
+        |lab, espway, _, _| {
+            let (host, far) = (lab.host(Side::A), Side::B.host4());
+            let read = |text: &str| Document::from_yaml(text).map_err(|complaints| anyhow!("{complaints}"));
+            let (mut document, _) = read(&in_force(espway)?)?;
+            host.ip("addr add 10.1.77.2/24 dev lan0\n")?;
+            let ours = "10.1.77.1".parse()?;
+            ensure!(ping(host, ours, 1, 100)?.received == 0, "it is nobody's address yet");
+            let address = place("ip.address").context("a menu")?;
+            document.add(address, &[("address", "10.1.77.1/24"), ("interface", "lan")], None)?;
+            let more = document.to_yaml(Secrets::Shown);
+            under_load(lab, || {
+                ask(espway, &["apply", "-"], &more)?;
+                ping_until_up(host, ours, SOON)
+            })?;
+            let route = place("ip.route").context("a menu")?;
+            let peer = format!("{}/32", Side::B.wan4());
+            document.add(route, &[("dst-address", &peer), ("blackhole", "yes")], None)?;
+            let walled = document.to_yaml(Secrets::Shown);
+            ask(espway, &["apply", "-", "--confirm", "3"], &walled)?;
+            ensure!(ping(host, far, 3, 100)?.received == 0, "nothing leads to the peer");
+            ping_until_up(host, far, SOON)?;
+            ensure!(in_force(espway)? == *more, "back to the last that was confirmed");
+            expect_pings(host, ours, 5)?;
+            ask(espway, &["rollback", "1"], "")?;
+            ensure!(ping(host, ours, 1, 100)?.received == 0, "the address is gone");
+            expect_pings(host, far, 5)
+        },
+    )
 }
 
 #[test]

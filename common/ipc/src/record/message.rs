@@ -2,6 +2,7 @@
 use super::{
     Malformed, PolicyRecord, SaRecord, Unfit,
     addr::{AddrRecord, SocketRecord},
+    network::NetworkRecord,
     spec,
 };
 use crate::contract::{Ack, Command, Event, Expiry, FrameKind, FrameMeta, PacketInfo, Refusal};
@@ -74,6 +75,10 @@ const ACQUIRE_FAILED: u32 = 7;
 const POLICY_EDIT: u32 = 8;
 const POLICY_INSERT: u32 = 9;
 const POLICY_REMOVE: u32 = 10;
+const NETWORK_BEGIN: u32 = 11;
+const ADDRESS: u32 = 12;
+const ROUTE: u32 = 13;
+const NETWORK_COMMIT: u32 = 14;
 
 pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMMAND_BYTES]>, Unfit> {
     let mut out = Zeroizing::new([0; COMMAND_BYTES]);
@@ -118,6 +123,12 @@ pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMM
         Command::AcquireFailed { policy, retry_ms } => {
             put(ACQUIRE_FAILED, FailedRecord { policy: policy.0, retry_ms: *retry_ms }.as_bytes());
         }
+        Command::NetworkBegin => put(NETWORK_BEGIN, &[]),
+        Command::Address { interface, address, prefix_len } => {
+            put(ADDRESS, NetworkRecord::address(interface, *address, *prefix_len)?.as_bytes());
+        }
+        Command::Route { dst, via } => put(ROUTE, NetworkRecord::route(*dst, via)?.as_bytes()),
+        Command::NetworkCommit { count } => put(NETWORK_COMMIT, count.as_bytes()),
     }
     Ok(out)
 }
@@ -175,6 +186,10 @@ fn decode_body(kind: u32, bytes: &[u8]) -> Result<Command, Malformed> {
             Command::PolicyInsert { after, policy: r.policy.decode()? }
         }
         POLICY_REMOVE => Command::PolicyRemove { policy: spec::policy_id(body(bytes)?)? },
+        NETWORK_BEGIN => Command::NetworkBegin,
+        ADDRESS => body::<NetworkRecord>(bytes)?.decode_address()?,
+        ROUTE => body::<NetworkRecord>(bytes)?.decode_route()?,
+        NETWORK_COMMIT => Command::NetworkCommit { count: body(bytes)? },
         _ => return Err(Malformed("command kind")),
     })
 }
@@ -190,7 +205,7 @@ pub const ACK_BYTES: usize = size_of::<AckRecord>();
 const _: () = assert!(ACK_BYTES == 16);
 
 impl Refusal {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Malformed,
         Self::NoSuchSlot,
         Self::SlotInUse,
@@ -201,6 +216,7 @@ impl Refusal {
         Self::NoEngine,
         Self::Full,
         Self::Unsupported,
+        Self::NoSuchInterface,
     ];
 }
 
@@ -216,7 +232,8 @@ const _: () = {
         | Refusal::BadTransaction
         | Refusal::NoEngine
         | Refusal::Full
-        | Refusal::Unsupported => Refusal::Unsupported,
+        | Refusal::Unsupported
+        | Refusal::NoSuchInterface => Refusal::NoSuchInterface,
     };
     assert!(Refusal::ALL.len() == last as usize);
 };

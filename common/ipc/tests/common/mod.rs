@@ -144,6 +144,30 @@ pub fn command() -> impl Strategy<Value = Command> {
         any::<u64>().prop_map(|generation| Command::PolicyCommit { generation }),
         (policy_id(), any::<u32>())
             .prop_map(|(policy, retry_ms)| Command::AcquireFailed { policy, retry_ms }),
+        Just(Command::NetworkBegin),
+        (interface(), addr(), prefix_len()).prop_map(|(interface, address, len)| Command::Address {
+            interface,
+            address,
+            prefix_len: len.min(if address.is_ipv4() { 32 } else { 128 }),
+        }),
+        (addr(), prefix_len(), via()).prop_map(|(address, len, via)| {
+            let len = len.min(if address.is_ipv4() { 32 } else { 128 });
+            Command::Route { dst: Prefix::new(address, len).unwrap(), via }
+        }),
+        any::<u32>().prop_map(|count| Command::NetworkCommit { count }),
+    ]
+}
+fn prefix_len() -> impl Strategy<Value = u8> {
+    0..=128u8
+}
+fn interface() -> impl Strategy<Value = String> {
+    "[a-z][a-z0-9.]{0,62}"
+}
+fn via() -> impl Strategy<Value = Via> {
+    prop_oneof![
+        Just(Via::Blackhole),
+        interface().prop_map(|interface| Via::Link { interface }),
+        (interface(), addr()).prop_map(|(interface, address)| Via::Gateway { interface, address }),
     ]
 }
 pub fn event() -> impl Strategy<Value = Event> {

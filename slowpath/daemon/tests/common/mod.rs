@@ -14,6 +14,8 @@ pub struct Fast {
     pub sas: BTreeMap<u32, SaSpec>,
     pub policies: Vec<PolicySpec>,
     open: Option<Vec<PolicySpec>>,
+    /// Addresses and routes of the last transaction.
+    pub network: Vec<Command>,
     pub generation: u64,
     /// What was done, in order.
     pub done: Vec<String>,
@@ -40,6 +42,7 @@ impl Fast {
             sas: BTreeMap::new(),
             policies: Vec::new(),
             open: None,
+            network: Vec::new(),
             generation: 0,
             done: Vec::new(),
             hold_removals: false,
@@ -105,6 +108,19 @@ impl Fast {
                 (sa.ends, sa.encap) = (ends, encap);
                 Ok(())
             }
+            Command::NetworkBegin => {
+                self.network.clear();
+                Ok(())
+            }
+            row @ (Command::Address { .. } | Command::Route { .. }) => {
+                self.network.push(row);
+                Ok(())
+            }
+            Command::NetworkCommit { count } if self.network.len() == count as usize => {
+                self.done.push(format!("network of {count}"));
+                Ok(())
+            }
+            Command::NetworkCommit { .. } => Err(Refusal::BadTransaction),
             Command::PolicyBegin { .. } => {
                 self.open = Some(Vec::new());
                 Ok(())
