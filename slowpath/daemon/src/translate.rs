@@ -53,10 +53,7 @@ pub fn network(config: &model::Config) -> Vec<Command> {
         Command::Route { dst: way.network, via }
     };
     let ways = config::ways::Ways::of(&config.addresses, &config.routes);
-    let mut routes: Vec<_> = ways.iter().collect();
-    routes.sort_by_key(|way| way.network);
-    let rows: Vec<Command> =
-        config.addresses.iter().map(address).chain(routes.into_iter().map(route)).collect();
+    let rows: Vec<Command> = config.addresses.iter().map(address).chain(ways.iter().map(route)).collect();
     let count = rows.len() as u32;
     let begin = std::iter::once(Command::NetworkBegin);
     begin.chain(rows).chain([Command::NetworkCommit { count }]).collect()
