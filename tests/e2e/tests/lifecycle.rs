@@ -266,3 +266,41 @@ fn a_change_beside_a_tunnel_costs_it_no_packet_and_can_be_taken_back() -> Result
         },
     )
 }
+
+/// The console speaks to the gateway over its socket: what it shows is so, and what it changes touches nothing else.
+#[test]
+fn the_console_shows_and_changes_a_gateway_beside_its_tunnel() -> Result<()> {
+    with_tunnel(
+        |_| {},
+        |lab, espway, _, _| {
+            let before = until(espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+            let say = |line: &str| ask(espway, &line.split(' ').collect::<Vec<_>>(), "");
+            let peers = say("ip ipsec active-peers print")?;
+            ensure!(peers.contains("UPTIME") && peers.contains("established"), "{peers}");
+            ensure!(say("ip ips inst pr count-only where state=mature")? == "2\n");
+            let first = say("ip ipsec export")?;
+            under_load(lab, || {
+                say(
+                    "ip ipsec policy add src-address=10.1.0.0/24 dst-address=10.99.0.0/24 action=discard comment=wall",
+                )?;
+                let policies = say("ip ipsec policy print")?;
+                ensure!(policies.contains(";;; wall") && policies.contains("established"), "{policies}");
+                let script = "/ip ipsec policy\nset [find comment=wall] disabled=yes\nprint terse where disabled\nremove [find comment=wall]\n";
+                let printed = ask(espway, &["console"], script)?;
+                ensure!(printed.contains(" X") && printed.contains("dst-address=10.99.0.0/24"), "{printed}");
+                Ok(())
+            })?;
+            ensure!(say("ip ipsec export")? == first);
+            let refused = say("ip ipsec peer set 0 exchange-mode=main").map_err(|error| error.to_string());
+            ensure!(refused.as_ref().is_err_and(|said| said.contains("IKEv1")), "{refused:?}");
+            let history = say("system history print where changes~\"10.99.0.0\"")?;
+            ensure!(history.contains("+ ip ipsec policy"), "{history}");
+            let after = until(espway, "one tunnel", SOON, |seen| seen.expect_one_tunnel().is_ok())?;
+            ensure!(
+                after.spis("in") == before.spis("in") && after.ike_spis() == before.ike_spis(),
+                "untouched"
+            );
+            expect_pings(lab.host(Side::A), Side::B.host4(), 5)
+        },
+    )
+}
