@@ -13,6 +13,7 @@ mod import;
 mod lab;
 mod metrics;
 mod packet;
+mod remote;
 mod run;
 mod rundir;
 mod status;
@@ -41,6 +42,7 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Explain(explain::Args),
+    PrintRemote(remote::Args),
     Metrics(metrics::Args),
     Apply(change::ApplyArgs),
     Diff(change::DiffArgs),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Export(args) => export::export(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
+        Command::PrintRemote(args) => remote::print_remote(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Metrics(args) => metrics::metrics(&args),
         Command::Apply(args) => change::apply(&args),

@@ -13,6 +13,7 @@ pub mod mbuf;
 pub mod pool;
 pub mod port;
 pub mod ring;
+pub mod telemetry;
 
 pub use burst::Burst;
 pub use device::{Device, DeviceFault, Plan};

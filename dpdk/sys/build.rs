@@ -94,6 +94,8 @@ const FUNCTIONS: &[&str] = &[
     "rte_cryptodev_sym_(session_create|session_free|session_pool_create|get_private_session_size)",
     "rte_cryptodev_sym_(capability_get|capability_check_aead|capability_check_cipher|capability_check_auth)",
     "rte_crypto_op_pool_create",
+    "rte_telemetry_register_cmd",
+    "rte_tel_data_(start_dict|add_dict_string)",
 ];
 const VARS: &[&str] = &[
     "RTE_(MAX_LCORE|PKTMBUF_HEADROOM|MEMPOOL_CACHE_MAX_SIZE|ETHER_HDR_LEN|ETHER_CRC_LEN)",

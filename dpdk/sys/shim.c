@@ -91,3 +91,29 @@ unsigned int shim_version_minor(void)
 {
 	return RTE_VER_MINOR;
 }
+
+/* Unsigned numbers were renamed in 23.03. */
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 3, 0, 0)
+#define TELEMETRY_UNSIGNED RTE_TEL_UINT_VAL
+#define telemetry_array rte_tel_data_add_array_uint
+#define telemetry_dict rte_tel_data_add_dict_uint
+#else
+#define TELEMETRY_UNSIGNED RTE_TEL_U64_VAL
+#define telemetry_array rte_tel_data_add_array_u64
+#define telemetry_dict rte_tel_data_add_dict_u64
+#endif
+
+int shim_telemetry_start_numbers(struct rte_tel_data *data)
+{
+	return rte_tel_data_start_array(data, TELEMETRY_UNSIGNED);
+}
+
+int shim_telemetry_number(struct rte_tel_data *data, uint64_t number)
+{
+	return telemetry_array(data, number);
+}
+
+int shim_telemetry_member(struct rte_tel_data *data, const char *name, uint64_t number)
+{
+	return telemetry_dict(data, name, number);
+}

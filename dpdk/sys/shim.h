@@ -6,6 +6,7 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
+#include <rte_telemetry.h>
 
 uint16_t shim_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t shim_eth_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
@@ -25,6 +26,10 @@ unsigned int shim_ring_dequeue_burst(struct rte_ring *ring, void **objs, unsigne
 
 uint16_t shim_cryptodev_enqueue_burst(uint8_t dev, uint16_t qp, struct rte_crypto_op **ops, uint16_t n);
 uint16_t shim_cryptodev_dequeue_burst(uint8_t dev, uint16_t qp, struct rte_crypto_op **ops, uint16_t n);
+
+int shim_telemetry_start_numbers(struct rte_tel_data *data);
+int shim_telemetry_number(struct rte_tel_data *data, uint64_t number);
+int shim_telemetry_member(struct rte_tel_data *data, const char *name, uint64_t number);
 
 unsigned int shim_lcore_id(void);
 int shim_errno(void);

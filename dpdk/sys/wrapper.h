@@ -12,6 +12,7 @@
 #include <rte_ring.h>
 #include <rte_ethdev.h>
 #include <rte_cryptodev.h>
+#include <rte_telemetry.h>
 #include "shim.h"
 
 /* Values that are macros of macros, which bindgen does not evaluate. */

@@ -13,6 +13,7 @@ pub mod document;
 pub mod explain;
 pub mod manual;
 pub mod model;
+pub mod remote;
 mod render;
 pub mod schema;
 pub mod script;

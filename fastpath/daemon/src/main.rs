@@ -9,6 +9,7 @@ mod mirror;
 mod network;
 mod plan;
 mod ports;
+mod telemetry;
 mod worker;
 
 use anyhow::{Context, Result};
@@ -101,6 +102,7 @@ fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let (loops, counts, lanes) = build_workers(&plan, &mut opened, pool, &control, engines, start, &stop)?;
     let pens = (0..=u32::from(workers)).filter_map(|n| region.worker_stats(n)).collect();
+    telemetry::start(region.statistics(), u32::from(workers));
     // The socket appears when everything is ready for commands.
     region.listen(&args.socket, &[rustix::process::getuid().as_raw()])?;
     let running: Vec<_> = plan
@@ -144,6 +146,7 @@ fn run(args: &Args) -> Result<()> {
         worker.join()?;
     }
     drop((region, ports, quiet));
+    dpdk::telemetry::remove_socket();
     info!("data path stopped");
     Ok(())
 }

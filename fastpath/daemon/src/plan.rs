@@ -54,6 +54,7 @@ pub fn plan(config: &Config, file_prefix: &str, level: LogLevel) -> Result<Plan>
         Hugepages::Auto => dpdk::Hugepages::Auto,
     };
     eal.log_level = level;
+    eal.telemetry = true;
     eal.pci = config.interfaces.iter().filter_map(|i| pci_allow(i.device()?)).collect();
     Ok(Plan {
         name: config.system.name.clone(),

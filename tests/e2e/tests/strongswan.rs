@@ -82,3 +82,26 @@ matrix! {
     strongswan_calls_aes_cbc_sha256: Responder, AesCbcSha256, false;
     strongswan_calls_aes_cbc_sha256_through_nat: Responder, AesCbcSha256, true;
 }
+
+/// What `espway print-remote --for swanctl` prints is all strongSwan needs.
+#[test]
+fn the_printed_other_side_is_a_tunnel() -> Result<()> {
+    Lab::run(&Plan::new(Site::Dpdk, Site::Kernel), |lab| {
+        let gateway = Gateway::new(Side::A, Suite::AesGcm);
+        let file = lab.file("printed.yaml");
+        std::fs::write(&file, gateway.config().to_string())?;
+        let config = config::load(&file)?.config;
+        let printed = config::remote::print(&config, "other", config::remote::Kind::Swanctl, true);
+        let printed = printed.map_err(anyhow::Error::msg)?;
+        ensure!(printed.problems.is_empty(), "{:?}", printed.problems);
+        let espway = gateway.start(lab)?;
+        let swan = StrongSwan::start_with(lab, lab.site(Side::B), &printed.text)?;
+        let (a, b) = (lab.host(Side::A), lab.host(Side::B));
+        ping_until_up(a, Side::B.host4(), SOON)?;
+        swan.sas()?.expect_one_tunnel()?;
+        expect_pings(a, Side::B.host4(), 20)?;
+        expect_pings(b, Side::A.host4(), 20)?;
+        Seen::of(&espway)?.expect_one_tunnel()?;
+        espway.stop()
+    })
+}

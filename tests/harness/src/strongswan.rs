@@ -149,11 +149,15 @@ ip xfrm policy flush
 impl<'a> StrongSwan<'a> {
     /// In a namespace, with ESP in user space (Debian's `kernel-libipsec`: tunnel mode inside UDP only).
     pub fn start(lab: &Lab, ns: &Netns, swan: &Swan) -> Result<StrongSwan<'static>> {
+        Self::start_with(lab, ns, &swan.to_conf())
+    }
+    /// The same with the text of a swanctl.conf.
+    pub fn start_with(lab: &Lab, ns: &Netns, conf: &str) -> Result<StrongSwan<'static>> {
         let name = format!("charon-{}", ns.name());
         let prepared = lab.file(&name);
         std::fs::create_dir_all(&prepared)?;
         std::fs::write(prepared.join("strongswan.conf"), strongswan_conf(true))?;
-        std::fs::write(prepared.join("swanctl.conf"), swan.to_conf())?;
+        std::fs::write(prepared.join("swanctl.conf"), conf)?;
         let log = prepared.with_extension("log");
         // A private /run: vici socket, pid file and logs of several charons do not meet.
         let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/ss/swanctl && cp \"$1\"/strongswan.conf /run/ss/ \

@@ -326,3 +326,61 @@ fn a_policy_transaction_keeps_the_sas_of_what_did_not_change() {
         b.gateway.expect_drops(DropReason::Discard, 3)
     });
 }
+
+/// Each command's answer, asked as `dpdk-telemetry.py` asks.
+fn telemetry(prefix: &str, commands: &[&str]) -> Result<Vec<serde_json::Value>> {
+    const CLIENT: &str = "import socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.connect(sys.argv[1])\n\
+        s.recv(65536)\nfor command in sys.argv[2:]:\n  s.send(command.encode())\n  print(s.recv(65536).decode())\n";
+    let socket = format!("/var/run/dpdk/{prefix}/dpdk_telemetry.v2");
+    let out = std::process::Command::new("python3").args(["-c", CLIENT, &socket]).args(commands).output()?;
+    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout)?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+}
+
+#[test]
+fn dpdk_telemetry_tells_sas_policies_workers_and_drops() {
+    bench(|b| {
+        let tunnel = Tunnel::to_b(1, &protected());
+        b.send(1)?;
+        b.gateway.expect_drops(DropReason::NoSa, 1)?;
+        b.install(&tunnel)?;
+        b.send(3)?;
+        ensure!(b.sealed()?.len() == 3);
+        b.gateway.expect_sa(tunnel.outbound.slot, 3)?;
+        let prefix = b.gateway.prefix.clone();
+        let out = tunnel.outbound.slot.0;
+        let asked = [
+            "/espway/sa".to_owned(),
+            format!("/espway/sa,{out}"),
+            "/espway/sa,99".to_owned(),
+            "/espway/policy".to_owned(),
+            "/espway/policy,1".to_owned(),
+            "/espway/stats".to_owned(),
+            "/espway/worker,0".to_owned(),
+            "/espway/ports".to_owned(),
+            "/".to_owned(),
+        ];
+        let commands: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let answers = telemetry(&prefix, &commands)?;
+        let [slots, sa, none, policies, policy, stats, worker, ports, all] = &answers[..] else {
+            anyhow::bail!("{answers:?}")
+        };
+        let mut installed = vec![tunnel.inbound.slot.0, out];
+        installed.sort_unstable();
+        ensure!(slots["/espway/sa"] == json!(installed), "{slots}");
+        let sa = &sa["/espway/sa"];
+        ensure!(sa["spi"] == tunnel.outbound.spi.to_string() && sa["direction"] == "out", "{sa}");
+        ensure!(sa["packets"] == 3 && sa["policy"] == 1 && sa["state"] == "mature", "{sa}");
+        ensure!(none["/espway/sa"].is_null(), "{none}");
+        ensure!(policies["/espway/policy"] == json!([1]), "{policies}");
+        let policy = &policy["/espway/policy"];
+        ensure!(policy["out_packets"] == 3 && policy["in_sas"] == 1 && policy["in_packets"] == 0, "{policy}");
+        let stats = &stats["/espway/stats"];
+        ensure!(stats["no_sa"] == 1 && stats["sa_slots_used"] == 2 && stats["icv_mismatch"] == 0, "{stats}");
+        ensure!(worker["/espway/worker"]["packets"].as_u64() >= Some(4), "{worker}");
+        ensure!(ports["/espway/ports"]["wan_tx_packets"].as_u64() >= Some(3), "{ports}");
+        ensure!(all.to_string().contains("/espway/worker"), "{all}");
+        Ok(())
+    });
+}
