@@ -77,6 +77,7 @@ fn main() -> ExitCode {
         Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),
         Command::Console(args) => console::console(&args),
+        Command::Words(words) if remote::is_meant(&words) => remote::print_remote(&remote::of_words(words)),
         Command::Words(words) => console::one_shot(&words),
     };
     result.unwrap_or_else(|error| {

@@ -2,10 +2,11 @@
 use crate::rundir::RunDir;
 use crate::status::request;
 use anyhow::{Context, bail};
-use clap::ValueEnum;
 use clap::builder::PossibleValue;
+use clap::{Parser, ValueEnum};
 use config::remote::{Kind, print};
 use ipc::status::{Request, Response};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,26 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
 }
+/// The same as a command of its menu: `espway ip ipsec peer print-remote NAME --for KIND`.
+#[derive(clap::Parser)]
+#[command(name = "espway ip ipsec peer print-remote")]
+struct InMenu {
+    #[command(flatten)]
+    args: Args,
+}
+const MENU: [&str; 4] = ["ip", "ipsec", "peer", "print-remote"];
+pub fn is_meant(words: &[OsString]) -> bool {
+    words.len() >= MENU.len()
+        && words
+            .iter()
+            .zip(MENU)
+            .all(|(word, wanted)| word.to_string_lossy().trim_start_matches('/') == wanted)
+}
+/// Says what is wrong with them and ends, as with any other command.
+pub fn of_words(words: Vec<OsString>) -> Args {
+    InMenu::parse_from(words.into_iter().skip(MENU.len() - 1)).args
+}
+
 #[derive(Clone, Copy)]
 struct Other(Kind);
 impl ValueEnum for Other {

@@ -83,8 +83,71 @@ fn status_of_nothing_says_so_and_fails() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["check", "import", "export", "run", "status", "packet", "version"] {
+    for command in [
+        "check",
+        "import",
+        "export",
+        "run",
+        "status",
+        "packet",
+        "explain",
+        "metrics",
+        "print-remote",
+        "version",
+    ] {
         let out = espway(&[command, "--help"]).success();
         assert!(text(&out.get_output().stdout).contains("Usage: espway "), "{command}");
     }
+}
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml");
+
+#[test]
+fn a_packet_is_explained_by_a_file_alone() {
+    let packet = ["--src", "10.1.0.5", "--dst", "10.2.0.7", "--dport", "443"];
+    let out = espway(&[&["explain", "--config", SAMPLE, "--offline"][..], &packet[..]].concat()).success();
+    let said = text(&out.get_output().stdout);
+    for line in [
+        "tcp 10.1.0.5 → 10.2.0.7:443",
+        "policy     0: 10.1.0.0/24 → 10.2.0.0/24, all, encrypt, level=require, peer `site-b`",
+        "route      0.0.0.0/0 via 198.51.100.1, `wan`",
+        "so         it is encrypted for `site-b` and sent to 203.0.113.2, through `wan`",
+        "arrives    through the tunnel of a policy",
+        "so         it leaves through `lan` in clear",
+        "No gateway was asked",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let args = [&["explain", "--config", SAMPLE, "--offline", "--json"][..], &packet[..]].concat();
+    let json: Value = serde_json::from_slice(&espway(&args).success().get_output().stdout).unwrap();
+    assert_eq!((&json["ways"][0]["action"], &json["live"]), (&"encrypt".into(), &false.into()));
+    let out = espway(&["explain", "--config", SAMPLE, "--offline", "--src", "10.1.0.5", "--dst", "fd00::1"])
+        .code(1);
+    assert!(text(&out.get_output().stderr).contains("differ in IP version"));
+}
+
+#[test]
+fn the_other_side_is_printed_and_what_will_not_connect_fails() {
+    let args = ["print-remote", "site-b", "--config", SAMPLE, "--for"];
+    let swanctl = espway(&[&args[..], &["swanctl"][..]].concat()).success();
+    let shown = text(&swanctl.get_output().stdout);
+    assert!(shown.contains("remote_addrs = 198.51.100.2") && shown.contains("CHANGE-ME"), "{shown}");
+    let menu = [
+        "ip",
+        "ipsec",
+        "peer",
+        "print-remote",
+        "site-b",
+        "--config",
+        SAMPLE,
+        "--for",
+        "swanctl",
+        "--show-sensitive",
+    ];
+    let shown = text(&espway(&menu).success().get_output().stdout);
+    assert!(shown.contains("known to everyone") && !shown.contains("CHANGE-ME"), "{shown}");
+    let windows = espway(&[&args[..], &["windows"][..]].concat()).code(1);
+    assert!(text(&windows.get_output().stderr).contains("WILL NOT CONNECT"));
+    let nobody = espway(&["print-remote", "site-c", "--config", SAMPLE, "--for", "apple"]).code(1);
+    assert!(text(&nobody.get_output().stderr).contains("there are site-b"));
 }

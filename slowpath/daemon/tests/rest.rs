@@ -200,6 +200,19 @@ fn a_running_gateway_is_read_and_changed() {
     }
     assert_eq!(ask(dir, "POST", "/ip/ipsec/active-peers/remove", "", json!({".id": "*1"})).status, 404);
     assert_eq!(get(dir, "/openapi.json")["openapi"], "3.1.0");
+    let packet = json!({"src": "10.1.0.5", "dst": "10.2.0.7", "protocol": "tcp", "dst-port": 443});
+    let explained = ask(dir, "POST", "/tool/explain", "", packet);
+    assert_eq!(explained.status, 200, "{}", explained.body);
+    let way = &explained.body["explanation"]["ways"][0];
+    assert_eq!((&way["policy"]["peer"], &way["drop-reason"]), (&json!("other"), &json!("no-sa")), "{way}");
+    for wrong in [
+        json!({}),
+        json!({"src": "10.1.0.5", "dst": "fd00::1", "protocol": "tcp"}),
+        json!({"src": "10.1.0.5", "dst": "10.2.0.7", "protocol": "tpc"}),
+        json!({"src": "10.1.0.5", "dst": "10.2.0.7", "protocol": "tcp", "colour": "red"}),
+    ] {
+        assert_eq!(ask(dir, "POST", "/tool/explain", "", wrong).status, 400);
+    }
     let metrics = raw(dir, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert_eq!(metrics.status, 200);
     assert!(

@@ -137,6 +137,9 @@ async fn answer(app: Arc<App>, source: Source, request: Request<Incoming>) -> Re
         return metrics(&app, who, request.method()).await;
     }
     let asked = understood(&app, who, request).await?;
+    if asked.path == "/rest/tool/explain" {
+        return explain(&app, asked).await;
+    }
     let snapshot = app.snapshot().await?;
     let view = View { rows: &snapshot.rows, revision: snapshot.revision };
     match api::understand(&asked, view)? {
@@ -158,6 +161,29 @@ async fn metrics(app: &App, who: Who, method: &hyper::Method) -> Result<Answered
             }
             _ => Err(Problem::new(500, "the metrics were answered with something else").into()),
         },
+    }
+}
+/// What the gateway does with a packet, and why.
+async fn explain(app: &App, asked: api::Request) -> Result<Answered, Trouble> {
+    match asked.method {
+        Method::Post => {}
+        _ => return Err(Problem::new(405, "this is done with POST").into()),
+    }
+    if !asked.roles.read {
+        return Err(Problem::new(403, "this needs the role `read`").into());
+    }
+    let Body(body) = &asked.body;
+    let body = body.clone().unwrap_or_default();
+    let packet: ipc::status::Packet = serde_json::from_value(body).map_err(|error| {
+        let fix = r#"send {"src":"10.1.0.5","dst":"10.2.0.7","protocol":"tcp","dst-port":443}"#.into();
+        Problem { fix, ..Problem::new(400, format!("the packet is not understood: {error}")) }
+    })?;
+    match app.asker.request(Ask::Explain(packet)).await? {
+        Said::Explained { explanation, text } => {
+            Ok(json_of(200, &json!({"explanation": explanation, "text": text})))
+        }
+        Said::Error(said) => Err(Problem::new(400, said).into()),
+        _ => Err(Problem::new(500, "the question was answered with something else").into()),
     }
 }
 /// The request as the API has it.
