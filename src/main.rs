@@ -16,6 +16,7 @@ mod packet;
 mod remote;
 mod run;
 mod rundir;
+mod schema;
 mod status;
 mod version;
 
@@ -39,6 +40,7 @@ enum Command {
     Check(check::Args),
     Import(import::Args),
     Export(export::Args),
+    Schema(schema::Args),
     Run(run::Args),
     Status(status::Args),
     Explain(explain::Args),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Import(args) => import::import(&args),
         Command::Export(args) => export::export(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::status(&args),
         Command::PrintRemote(args) => remote::print_remote(&args),

@@ -175,7 +175,7 @@ pub struct Peer {
     pub passive: bool,
     pub send_initial_contact: bool,
     pub profile: Arc<Profile>,
-    /// At least one, in the order of the file.
+    /// In the order of the file; without one nothing is negotiated.
     pub identities: Vec<Identity>,
 }
 

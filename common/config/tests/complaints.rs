@@ -248,7 +248,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "    identity:\n      - {peer: b, secret: correct horse battery staple}\n",
             "",
-            "15:9: ip.ipsec.peer[0]: `b` has no identity, so nobody can prove anything to it; add a row with `peer: b` to `ip.ipsec.identity`",
+            "15:9: warning: ip.ipsec.peer[0]: `b` has no identity, so nobody can prove anything to it; add a row with `peer: b` to `ip.ipsec.identity`",
         ),
         (
             "auth-algorithms: null",
@@ -666,4 +666,24 @@ fn many_policies_are_checked_in_time() {
     let (few, many) = (rows(4_000), rows(40_000));
     // All with all would be a hundred times as long.
     assert!(many < few * 40, "{few:?} for four thousand, {many:?} for forty thousand");
+}
+
+#[test]
+fn who_may_use_the_api_is_told_apart_safely() {
+    let said =
+        |api: &str| broken("system: {name: gw}\n", &format!("system: {{name: gw}}\n{api}\n")).to_string();
+    for (api, expected) in [
+        ("api: {enabled: yes, key-file: /k}", "without `certificate-file` there is no TLS"),
+        ("api: {enabled: yes, key-file: /k, certificate-file: /c}", "nobody may use it"),
+        ("api-user: [{name: a, token: too short}]", "shorter than 24 characters"),
+        ("api-user: [{name: a, token-sha256: abc}]", "this is no SHA-256"),
+        ("api-user: [{name: a}]", "nothing tells who this is"),
+        ("api-user: [{name: a, certificate-name: x, expires: soon}]", "this is no date"),
+        ("api-user: [{name: a, certificate-name: x, roles: [root]}]", "`root` is not one of"),
+    ] {
+        assert!(said(api).contains(expected), "{api}: {}", said(api));
+    }
+    let secret = said("api-user: [{name: a, token: do not show it}]");
+    assert!(!secret.contains("do not show"), "{secret}");
+    assert_eq!(said("api-user: [{name: a, token: a long enough token of ours, roles: 'read,write'}]"), "");
 }

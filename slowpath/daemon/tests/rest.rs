@@ -324,3 +324,104 @@ fn g6_hostile_requests_are_answered_and_hold_up_nobody() {
     drop(slow);
     wait(|| (ask(dir, "GET", "/ip/ipsec/peer", "", Value::Null).status == 200).then_some(()));
 }
+
+/// A key and a certificate for 127.0.0.1, as PEM files.
+fn certificate(dir: &Path) {
+    use openssl::asn1::Asn1Time;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::nid::Nid;
+    use openssl::pkey::PKey;
+    use openssl::x509::extension::SubjectAlternativeName;
+    use openssl::x509::{X509, X509Name};
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
+    let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
+    let mut name = X509Name::builder().expect("a name");
+    name.append_entry_by_text("CN", "gateway").expect("a name");
+    let name = name.build();
+    let mut made = X509::builder().expect("one");
+    made.set_version(2).expect("3");
+    made.set_subject_name(&name).expect("set");
+    made.set_issuer_name(&name).expect("set");
+    made.set_pubkey(&key).expect("set");
+    made.set_not_before(&Asn1Time::days_from_now(0).expect("now")).expect("set");
+    made.set_not_after(&Asn1Time::days_from_now(1).expect("tomorrow")).expect("set");
+    let names = SubjectAlternativeName::new().ip("127.0.0.1").build(&made.x509v3_context(None, None));
+    made.append_extension(names.expect("names")).expect("set");
+    made.sign(&key, MessageDigest::sha256()).expect("signed");
+    std::fs::write(dir.join("cert.pem"), made.build().to_pem().expect("PEM")).expect("written");
+    std::fs::write(dir.join("key.pem"), key.private_key_to_pem_pkcs8().expect("PEM")).expect("written");
+}
+fn over_tls(dir: &Path, port: u16, request: &str) -> Option<Said> {
+    use openssl::ssl::{SslConnector, SslMethod};
+    let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("TLS");
+    connector.set_ca_file(dir.join("cert.pem")).expect("the certificate");
+    let stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    let mut stream = connector.build().connect("127.0.0.1", stream).expect("a handshake");
+    stream.write_all(request.as_bytes()).expect("sent");
+    Some(read(stream))
+}
+
+#[test]
+fn g6_over_tls_a_token_says_who_and_what() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    certificate(dir);
+    let _running = start(dir, CONFIG);
+    let port = {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        probe.local_addr().expect("bound").port()
+    };
+    // Users and the address to listen on come while it runs.
+    for (name, token, roles) in [
+        ("ann", "a token that ann keeps to herself", "read,write"),
+        ("bob", "a token of bob's, who only looks", "read"),
+    ] {
+        let user = json!({"name": name, "token": token, "roles": roles});
+        assert_eq!(ask(dir, "PUT", "/system/api/user", "", user).status, 201);
+    }
+    let listen = json!({"enabled": true, "port": port, "certificate-file": dir.join("cert.pem"), "key-file": dir.join("key.pem")});
+    let said = ask(dir, "PATCH", "/system/api", "", listen);
+    assert_eq!(said.status, 200, "{}", said.body);
+    let remote = |method: &str, path: &str, token: &str, body: Value| {
+        let header =
+            if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+        wait(|| over_tls(dir, port, &text(method, path, &header, &body)))
+    };
+    let (ann, bob) = ("a token that ann keeps to herself", "a token of bob's, who only looks");
+    let nobody = remote("GET", "/ip/ipsec/peer", "", Value::Null);
+    assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, Some("Bearer")));
+    assert_eq!(
+        remote("GET", "/ip/ipsec/peer?token=a+token+of+bob's,+who+only+looks", "", Value::Null).status,
+        401
+    );
+    assert_eq!(remote("GET", "/ip/ipsec/peer", bob, Value::Null).body[0]["name"], "other");
+    assert_eq!(remote("PATCH", "/ip/ipsec/peer/other", bob, json!({"comment": "x"})).status, 403);
+    assert_eq!(remote("PATCH", "/ip/ipsec/peer/other", ann, json!({"comment": "by ann"})).status, 200);
+    assert_eq!(remote("GET", "/ip/ipsec/identity?show-sensitive=true", ann, Value::Null).status, 403);
+    let more =
+        json!({"name": "eve", "token": "a token for eve made by ann", "roles": "read,write,sensitive"});
+    assert_eq!(remote("PUT", "/system/api/user", ann, more).status, 403);
+    let history = get(dir, "/system/history");
+    let last = history.as_array().and_then(|rows| rows.last()).expect("one");
+    assert_eq!(
+        (&last["who"], last["changes"].as_str().is_some_and(|c| c.contains("by ann"))),
+        (&json!("ann@127.0.0.1"), true)
+    );
+    assert!(!history.to_string().contains("keeps to herself"));
+    // Whoever is taken out is out at once; guessing closes the door for everyone there.
+    assert_eq!(ask(dir, "POST", "/system/api/user/disable", "", json!({".id": "bob"})).status, 200);
+    assert_eq!(remote("GET", "/ip/ipsec/peer", bob, Value::Null).status, 401);
+    for _ in 0..3 {
+        assert_eq!(remote("GET", "/ip/ipsec/peer", "a guess", Value::Null).status, 401);
+    }
+    let closed = remote("GET", "/ip/ipsec/peer", ann, Value::Null);
+    assert_eq!(closed.status, 429, "{}", closed.body);
+    assert!(closed.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().is_ok_and(|n| n >= 1)));
+    // Without TLS nobody is spoken to.
+    let mut plain = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    plain.set_read_timeout(Some(SOON)).expect("a timeout");
+    plain.write_all(b"GET /rest/ip/ipsec/peer HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    assert_ne!(read(plain).status, 200);
+}

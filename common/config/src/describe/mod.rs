@@ -67,18 +67,18 @@ fn written(kind: Kind) -> Value {
             "anyOf": [{"type": "integer", "minimum": min, "maximum": max},
                       {"type": "string", "pattern": "^(0x[0-9a-fA-F]+|[0-9]+)$"}]
         }),
-        Kind::One(choices) => json!({"enum": names(choices)}),
+        Kind::One(choices) => json!({"enum": words(choices)}),
         Kind::Some(choices) => {
-            let names = names(choices);
-            let one = names.join("|");
+            let one = names(choices).join("|");
             json!({"anyOf": [
-                {"type": "array", "items": {"enum": names}, "minItems": 1, "uniqueItems": true},
+                {"type": "array", "items": {"enum": words(choices)}, "minItems": 1, "uniqueItems": true},
                 {"type": "string", "pattern": format!("^({one})( *, *({one}))*$")},
+                {"enum": words(choices)},
             ]})
         }
         Kind::List(each) => json!({"anyOf": [
             {"type": "array", "items": written(*each)},
-            {"type": ["string", "number", "null"]},
+            {"type": ["string", "number", "boolean", "null"]},
         ]}),
         Kind::Workers => json!({"anyOf": [
             {"type": "integer", "minimum": 1, "maximum": 128},
@@ -88,12 +88,18 @@ fn written(kind: Kind) -> Value {
         Kind::Text | Kind::Secret | Kind::Key => {
             json!({"type": ["string", "number", "boolean", "null"]})
         }
-        Kind::Name => json!({"type": ["string", "number"], "pattern": NAME}),
+        Kind::Name => json!({"type": ["string", "number", "boolean", "null"], "pattern": NAME}),
         Kind::Path => json!({"type": "string", "pattern": "^/"}),
         Kind::Mac => json!({"type": "string", "pattern": "^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$"}),
-        // Times, sizes, ports and protocols may be plain numbers.
-        other => json!({"type": ["string", "number"], "$comment": describe(other)}),
+        // Times and ports may be plain numbers, a row may be called `no`, and a device `null`.
+        other => json!({"type": ["string", "number", "boolean", "null"], "$comment": describe(other)}),
     }
+}
+/// RouterOS has algorithms of the name `null` and choices `yes` and `no`, which other readers of YAML take for more.
+fn words(choices: &[Choice]) -> Vec<Value> {
+    let read = [("null", Value::Null), ("yes", true.into()), ("no", false.into())];
+    let read = read.into_iter().filter(|(name, _)| choices.iter().any(|choice| choice.name == *name));
+    choices.iter().map(|choice| choice.name.into()).chain(read.map(|(_, value)| value)).collect()
 }
 pub(super) const NAME: &str = "^[A-Za-z0-9_:@+][A-Za-z0-9_.:@+-]{0,62}$";
 pub(super) fn names(choices: &[Choice]) -> Vec<&'static str> {

@@ -112,7 +112,7 @@ fn menu(place: &'static Place, url: &str, paths: &mut Map<String, Value>) {
     for (name, said, properties) in commands(place) {
         let schema = json!({"type": "object", "properties": properties});
         let answer = if name == "print" { Some(listed.clone()) } else { Some(json!({})) };
-        let post = json!({"tags": tag, "operationId": id(&name), "summary": said, "parameters": changing(false),
+        let post = json!({"tags": tag, "operationId": id(&format!("command {name}")), "summary": said, "parameters": changing(false),
             "requestBody": {"content": content(schema)}, "responses": answers("200", "Done.", answer)});
         paths.insert(format!("{url}/{name}"), json!({"post": post}));
     }
