@@ -5,7 +5,8 @@ use std::fmt::Write;
 pub fn plan(plan: &Plan, dry_run: bool) -> String {
     let mut out = String::new();
     for line in &plan.warnings {
-        _ = writeln!(out, "warning: {line}");
+        // Each says itself what it is.
+        _ = writeln!(out, "{line}");
     }
     for line in &plan.changes {
         _ = writeln!(out, "{line}");

@@ -1,5 +1,6 @@
 //! A running gateway: HTTP/1.1 over its Unix socket.
 use super::remote::{Answer, Method, Remote, Request, Safe};
+use crate::change::who;
 use anyhow::{Context, bail, ensure};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -49,6 +50,9 @@ impl Http {
             Method::Post => hyper::Method::POST,
         };
         let mut built = hyper::Request::builder().method(method).uri(target).header(header::HOST, "espway");
+        if let Ok(who) = header::HeaderValue::from_str(&who()) {
+            built = built.header("x-who", who);
+        }
         if let Some(safe) = &self.safe {
             built = built.header(TOKEN, &safe.token);
         }
