@@ -209,7 +209,7 @@ fn one_change_among_ten_thousand() {
         };
         let done = store.apply(&apply(None, vec![edit]), WALL, WALL).expect("good");
         assert_eq!(done.plan.changes.len(), 1);
-        times.push((cpu() - began));
+        times.push(cpu() - began);
     }
     times.sort();
     println!("one edit: median {:?}, worst {:?}", times[times.len() / 2], times[times.len() - 1]);
