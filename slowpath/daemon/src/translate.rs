@@ -112,6 +112,7 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
     let proposal = &policy.proposal;
     Some(api::Child {
         policy: policy.spec.id,
+        proposal: proposal.name.clone(),
         selector: policy.spec.selector.into(),
         tunnel,
         suites: proposal.suites.clone(),

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out. The engine has no socket, clock or random source:
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
+use crate::diagnosis::Diagnosis;
 use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -120,7 +121,12 @@ pub struct Report {
     pub level: ReportLevel,
     pub peer: Option<String>,
     pub remote: Option<SocketAddr>,
+    pub local: Option<SocketAddr>,
     pub text: String,
+    /// A negotiation failed: `text` in its parts.
+    pub diagnosis: Option<Box<Diagnosis>>,
+    /// How often that has happened since it was last said.
+    pub times: u32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportLevel {
@@ -259,6 +265,8 @@ pub enum Id {
 #[derive(Clone, Debug)]
 pub struct Child {
     pub policy: PolicyId,
+    /// Name of the proposal that suites, group and limits are from.
+    pub proposal: String,
     pub selector: TrafficSelector,
     pub tunnel: bool,
     /// In order of preference.

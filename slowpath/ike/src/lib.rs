@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod crypto;
+pub mod diagnosis;
 pub mod engine;
 pub mod message;
 

@@ -195,8 +195,9 @@ fn b6_one_diagnosis() {
     assert_eq!(mismatch.differs_in, Some(TransformType::KE));
     assert_eq!(
         mismatch.to_string(),
-        "they offer IKE aes-gcm-256/prf-sha256/modp1024; \
-         we have aes-256-gcm,aes-128/sha256/prf-sha256/x25519,modp2048; nothing in common for KE"
+        "they offer IKE aes-256-gcm/prf-sha256/modp1024; \
+         we have aes-256-gcm,aes-128/sha256/prf-sha256/x25519,modp2048; \
+         dh-group: they have modp1024, we have x25519,modp2048"
     );
     // However much is offered, the text stays readable.
     let many: Vec<Proposal> = (1..=255)

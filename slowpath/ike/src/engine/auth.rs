@@ -1,11 +1,13 @@
 //! IKE_AUTH with a pre-shared key, both ends, and the child made with it (RFC 7296 1.2, 2.15).
-use super::counters::{Failure, Refused};
+use super::counters::Refused;
+use super::explain::{self, AUTH};
 use super::ike_sa::{AuthSent, Exchange, IkeSa, State, Wanted};
 use super::negotiate::InitNonces;
 use super::peers::{accepts, identity_for, my_id};
 use super::{Cx, Engine};
 use crate::api::{Auth, Datagram, Identity, Now, Psk, ReportLevel};
 use crate::crypto::{psk_auth, verify_psk_auth};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     AuthMethod, Authentication, ExchangeType, Identification, Message, NotifyType, Payload,
 };
@@ -34,6 +36,37 @@ fn verify(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication
         && verify_psk_auth(k.suite.prf, secret(identity), p, s.first_message, s.their_nonce, s.id, &auth.data)
 }
 
+/// Why their AUTH payload proves nothing: another method, or another secret, and then what can be known of it.
+fn not_proven(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: Option<&Authentication>) -> Diagnosis {
+    match auth {
+        Some(auth) if auth.method == AuthMethod::SHARED_KEY_MIC => {
+            explain::secret(&sa.peer, identity, s.id, other_secret(sa, identity, s, auth), sa.local.ip())
+        }
+        _ => explain::auth_method(&sa.peer, s.id, auth.map(|auth| auth.method.to_string())),
+    }
+}
+/// Whether a secret fits that is nearly the one of the identity, or that of another identity of the peer.
+fn other_secret(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication) -> Option<String> {
+    /// Each costs two HMACs.
+    const TRIED: usize = 16;
+    let k = sa.keys.as_ref()?;
+    let p = k.keys.p(!sa.initiator).expose();
+    let fits =
+        |psk: &Psk| verify_psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id, &auth.data);
+    let ours = &secret(identity).0;
+    let trimmed = Psk(ours.trim_ascii().to_vec());
+    if trimmed.0.len() != ours.len() && fits(&trimmed) {
+        return Some("theirs fits without the blanks around ours".into());
+    }
+    for end in ["\n", "\r\n", " "] {
+        if fits(&Psk([ours, end.as_bytes()].concat())) {
+            return Some("theirs is ours with a blank or a line end behind it".into());
+        }
+    }
+    let other = sa.peer.identities.iter().take(TRIED).find(|other| fits(secret(other)))?;
+    Some(format!("theirs is the secret of the identity with remote-id={}", explain::remote_word(other)))
+}
+
 impl Engine {
     /// The initiator's IKE_AUTH, after IKE_SA_INIT was answered.
     pub(super) fn send_auth(
@@ -52,7 +85,9 @@ impl Engine {
             Some(Wanted { policy: child.policy, packet: None })
         });
         let (Some(identity), Some(wanted)) = (sa.peer.identities.first().cloned(), wanted) else {
-            self.fail(sa, Failure::Local, cx, "the peer has no policy or no identity; add one".into());
+            let why =
+                Diagnosis::new(Cause::CannotCall, AUTH).detail("it has no policy or no identity; add one");
+            self.fail(sa, why, cx);
             return self.give_up_call(sa, cx);
         };
         let Some((child, offer)) = self.offer_child(sa, &wanted, None, true, cx) else {
@@ -81,30 +116,20 @@ impl Engine {
         let AuthSent { identity, nonce_i, nonce_r, init_response, child, wanted } = *sent;
         let spi_places = (child.slot, child.slot_out);
         let (Ok(id_r), Ok(auth)) = (message.id_r(), message.auth()) else {
-            let told = message.error().map_or("no AUTH payload".to_owned(), |n| n.kind.to_string());
-            let text = format!(
-                "the peer answered IKE_AUTH with {told}; compare secret, my-id ({}) and remote-id of both identities",
-                my_id(&identity, sa.local.ip())
-            );
-            self.fail(sa, Failure::AuthenticationFailed, cx, text);
+            let told = message.error().map(|n| n.kind);
+            self.fail(sa, explain::auth_refused(&identity, sa.local.ip(), told), cx);
             return self.abandon_call(sa, wanted, spi_places, cx);
         };
         let signed = Signed { first_message: &init_response, their_nonce: &nonce_i, id: id_r };
         let problem = if !accepts(&identity, id_r) {
-            Some((
-                Failure::IdMismatch,
-                format!("the peer calls itself {id_r}; change remote-id of its identity"),
-            ))
+            Some(explain::id_unknown(&sa.peer, id_r, None, sa.local.ip()))
         } else if !verify(sa, &identity, &signed, auth) {
-            Some((
-                Failure::AuthenticationFailed,
-                format!("{id_r} could not prove itself; compare the secrets"),
-            ))
+            Some(not_proven(sa, &identity, &signed, Some(auth)))
         } else {
             None
         };
-        if let Some((why, text)) = problem {
-            self.fail(sa, why, cx, text);
+        if let Some(why) = problem {
+            self.fail(sa, why, cx);
             //= rfc7296#2.21.2/initiator-refuses: the responder believes in the SA and is told.
             self.last_word(sa, NotifyType::AUTHENTICATION_FAILED, cx);
             return self.abandon_call(sa, wanted, spi_places, cx);
@@ -115,7 +140,8 @@ impl Engine {
             //= rfc7296#1.2/child-fails-alone: the IKE SA stands although its first child was refused.
             let kind = error.kind;
             self.release_offer(&child);
-            self.child_refused(sa, &child, kind, cx);
+            let group = error.group();
+            self.child_refused(sa, &child, (kind, group), true, cx);
         } else {
             let nonces = InitNonces { i: &nonce_i, r: &nonce_r };
             match self.confirm_child(sa, &child, message, Some(nonces), cx) {
@@ -165,30 +191,13 @@ impl Engine {
         };
         let id_r = message.id_r().ok();
         let Some(identity) = identity_for(&sa.peer, id_i, id_r).cloned() else {
-            let asked = id_r.map_or(String::new(), |r| format!(" and asks for {r}"));
-            let text = format!(
-                "the peer calls itself {id_i}{asked}; no identity of `{}` fits: add one, or change its remote-id or my-id",
-                sa.peer.name
-            );
-            self.fail(sa, Failure::IdMismatch, cx, text);
+            self.fail(sa, explain::id_unknown(&sa.peer, id_i, id_r, sa.local.ip()), cx);
             return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
         };
         let signed = Signed { first_message: &half.request, their_nonce: &half.nonce_r, id: id_i };
         let proven = message.auth().is_ok_and(|auth| verify(sa, &identity, &signed, auth));
         if !proven {
-            let how = match message.auth() {
-                Ok(auth) if auth.method != AuthMethod::SHARED_KEY_MIC => {
-                    format!(" (it used {})", auth.method)
-                }
-                Ok(_) => "; compare the secrets".to_owned(),
-                Err(_) => " (it asks for EAP)".to_owned(),
-            };
-            self.fail(
-                sa,
-                Failure::AuthenticationFailed,
-                cx,
-                format!("{id_i} could not prove itself with a pre-shared key{how}"),
-            );
+            self.fail(sa, not_proven(sa, &identity, &signed, message.auth().ok()), cx);
             return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
         }
         sa.remote_id = Some(id_i.clone());

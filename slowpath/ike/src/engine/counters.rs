@@ -44,6 +44,10 @@ reasons! {
         ModeMismatch "mode-mismatch",
         ChildRefused "child-refused",
         PeerDead "peer-dead",
+        NoPeer "no-peer",
+        Version "other-version",
+        Overload "overload",
+        Lifetime "lifetime",
         NoSlots "no-slots",
         Local "local",
     }

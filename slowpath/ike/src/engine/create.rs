@@ -1,7 +1,7 @@
 //! CREATE_CHILD_SA: which of its three uses a request is, and what stands in its way (RFC 7296 1.3, 2.25).
 use super::child::{ChildSa, ChildState, Half, Place};
-use super::counters::Failure;
 use super::exchange::notify;
+use super::explain;
 use super::ike_sa::{ChildOffer, Exchange, IkeSa, Task, Wanted};
 use super::{Cx, Engine};
 use crate::api::{Action, ReportLevel};
@@ -123,15 +123,15 @@ impl Engine {
         cx: &mut Cx,
     ) {
         if let Some(error) = message.error() {
-            let kind = error.kind;
+            let (kind, group) = (error.kind, error.group());
             self.release_offer(&offer);
             return match offer.replaces {
-                Some(old) => self.rekey_refused(sa, &offer, old, kind, cx),
+                Some(old) => self.rekey_refused(sa, &offer, old, (kind, group), cx),
                 None if kind == NotifyType::TEMPORARY_FAILURE => {
                     self.hold(sa, cx);
                     sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
                 }
-                None => self.child_refused(sa, &offer, kind, cx),
+                None => self.child_refused(sa, &offer, (kind, group), false, cx),
             };
         }
         let Some(made) = self.confirm_child(sa, &offer, message, None, cx) else {
@@ -162,29 +162,12 @@ impl Engine {
         &mut self,
         sa: &mut IkeSa,
         offer: &ChildOffer,
-        kind: NotifyType,
+        (kind, group): (NotifyType, Option<u16>),
+        in_auth: bool,
         cx: &mut Cx,
     ) {
-        let (why, fix) = match kind {
-            NotifyType::NO_PROPOSAL_CHOSEN => {
-                (Failure::NoProposalChosen, "its proposal (enc-algorithms, auth-algorithms, pfs-group)")
-            }
-            NotifyType::INVALID_KE_PAYLOAD => (Failure::NoProposalChosen, "pfs-group of its proposal"),
-            NotifyType::TS_UNACCEPTABLE => {
-                (Failure::TsUnacceptable, "src-address, dst-address, protocol and ports")
-            }
-            _ => (Failure::ChildRefused, "its settings"),
-        };
-        let ours = super::negotiate::config_of(sa, offer.policy).map_or(String::new(), |c| {
-            let suites: Vec<_> = c.suites.iter().map(ToString::to_string).collect();
-            let pfs = c.pfs.map_or("none", |g| g.name());
-            format!("; we asked for {:?}, {}, pfs-group={pfs}", c.selector, suites.join(", "))
-        });
-        let text = format!(
-            "the peer refused a child for policy {} with {kind}{ours}; compare {fix} with the peer's",
-            offer.policy.0
-        );
-        self.fail(sa, why, cx, text);
+        let child = super::negotiate::config_of(sa, offer.policy);
+        self.fail(sa, explain::child_refused(child.as_ref(), kind, group, in_auth), cx);
         cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 10_000 });
     }
 

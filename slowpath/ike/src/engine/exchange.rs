@@ -2,10 +2,13 @@
 //!
 //! Rows B5, B14, C1 to C4: what is not authentic changes nothing; what is authentic is acted on once.
 use super::child::Place;
-use super::counters::{Failure, Refused};
+use super::counters::Refused;
+use super::explain::{INFORMATIONAL, INIT};
 use super::ike_sa::{Answered, Exchange, IkeSa, InFlight, Retry, State};
+use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::{Action, Datagram, Now, ReportLevel};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     ExchangeType, Header, Message, Notify, NotifyType, OpenError, ParseError, Payload, Protocol, open,
     parse_header, seal,
@@ -55,16 +58,29 @@ impl Engine {
             return self.counters.refuse(Refused::Malformed);
         };
         self.counters.refuse(Refused::MajorVersion);
+        self.other_version(d, header.spi_i, *major, cx);
         let Some(notify) = error.notify(false) else { return };
         if self.unknown_answers.take(cx.now) {
-            self.say_of_stranger(
-                d.remote,
-                None,
-                cx,
-                format!("{} speaks IKE version {major}; set IKEv2 there", d.remote),
-            );
             self.answer_in_clear(d, header, notify, cx);
         }
+    }
+    /// Somebody calls in another version of IKE, or answers us so.
+    fn other_version(&mut self, d: &Datagram, spi_i: u64, major: u8, cx: &mut Cx) {
+        if self.awaits_init(spi_i, d) {
+            self.with_sa(spi_i, cx, |engine, sa, cx| {
+                engine.on_hint(sa, NotifyType::INVALID_MAJOR_VERSION, cx);
+            });
+            return;
+        }
+        let peer = self.by_address.find(d.remote.ip(), d.local.ip());
+        let who = Stranger { remote: d.remote, local: d.local, peer: peer.as_ref() };
+        self.of_stranger(who, Cause::Ikev1Call, major, cx, || {
+            Diagnosis::new(Cause::Ikev1Call, INIT)
+                .theirs(format!("IKEv{major}"))
+                .ours("IKEv2")
+                .difference(format!("exchange-mode: they speak IKEv{major}, we IKEv2"))
+                .tell("set IKEv2 for us (exchange-mode=ike2, keyexchange=ikev2, \"IKEv2\")")
+        });
     }
     //= rfc7296#2.21.4/unknown-sa: a request for an SA we do not have may be told so, in clear, seldom.
     fn on_unknown_sa(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
@@ -169,13 +185,14 @@ impl Engine {
     }
 
     //= rfc7296#2.21.3/broken-inside: an authentic message that does not parse ends its IKE SA.
-    fn broken_inside(&mut self, sa: &mut IkeSa, error: &OpenError, cx: &mut Cx) -> Vec<Payload> {
-        self.fail(
-            sa,
-            Failure::Local,
-            cx,
-            format!("the peer sent what breaks RFC 7296: {error}; the IKE SA ends"),
+    pub(super) fn broken_inside(&mut self, sa: &mut IkeSa, error: &OpenError, cx: &mut Cx) -> Vec<Payload> {
+        let critical = matches!(error, OpenError::Inside(ParseError::Critical(_)));
+        let cause = if critical { Cause::Critical } else { Cause::Malformed };
+        let exchange = if sa.is_half_open() { "IKE_AUTH" } else { INFORMATIONAL };
+        let why = Diagnosis::new(cause, exchange).detail(error.to_string()).theirs(error.to_string()).tell(
+            "this is a fault of the program there, or of one that changes messages on the way: update it",
         );
+        self.fail(sa, why, cx);
         let told = error.notify().unwrap_or(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()));
         let critical_only = told.kind == NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD;
         //= rfc7296#2.5/critical-refused: an unknown critical payload refuses its message, not the SA.
@@ -225,12 +242,8 @@ impl Engine {
         let sealed =
             seal(&Message::new(header, payloads), keys.keys.sending(sa.initiator), self.rng.as_mut());
         if let Err(error) = &sealed {
-            self.fail(
-                sa,
-                Failure::Local,
-                cx,
-                format!("a message could not be encrypted: {error}; the IKE SA ends"),
-            );
+            let said = format!("a message could not be encrypted: {error}; the IKE SA ends");
+            self.fail(sa, Diagnosis::new(Cause::Local, INFORMATIONAL).detail(said), cx);
             self.lose(sa, cx);
         }
         sealed.ok()

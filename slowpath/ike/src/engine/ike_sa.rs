@@ -109,6 +109,8 @@ pub(super) struct InitAnswered {
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
     pub forgeries: u32,
+    /// How often the peer has sent its request once more.
+    pub again: u32,
 }
 pub(super) struct AuthSent {
     pub identity: Identity,

@@ -29,6 +29,11 @@ impl ByAddress {
             fitting.max_by_key(|p| p.local_address.is_some()).cloned()
         })
     }
+    /// Who has this address, but calls another of ours.
+    pub fn elsewhere(&self, remote: IpAddr) -> Option<Arc<Peer>> {
+        let entries = |len: &u8| self.entries.get(&Prefix::new(remote, *len)?)?.first().cloned();
+        self.lengths.iter().rev().find_map(entries)
+    }
 }
 
 /// Our SPIs of each peer's IKE SAs.

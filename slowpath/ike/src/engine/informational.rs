@@ -1,10 +1,11 @@
 //! INFORMATIONAL: deletes and signs of life (RFC 7296 1.4, 2.4, 2.25), and how an IKE SA ends.
 use super::child::{ChildSa, ChildState};
-use super::counters::Failure;
+use super::explain::{self, INFORMATIONAL};
 use super::ike_sa::{Exchange, IkeSa, State, Task};
 use super::timers::Series;
 use super::{Cx, Engine};
 use crate::api::ReportLevel;
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{Delete, ExchangeType, Message, NotifyType, Payload, Protocol};
 use ::sa::Spi;
 
@@ -15,19 +16,18 @@ impl Engine {
         message: &Message,
         cx: &mut Cx,
     ) -> Vec<Payload> {
+        if message.notify(NotifyType::AUTHENTICATION_FAILED).is_some() {
+            //= rfc7296#2.21.2/initiator-refuses: the initiator did not believe us.
+            self.fail(sa, explain::disbelieved(&sa.peer, sa.local.ip()), cx);
+            if sa.is_established() {
+                self.call_again(sa, cx.now);
+            }
+            self.end(sa, cx);
+            return Vec::new();
+        }
         if message.deletes().any(|d| d.protocol == Protocol::IKE) {
             self.on_ike_delete(sa, message, cx);
             //= rfc7296#1.4.1/ike-delete-answer: an empty one.
-            return Vec::new();
-        }
-        if let Some(error) = message.notify(NotifyType::AUTHENTICATION_FAILED) {
-            //= rfc7296#2.21.2/initiator-refuses: the initiator did not believe us.
-            let text = format!(
-                "the peer does not accept us: {}; compare the secrets and remote-id there",
-                error.kind
-            );
-            self.fail(sa, Failure::AuthenticationFailed, cx, text);
-            self.end(sa, cx);
             return Vec::new();
         }
         let mut answer = Vec::new();
@@ -177,11 +177,8 @@ impl Engine {
         }
         match std::mem::replace(&mut sa.state, State::Closed) {
             State::AuthSent(sent) => {
-                let text = format!(
-                    "no answer to IKE_AUTH from {}; is UDP 4500 open between, do large packets pass?",
-                    sa.remote
-                );
-                self.fail(sa, Failure::NoAnswer, cx, text);
+                let nat = sa.nat_local || sa.nat_remote;
+                self.fail(sa, explain::no_answer_auth(sa.local, sa.remote, nat), cx);
                 self.slots.give_back(sent.child.slot);
                 self.slots.give_back(sent.child.slot_out);
                 sa.wanted.push(sent.wanted);
@@ -189,12 +186,10 @@ impl Engine {
             }
             State::Established => {
                 let quiet = cx.now.saturating_sub(sa.last_seen).as_secs();
-                self.fail(
-                    sa,
-                    Failure::PeerDead,
-                    cx,
-                    format!("the peer is dead: nothing from {} for {quiet} s", sa.remote),
-                );
+                let why = Diagnosis::new(Cause::PeerDead, INFORMATIONAL)
+                    .detail(format!("nothing from {} for {quiet} s", sa.remote))
+                    .tell("is it up, and is UDP 500/4500 open on the way?");
+                self.fail(sa, why, cx);
                 self.drop_sa(sa, cx);
                 //= rfc7296#2.4/dead: its SAs are gone; who starts by itself starts again.
                 if let Some(peer) = self.by_name.get(&sa.peer.name).cloned() {

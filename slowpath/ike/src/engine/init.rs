@@ -1,14 +1,17 @@
 //! IKE_SA_INIT, both ends (RFC 7296 1.2, 2.6, 2.7, 2.23). Nothing in it is authenticated: a message that
 //! makes no sense is dropped, and an error only remembered.
-use super::counters::{Failure, Refused};
+use super::counters::Refused;
 use super::exchange::notify;
+use super::explain::{self, INIT};
 use super::ike_sa::{IkeSa, InitAnswered, InitSent, Keyed, Retry, State, Wanted};
+use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::{Action, Datagram, DhGroup, KeyLog, Now, Peer, ReportLevel};
 use crate::crypto::{DhPrivate, IkeSuite, ike_keys, nat_detection, nonce, skeyseed};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
-    ExchangeType, Header, KeyExchange, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike,
-    parse_clear, select_ike,
+    Blame, ExchangeType, Header, KeyExchange, Message, Notify, NotifyType, ParseError, Payload, confirm_ike,
+    offer_ike, parse_clear, select_ike,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -106,9 +109,13 @@ impl Engine {
         self.transmit(sa, bytes, cx);
     }
 
-    pub(super) fn on_init_response(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
+    /// We have called there and wait for the answer.
+    pub(super) fn awaits_init(&self, spi_i: u64, d: &Datagram) -> bool {
         let waits = |sa: &IkeSa| matches!(sa.state, State::InitSent(_)) && sa.remote.ip() == d.remote.ip();
-        if header.message_id != 0 || !self.sas.get(&header.spi_i).is_some_and(|sa| waits(sa)) {
+        self.sas.get(&spi_i).is_some_and(|sa| waits(sa))
+    }
+    pub(super) fn on_init_response(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
+        if header.message_id != 0 || !self.awaits_init(header.spi_i, d) {
             return self.counters.refuse(Refused::NotInThisState);
         }
         let Ok(message) = parse_clear(&d.payload) else {
@@ -141,9 +148,11 @@ impl Engine {
     //= rfc7296#1.3/invalid-ke: retried with the group named, if it is one that we offered.
     fn on_invalid_ke(&mut self, sa: &mut IkeSa, group: Option<u16>, cx: &mut Cx) {
         let State::InitSent(init) = &mut sa.state else { return };
-        let group = group.and_then(DhGroup::from_transform);
+        let named = group;
+        let group = named.and_then(DhGroup::from_transform);
         let Some(group) = group.filter(|g| init.offer.groups.contains(g) && *g != init.dh.group()) else {
-            return self.on_hint(sa, NotifyType::INVALID_KE_PAYLOAD, cx);
+            let why = explain::group_refused(&sa.peer, INIT, named);
+            return self.hint(sa, why, cx);
         };
         match DhPrivate::generate(group, self.rng.as_mut()) {
             Ok(dh) => init.dh = dh,
@@ -159,33 +168,23 @@ impl Engine {
             self.send_init(sa, cx);
         } else if init.rounds == ROUNDS + 1 {
             init.hint = true;
-            self.fail(
-                sa,
-                Failure::TooManyRounds,
-                cx,
-                "the peer keeps asking for another cookie or dh-group".into(),
-            );
+            let why = Diagnosis::new(Cause::Rounds, INIT)
+                .detail(format!("{ROUNDS} rounds"))
+                .tell("is one gateway behind that address, or several that do not know of each other?");
+            self.fail(sa, why, cx);
         }
     }
     //= rfc7296#2.21.1/unauthenticated-error: anyone can have sent it, so it is told, and the answer waited for.
-    fn on_hint(&mut self, sa: &mut IkeSa, kind: NotifyType, cx: &mut Cx) {
+    pub(super) fn on_hint(&mut self, sa: &mut IkeSa, kind: NotifyType, cx: &mut Cx) {
+        let why = explain::init_refused(&sa.peer, kind, sa.local);
+        self.hint(sa, why, cx);
+    }
+    fn hint(&mut self, sa: &mut IkeSa, why: Diagnosis, cx: &mut Cx) {
         self.counters.refuse(Refused::UnauthenticatedError);
         let State::InitSent(init) = &mut sa.state else { return };
-        if std::mem::replace(&mut init.hint, true) {
-            return;
+        if !std::mem::replace(&mut init.hint, true) {
+            self.fail(sa, why, cx);
         }
-        let why = match kind {
-            NotifyType::NO_PROPOSAL_CHOSEN => Failure::NoProposalChosen,
-            NotifyType::INVALID_KE_PAYLOAD => Failure::NoProposalChosen,
-            _ => Failure::NoAnswer,
-        };
-        let profile = &sa.peer.profile;
-        let text = format!(
-            "IKE_SA_INIT was answered with {kind} (not authenticated); we offered {}; compare profile `{}` with the peer's",
-            offered(&profile.proposal),
-            profile.name,
-        );
-        self.fail(sa, why, cx, text);
     }
 
     fn accept_init(
@@ -261,6 +260,7 @@ impl Engine {
             Ok(message) => message,
             Err(error) => {
                 self.counters.refuse(Refused::Malformed);
+                self.malformed(d, &error, cx);
                 if let Some(told) = error.notify(false)
                     && self.unknown_answers.take(cx.now)
                 {
@@ -276,11 +276,27 @@ impl Engine {
             }
         }
     }
+    /// Of a peer's address only: whatever else comes from the Internet is counted.
+    fn malformed(&mut self, d: &Datagram, error: &ParseError, cx: &mut Cx) {
+        if error.blame() == Blame::Noise {
+            return;
+        }
+        let Some(peer) = self.by_address.find(d.remote.ip(), d.local.ip()) else { return };
+        let who = Stranger { remote: d.remote, local: d.local, peer: Some(&peer) };
+        self.of_stranger(who, Cause::Malformed, std::mem::discriminant(error), cx, || {
+            Diagnosis::new(Cause::Malformed, INIT).detail(error.to_string()).theirs(error.to_string()).tell(
+                "this is a fault of the program there, or of one that changes messages on the way: update it",
+            )
+        });
+    }
     fn repeat_init(&mut self, local_spi: u64, d: &Datagram, cx: &mut Cx) {
-        let Some(State::InitAnswered(half)) = self.sas.get(&local_spi).map(|sa| &sa.state) else { return };
+        let Some(State::InitAnswered(half)) = self.sas.get_mut(&local_spi).map(|sa| &mut sa.state) else {
+            return;
+        };
         if half.request != d.payload {
             return self.counters.refuse(Refused::OutsideWindow);
         }
+        half.again += 1;
         self.counters.refuse(Refused::Retransmit);
         self.counters.retransmits_answered += 1;
         let (local, remote, payload) = (d.local, d.remote, half.response.clone());
@@ -300,6 +316,7 @@ impl Engine {
         //= rfc7296#2.6/demand: with many half-open SAs nothing is kept or computed before the address is proven.
         if self.half_open.len() >= self.config.ddos_cookie_threshold.max(1) as usize {
             self.rotate_cookies(cx.now);
+            self.overloaded(d, cx);
             match message.notify(NotifyType::COOKIE) {
                 None => {
                     let cookie = self.cookies.make(&nonce_i, d.remote.ip(), header.spi_i);
@@ -313,8 +330,7 @@ impl Engine {
             }
         }
         let Some(peer) = self.by_address.find(d.remote.ip(), d.local.ip()) else {
-            let text = format!("{} asks for an IKE SA at {}; no peer has such an address", d.remote, d.local);
-            self.say_of_stranger(d.remote, None, cx, text);
+            self.unknown_caller(d, cx);
             return Err((Refused::UnknownPeer, None));
         };
         let proposals = match message.sa() {
@@ -324,9 +340,10 @@ impl Engine {
         let chosen = match select_ike(proposals, &peer.profile.proposal) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
-                self.counters.fail(Failure::NoProposalChosen);
-                let text = format!("IKE_SA_INIT: {mismatch}; change profile `{}`", peer.profile.name);
-                self.say_of_stranger(d.remote, Some(&peer.name), cx, text);
+                let who = Stranger { remote: d.remote, local: d.local, peer: Some(&peer) };
+                self.of_stranger(who, Cause::IkeProposal, proposals, cx, || {
+                    explain::ike_proposal(&peer, INIT, &mismatch)
+                });
                 return told(Refused::UnknownPeer, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
             }
         };
@@ -353,7 +370,15 @@ impl Engine {
     ) -> Result<(), (Refused, Option<Notify>)> {
         let silent = |_| (Refused::InvalidKe, None);
         let dh = DhPrivate::generate(chosen.suite.group, self.rng.as_mut()).map_err(silent)?;
-        let shared = dh.shared(their_value).map_err(silent)?;
+        let shared = dh.shared(their_value).map_err(|error| {
+            let who = Stranger { remote: d.remote, local: d.local, peer: Some(peer) };
+            self.of_stranger(who, Cause::IkeKeyExchange, (), cx, || {
+                Diagnosis::new(Cause::IkeKeyExchange, INIT)
+                    .detail(format!("{error}, {}", chosen.suite.group.name()))
+                    .tell("this is a fault of the program there: update it")
+            });
+            silent(error)
+        })?;
         self.make_room();
         let nonce_r = nonce(self.rng.as_mut(), NONCE_LEN);
         let seed = skeyseed(chosen.suite.prf, &nonce_i, &nonce_r, &shared);
@@ -369,6 +394,7 @@ impl Engine {
             nonce_i: nonce_i.clone(),
             nonce_r: nonce_r.clone(),
             forgeries: 0,
+            again: 0,
         };
         let state = State::InitAnswered(Box::new(half));
         let mut sa = IkeSa::new(local_spi, false, Arc::clone(peer), (d.local, d.remote), state, cx.now);
@@ -397,6 +423,27 @@ impl Engine {
             }
         }
     }
+    /// Said once in a while: at such a time there is no room for more.
+    fn overloaded(&mut self, d: &Datagram, cx: &mut Cx) {
+        let everyone = SocketAddr::new(std::net::Ipv4Addr::UNSPECIFIED.into(), 0);
+        let who = Stranger { remote: everyone, local: d.local, peer: None };
+        let threshold = self.config.ddos_cookie_threshold.max(1);
+        self.of_stranger(who, Cause::Overload, (), cx, || {
+            Diagnosis::new(Cause::Overload, INIT)
+                .detail(format!("{threshold} half-open IKE SAs or more"))
+                .ours(format!("ddos-cookie-threshold={threshold}"))
+                .fix(format!("/ip ipsec settings set ddos-cookie-threshold={}", threshold.saturating_mul(4)))
+        });
+    }
+    fn unknown_caller(&mut self, d: &Datagram, cx: &mut Cx) {
+        let elsewhere = self.by_address.elsewhere(d.remote.ip());
+        let cause = if elsewhere.is_some() { Cause::OtherLocal } else { Cause::NoPeer };
+        let who = Stranger { remote: d.remote, local: d.local, peer: elsewhere.as_ref() };
+        self.of_stranger(who, cause, d.local.ip(), cx, || match &elsewhere {
+            Some(peer) => explain::other_local(peer, d.remote, d.local),
+            None => explain::no_peer(d.remote, d.local),
+        });
+    }
     fn rotate_cookies(&mut self, now: Now) {
         if now.saturating_sub(self.cookies_rotated) >= ROTATE_COOKIES {
             self.cookies.rotate(self.rng.as_mut());
@@ -405,11 +452,11 @@ impl Engine {
     }
     pub(super) fn init_without_answer(&mut self, sa: &mut IkeSa, hinted: bool, cx: &mut Cx) {
         if !hinted {
-            let text = format!(
-                "no answer to IKE_SA_INIT from {} (sent from {}); check the peer's address, the route and UDP 500/4500 between",
-                sa.remote, sa.local
-            );
-            self.fail(sa, Failure::NoAnswer, cx, text);
+            let sent = match &sa.state {
+                State::InitSent(init) => init.retry.sent,
+                _ => 0,
+            };
+            self.fail(sa, explain::no_answer(&sa.peer, sa.local, sa.remote, sent), cx);
         } else {
             self.say(sa, ReportLevel::Debug, cx, "IKE_SA_INIT given up".into());
         }
@@ -431,15 +478,4 @@ impl Engine {
 fn with_salt(key: &::sa::Key, salt: &::sa::Key) -> ::sa::Key {
     ::sa::Key::new(&zeroize::Zeroizing::new([key.expose(), salt.expose()].concat()))
         .unwrap_or_else(::sa::Key::empty)
-}
-
-fn offered(p: &crate::api::IkeProposal) -> String {
-    let list = |names: Vec<&str>| names.join(",");
-    format!(
-        "{} / {} / prf {} / {}",
-        list(p.encryption.iter().map(|e| e.name()).collect()),
-        list(p.integrity.iter().map(|e| e.name()).collect()),
-        list(p.prf.iter().map(|e| e.name()).collect()),
-        list(p.groups.iter().map(|e| e.name()).collect()),
-    )
 }

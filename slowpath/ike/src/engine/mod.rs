@@ -9,6 +9,7 @@ mod child;
 mod counters;
 mod create;
 mod exchange;
+mod explain;
 mod ike_sa;
 mod index;
 mod informational;

@@ -1,15 +1,16 @@
 //! What a child SA is to be: offered by us, chosen from the peer's offer, made from the result (RFC 7296
 //! 2.7, 2.9, 2.17). Used by IKE_AUTH and CREATE_CHILD_SA, from both ends.
 use super::child::{ChildSa, ChildState, Half, Place, lifetime_of, soft_of};
-use super::counters::Failure;
+use super::explain::{self, AUTH, CREATE, wishes};
 use super::ike_sa::{ChildOffer, IkeSa, Wanted};
 use super::init::NONCE_LEN;
 use super::{Cx, Engine};
-use crate::api::{Child, Now, ReportLevel};
+use crate::api::{Child, Now, Peer, ReportLevel};
 use crate::crypto::{DhPrivate, EspKeys, Secret, child_keys, nonce};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
-    ChosenEsp, EspWishes, KeyExchange, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow,
-    offer_esp, select_esp, split, within,
+    ChosenEsp, KeyExchange, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow, offer_esp,
+    select_esp, split, within,
 };
 use ::sa::{Mode, PolicyId, SaSlot, Spi, TrafficSelector};
 
@@ -38,10 +39,6 @@ pub(super) struct InitNonces<'a> {
     pub r: &'a [u8],
 }
 
-fn wishes(child: &Child, in_auth: bool) -> EspWishes<'_> {
-    //= rfc4303#2.2.1/esn: extended numbers need the replay window to infer the high half.
-    EspWishes { suites: &child.suites, pfs: child.pfs, in_auth, esn: child.esn && child.replay_window > 0 }
-}
 fn mode_of(child: &Child) -> Mode {
     if child.tunnel { Mode::Tunnel } else { Mode::Transport }
 }
@@ -74,12 +71,7 @@ impl Engine {
     ) -> Option<(ChildOffer, Vec<Payload>)> {
         let child = config_of(sa, wanted.policy)?;
         let Some(places) = self.take_places(sa.local_spi) else {
-            self.fail(
-                sa,
-                Failure::NoSlots,
-                cx,
-                "no free slot for another SA; raise `system sa-slots`".into(),
-            );
+            self.fail(sa, no_slots(&child), cx);
             return None;
         };
         let dh = match child.pfs.filter(|_| !in_auth) {
@@ -87,7 +79,7 @@ impl Engine {
                 Ok(dh) => Some(dh),
                 Err(error) => {
                     self.give_back(&places);
-                    self.fail(sa, Failure::Local, cx, error.to_string());
+                    self.fail(sa, Diagnosis::new(Cause::Local, CREATE).detail(error.to_string()), cx);
                     return None;
                 }
             },
@@ -139,52 +131,46 @@ impl Engine {
             self.say(sa, ReportLevel::Info, cx, "the policy was removed while its SA was negotiated".into());
             return None;
         };
-        let agreed = self.check_answer(&child, offer, message, init).map_err(|(why, text)| {
-            let text = format!("child for policy {}: {text}", offer.policy.0);
-            self.fail(sa, why, cx, text);
-        });
+        let agreed = self.check_answer(&sa.peer, &child, offer, message, init);
+        let agreed = agreed.map_err(|why| self.fail(sa, why, cx));
         let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
         Some(self.make_child(sa, &child, agreed.ok()?, places, offer.replaces, cx.now))
     }
     fn check_answer(
         &self,
+        peer: &Peer,
         child: &Child,
         offer: &ChildOffer,
         message: &Message,
         init: Option<InitNonces<'_>>,
-    ) -> Result<Agreement, (Failure, String)> {
-        let odd = |error: crate::message::ParseError| (Failure::ChildRefused, error.to_string());
+    ) -> Result<Agreement, Diagnosis> {
+        let exchange = if init.is_some() { AUTH } else { CREATE };
+        let broken = |text: String| explain::of_policy(Cause::Malformed, exchange, child, text);
+        let odd = |error: crate::message::ParseError| broken(error.to_string());
         let proposals = message.sa().map_err(odd)?;
         let chosen = confirm_esp(proposals, &wishes(child, init.is_some()))
-            .map_err(|m| (Failure::NoProposalChosen, format!("the peer chose what we did not offer: {m}")))?;
+            .map_err(|m| explain::child_proposal(child, exchange, &m))?;
         let (ts_i, ts_r) = (message.ts_i().map_err(odd)?, message.ts_r().map_err(odd)?);
         //= rfc7296#2.9/subset: an answer that is wider than the offer is not accepted.
         if !within(ts_i, ts_r, &child.selector) {
-            let text = format!(
-                "the peer's selectors are wider than ours; compare the policy's {:?}",
-                child.selector
-            );
-            return Err((Failure::TsUnacceptable, text));
+            return Err(explain::selectors_wider(child, exchange, ts_r, ts_i));
         }
         let selectors = tidy(narrow(ts_i, ts_r, &child.selector));
         if selectors.is_empty() {
-            return Err((Failure::TsUnacceptable, "the peer's selectors contradict each other".into()));
+            return Err(broken("the selectors of the answer contradict each other".into()));
         }
         //= rfc7296#1.3.1/transport: transport mode only when both ends said so.
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if transport == child.tunnel {
-            return Err((
-                Failure::ModeMismatch,
-                "the peer wants the other mode; change tunnel= of the policy".into(),
-            ));
+            return Err(explain::mode(peer, child, exchange));
         }
         let shared = match (&offer.dh, chosen.group) {
             (Some(dh), Some(_)) => {
                 let theirs = message.ke().map_err(odd)?;
                 if theirs.group != dh.group().transform() {
-                    return Err((Failure::ChildRefused, "the peer's KE payload is of another group".into()));
+                    return Err(broken("the KE payload is of another group than the chosen one".into()));
                 }
-                Some(dh.shared(&theirs.data).map_err(|e| (Failure::ChildRefused, e.to_string()))?)
+                Some(dh.shared(&theirs.data).map_err(|e| broken(e.to_string()))?)
             }
             _ => None,
         };
@@ -204,6 +190,7 @@ impl Engine {
         init: Option<InitNonces<'_>>,
         cx: &mut Cx,
     ) -> Result<(ChildSa, Vec<Payload>), Notify> {
+        let exchange = if init.is_some() { AUTH } else { CREATE };
         let plain = |kind| Notify::new(kind, Vec::new());
         let (ts_i, ts_r) = match (message.ts_i(), message.ts_r()) {
             (Ok(i), Ok(r)) => (i, r),
@@ -212,13 +199,7 @@ impl Engine {
             }
         };
         let Some((child, selectors)) = pick(sa, ts_i, ts_r, replaces.map(|(_, policy)| policy)) else {
-            let text = format!(
-                "no policy of peer `{}` fits the selectors asked for: theirs {}, ours {}; add or change a policy",
-                sa.peer.name,
-                show(ts_i),
-                show(ts_r),
-            );
-            self.fail(sa, Failure::TsUnacceptable, cx, text);
+            self.fail(sa, explain::selectors(&sa.peer, exchange, ts_i, ts_r), cx);
             return Err(plain(NotifyType::TS_UNACCEPTABLE));
         };
         let proposals =
@@ -226,28 +207,23 @@ impl Engine {
         let chosen = match select_esp(proposals, &wishes(&child, init.is_some())) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
-                let text = format!("child for policy {}: {mismatch}; change its proposal", child.policy.0);
-                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                self.fail(sa, explain::child_proposal(&child, exchange, &mismatch), cx);
                 return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
             }
         };
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if !child.tunnel && !transport {
-            let text = format!("policy {} has tunnel=no, the peer asks for tunnel mode", child.policy.0);
-            self.fail(sa, Failure::ModeMismatch, cx, text);
+            self.fail(sa, explain::mode(&sa.peer, &child, exchange), cx);
             return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
         }
         let (shared, own_ke) = self.pfs(&chosen, message)?;
         if sa.children.len() >= MAX_CHILDREN {
+            let why = format!("{MAX_CHILDREN} here; make policies wider instead of more");
+            self.fail(sa, explain::of_policy(Cause::TooManySas, exchange, &child, why), cx);
             return Err(plain(NotifyType::NO_ADDITIONAL_SAS));
         }
         let Some(places) = self.take_places(sa.local_spi) else {
-            self.fail(
-                sa,
-                Failure::NoSlots,
-                cx,
-                "no free slot for another SA; raise `system sa-slots`".into(),
-            );
+            self.fail(sa, no_slots(&child), cx);
             return Err(plain(NotifyType::NO_ADDITIONAL_SAS));
         };
         let in_auth = init.is_some();
@@ -400,12 +376,7 @@ fn tidy(selectors: Vec<TrafficSelector>) -> Vec<TrafficSelector> {
     let covered = |b: &TrafficSelector| selectors.iter().any(|a| a != b && covers(a, b));
     selectors.iter().copied().filter(|b| !covered(b)).collect()
 }
-fn show(list: &[Ts]) -> String {
-    let one = |t: &Ts| format!("{}-{}", t.addresses.first(), t.addresses.last());
-    let shown: Vec<_> = list.iter().take(4).map(one).collect();
-    if list.len() > 4 {
-        format!("{} and {} more", shown.join(", "), list.len() - 4)
-    } else {
-        shown.join(", ")
-    }
+fn no_slots(child: &Child) -> Diagnosis {
+    let raise = "raise `system sa-slots` in the file, and start the gateway again".to_owned();
+    explain::of_policy(Cause::NoSlots, CREATE, child, raise)
 }

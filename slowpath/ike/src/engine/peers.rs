@@ -3,7 +3,8 @@ use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
 use super::index::ByAddress;
 use super::{Cx, Engine};
-use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId, Report, ReportLevel};
+use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::Identification;
 use ::sa::{AddrRange, PolicyId, PortRange, Prefix, SaSlot, Spi, TrafficSelector};
 use std::collections::HashSet;
@@ -20,6 +21,7 @@ fn pause(failures: u32, fresh: u8) -> Duration {
 impl Engine {
     pub(super) fn apply(&mut self, config: Config, cx: &mut Cx) {
         self.slots.resize(config.sa_slots);
+        self.heard.forget();
         self.peers = config.peers.iter().cloned().map(Arc::new).collect();
         self.by_name = self.peers.iter().map(|p| (p.name.clone(), Arc::clone(p))).collect();
         self.by_address = ByAddress::of(&self.peers);
@@ -244,13 +246,8 @@ impl Engine {
         Ok((SocketAddr::new(local, 500), SocketAddr::new(remote, port)))
     }
     pub(super) fn cannot_call(&mut self, peer: &Peer, wanted: &[Wanted], why: &str, cx: &mut Cx) {
-        self.counters.fail(super::Failure::Local);
-        cx.out.push(Action::Log(Report {
-            level: ReportLevel::Error,
-            peer: Some(peer.name.clone()),
-            remote: None,
-            text: format!("cannot call peer `{}`: {why}", peer.name),
-        }));
+        let why = Diagnosis::new(Cause::CannotCall, super::explain::INIT).detail(why);
+        self.fail_of(&peer.name, None, why, cx);
         for w in wanted {
             cx.out.push(Action::AcquireFailed { policy: w.policy, retry_ms: 10_000 });
         }

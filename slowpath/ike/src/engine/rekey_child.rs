@@ -9,10 +9,11 @@
 //! When both ask at once, both exchanges are answered, and the one that holds the lowest of the four nonces
 //! is redundant: whoever began it deletes what it made, the other deletes the old SA.
 use super::child::{ChildSa, ChildState, Place};
-use super::counters::Failure;
+use super::explain::{self, CREATE};
 use super::ike_sa::{ChildOffer, Collision, Exchange, IkeSa, Task, Wanted};
 use super::{Cx, Engine};
 use crate::api::Action;
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{Message, Notify, NotifyType, Payload, Protocol};
 use ::sa::{Direction, Spi};
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl Engine {
         sa: &mut IkeSa,
         offer: &ChildOffer,
         old: Spi,
-        kind: NotifyType,
+        (kind, group): (NotifyType, Option<u16>),
         cx: &mut Cx,
     ) {
         let replaced = sa.children.iter().any(|c| c.replaces == Some(old) && c.is_live());
@@ -147,7 +148,7 @@ impl Engine {
                 sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
             }
             _ => {
-                self.child_refused(sa, offer, kind, cx);
+                self.child_refused(sa, offer, (kind, group), false, cx);
                 // The old one lives to its hard end; by then somebody may have changed a setting.
                 if let Some(child) = sa.children.get_mut(at) {
                     let left = child.hard_at.map_or(Duration::from_secs(60), |t| t.saturating_sub(cx.now));
@@ -172,12 +173,12 @@ impl Engine {
         self.switch_to_successor(sa, spi, cx);
         self.remove_child(sa, at, cx);
         if live {
-            self.fail(
-                sa,
-                Failure::ChildRefused,
-                cx,
-                format!("child for policy {} reached its lifetime without a successor", policy.0),
-            );
+            let why = match super::negotiate::config_of(sa, policy) {
+                Some(child) => explain::of_policy(Cause::ChildLifetime, CREATE, &child, String::new()),
+                None => Diagnosis::new(Cause::ChildLifetime, CREATE),
+            };
+            let tell = "answer our rekeys (CREATE_CHILD_SA); have the same pfs-group";
+            self.fail(sa, why.tell(tell), cx);
             sa.push_task(Task::Disown(spi));
         }
     }

@@ -1,11 +1,13 @@
 //! Replacing the IKE SA; its children pass to the new one (RFC 7296 1.3.2, 2.8.2, 2.18, 2.25.2).
-use super::counters::{Failure, Refused};
+use super::counters::Refused;
+use super::explain::{self, CREATE};
 use super::ike_sa::{Collision, Exchange, IkeOffer, IkeSa, State, Task};
 use super::init::NONCE_LEN;
 use super::timers::Series;
 use super::{Cx, Engine};
 use crate::api::{DhGroup, ReportLevel};
 use crate::crypto::{DhPrivate, IkeSuite, nonce, skeyseed_rekeyed};
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     ExchangeType, KeyExchange, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike, select_ike,
 };
@@ -35,12 +37,8 @@ impl Engine {
         let proposal = sa.peer.profile.proposal.clone();
         let usual = current.filter(|g| proposal.groups.contains(g)).or(proposal.groups.first().copied());
         let Some(Ok(dh)) = group.or(usual).map(|g| DhPrivate::generate(g, self.rng.as_mut())) else {
-            return self.fail(
-                sa,
-                Failure::Local,
-                cx,
-                "the IKE SA cannot be rekeyed: its profile has no dh-group".into(),
-            );
+            let why = "the IKE SA cannot be rekeyed: its profile has no dh-group";
+            return self.fail(sa, Diagnosis::new(Cause::Local, CREATE).detail(why), cx);
         };
         let spi = self.new_spi();
         let nonce = nonce(self.rng.as_mut(), NONCE_LEN);
@@ -74,9 +72,7 @@ impl Engine {
         let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
-                let text =
-                    format!("rekey of the IKE SA: {mismatch}; change profile `{}`", sa.peer.profile.name);
-                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                self.fail(sa, explain::ike_proposal(&sa.peer, CREATE, &mismatch), cx);
                 return Err(told(NotifyType::NO_PROPOSAL_CHOSEN));
             }
         };
@@ -181,12 +177,8 @@ impl Engine {
         let Ok(new) = made else {
             //= rfc7296#1.3.2/unusable: an answer that cannot be used leaves the peer with an SA we cannot speak on.
             self.counters.refuse(Refused::Malformed);
-            self.fail(
-                sa,
-                Failure::Local,
-                cx,
-                "the answer to an IKE rekey makes no sense; the IKE SA is made anew".into(),
-            );
+            let why = "the answer to a rekey of the IKE SA, which is made anew";
+            self.fail(sa, Diagnosis::new(Cause::Malformed, CREATE).detail(why), cx);
             return self.lose(sa, cx);
         };
         let own = new.local_spi;
@@ -247,11 +239,7 @@ impl Engine {
                 sa.push_task(Task::RekeyIke);
             }
             (kind, _) => {
-                let text = format!(
-                    "the peer refused to rekey the IKE SA with {kind}; compare profile `{}` with its",
-                    sa.peer.profile.name
-                );
-                self.fail(sa, Failure::NoProposalChosen, cx, text);
+                self.fail(sa, explain::ike_rekey_refused(&sa.peer, kind), cx);
                 let left = sa.hard_end().map_or(Duration::from_secs(600), |t| t.saturating_sub(cx.now));
                 sa.rekey_at = Some(cx.now + (left / 2).max(Duration::from_secs(30)));
             }

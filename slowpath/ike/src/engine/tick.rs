@@ -1,9 +1,11 @@
 //! What time alone sets off.
 use super::child::ChildState;
-use super::counters::Failure;
-use super::ike_sa::{IkeSa, Task};
+use super::explain::{self, CREATE};
+use super::ike_sa::{IkeSa, State, Task};
+use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::Action;
+use crate::diagnosis::{Cause, Diagnosis};
 use std::time::Duration;
 
 /// Two IKE SAs that came up within this time of each other, one from each end, are twins.
@@ -19,8 +21,12 @@ impl Engine {
 
     fn tick_sa(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         if sa.ends_at.is_some_and(|t| t <= cx.now) {
-            if sa.is_half_open() {
-                self.counters.fail(Failure::NoAnswer);
+            if let State::InitAnswered(half) = &sa.state {
+                let (again, forged, nat) = (half.again, half.forgeries, sa.nat_local || sa.nat_remote);
+                let who = Stranger { remote: sa.remote, local: sa.local, peer: Some(&sa.peer) };
+                self.of_stranger(who, Cause::HalfOpen, again > 0, cx, || {
+                    explain::half_open(sa.local, sa.remote, again, forged, nat)
+                });
             }
             return self.drop_sa(sa, cx);
         }
@@ -75,7 +81,10 @@ impl Engine {
     fn renew(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         let end = sa.hard_end();
         if end.is_some_and(|t| t <= cx.now) {
-            self.fail(sa, Failure::Local, cx, "the IKE SA reached its lifetime without a successor".into());
+            let why = Diagnosis::new(Cause::Lifetime, CREATE)
+                .detail("it is closed and made anew")
+                .tell("answer our rekeys of the IKE SA (CREATE_CHILD_SA)");
+            self.fail(sa, why, cx);
             self.close(sa, cx);
             self.call_again(sa, cx.now);
             sa.rekey_at = None;

@@ -5,6 +5,7 @@
 //! told in detail (SA, TS) or what must not end the exchange arrives as [`Payload::Broken`]. Building
 //! only appends, so nothing that was not written here is ever sent.
 mod build;
+mod differ;
 mod error;
 mod id;
 mod numbers;
@@ -16,6 +17,7 @@ mod sk;
 mod ts;
 mod wire;
 
+pub use differ::{Difference, Mismatch, describe_esp, describe_ike, group_name};
 pub use error::{Blame, OpenError, ParseError};
 pub use id::IdError;
 pub use numbers::{AuthMethod, ExchangeType, IdType, NotifyType, PayloadType, Protocol, TransformType};
@@ -26,8 +28,7 @@ pub use payload::{
 };
 pub use proposal::{Proposal, Transform};
 pub use select::{
-    ChosenEsp, ChosenIke, EspWishes, Mismatch, confirm_esp, confirm_ike, offer_esp, offer_ike, select_esp,
-    select_ike,
+    ChosenEsp, ChosenIke, EspWishes, confirm_esp, confirm_ike, offer_esp, offer_ike, select_esp, select_ike,
 };
 pub use sk::{open, seal};
 pub use ts::{Ts, narrow, split, within};

@@ -3,7 +3,7 @@ use super::numbers::{Protocol, TransformType};
 use super::wire::{Reader, with_length16};
 
 /// One way to protect an SA: for each transform type, one of the transforms listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
     pub number: u8,
     pub protocol: Protocol,

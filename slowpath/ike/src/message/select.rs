@@ -1,13 +1,13 @@
 //! Which of the offered algorithms two ends agree on (RFC 7296 2.7, 3.3), and if none, why not.
+use super::differ::{Mismatch, mismatch_esp, mismatch_ike};
 use super::numbers::{Protocol, TransformType};
 use super::proposal::{Proposal, Transform};
-use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, Prf};
+use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal};
 use crate::crypto::IkeSuite;
 use sa::{Encryption, Integrity, Spi, Suite};
-use std::fmt;
 
-const NONE: u16 = 0;
-const ESN: u16 = 1;
+pub(super) const NONE: u16 = 0;
+pub(super) const ESN: u16 = 1;
 
 /// An IKE SA's algorithms, and the SA payload's one proposal to answer with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,39 +43,16 @@ pub struct EspWishes<'a> {
     pub esn: bool,
 }
 
-/// No common ground: what they offer, what we have, where they first differ.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Mismatch {
-    pub offered: String,
-    pub ours: String,
-    /// The transform type of the nearest proposal that we have nothing in common in.
-    pub differs_in: Option<TransformType>,
-    /// What is wrong when it is not the algorithms.
-    pub fault: Option<&'static str>,
-}
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "they offer {}; we have {}", self.offered, self.ours)?;
-        if let Some(kind) = self.differs_in {
-            write!(f, "; nothing in common for {kind}")?;
-        }
-        if let Some(fault) = self.fault {
-            write!(f, "; {fault}")?;
-        }
-        Ok(())
-    }
-}
-
 /// Transforms one choice of ours consists of: what must be there, by type.
 type Wanted = Vec<Transform>;
 
-fn encr(cipher: IkeCipher) -> Transform {
+pub(super) fn encr(cipher: IkeCipher) -> Transform {
     match cipher.transform() {
         (id, Some(bits)) => Transform::with_key(TransformType::ENCR, id, bits),
         (id, None) => Transform::new(TransformType::ENCR, id),
     }
 }
-fn esp_transforms(suite: Suite) -> (Transform, Option<Transform>) {
+pub(super) fn esp_transforms(suite: Suite) -> (Transform, Option<Transform>) {
     let bits = suite.encryption().key_len() as u16 * 8;
     let encr = match suite.encryption() {
         Encryption::Null => Transform::new(TransformType::ENCR, 11),
@@ -221,22 +198,6 @@ fn later(best: Option<TransformType>, found: TransformType, order: &[Transform])
     }
 }
 
-fn mismatch_ike(
-    offered: &[Proposal],
-    ours: &IkeProposal,
-    differs_in: Option<TransformType>,
-    fault: Option<&'static str>,
-) -> Mismatch {
-    let list = |names: Vec<&str>| names.join(",");
-    let mut text = vec![list(ours.encryption.iter().map(|e| e.name()).collect())];
-    if !ours.integrity.is_empty() {
-        text.push(list(ours.integrity.iter().map(|i| i.name()).collect()));
-    }
-    text.push(format!("prf-{}", list(ours.prf.iter().map(|p| p.name()).collect())));
-    text.push(list(ours.groups.iter().map(|g| g.name()).collect()));
-    Mismatch { offered: describe(offered), ours: text.join("/"), differs_in, fault }
-}
-
 /// Our offer for an IKE SA: AEADs and other ciphers apart (RFC 7296 3.3), the preferred kind first.
 /// `spi` only when an IKE SA is being rekeyed.
 pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
@@ -320,19 +281,6 @@ fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>)
     answer
 }
 
-fn mismatch_esp(
-    offered: &[Proposal],
-    wishes: &EspWishes<'_>,
-    differs_in: Option<TransformType>,
-    fault: Option<&'static str>,
-) -> Mismatch {
-    let mut ours = wishes.suites.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if !wishes.in_auth {
-        ours.push_str(&format!(", pfs-group={}", wishes.pfs.map_or("none", DhGroup::name)));
-    }
-    Mismatch { offered: describe(offered), ours, differs_in, fault }
-}
-
 /// Our offer for a Child SA: a proposal for each suite, so that exactly our combinations are on offer.
 pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
     let suites = wishes.suites.iter().take(255);
@@ -351,46 +299,4 @@ pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
             Proposal { number, protocol: Protocol::ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
         })
         .collect()
-}
-
-/// Proposals in our names, bounded: a hostile peer can offer thousands.
-fn describe(proposals: &[Proposal]) -> String {
-    const SHOWN: usize = 8;
-    let mut text: Vec<String> = proposals.iter().take(SHOWN).map(describe_one).collect();
-    if proposals.len() > SHOWN {
-        text.push(format!("{} more", proposals.len() - SHOWN));
-    }
-    if text.is_empty() { "nothing".into() } else { text.join(", ") }
-}
-fn describe_one(proposal: &Proposal) -> String {
-    const SHOWN: usize = 24;
-    let names: Vec<String> = proposal.transforms.iter().take(SHOWN).map(name).collect();
-    let more = if proposal.transforms.len() > SHOWN { "/.." } else { "" };
-    format!("{} {}{more}", proposal.protocol, names.join("/"))
-}
-fn name(t: &Transform) -> String {
-    let bits = t.key_len.map_or_else(String::new, |b| format!("-{b}"));
-    let known = match (t.kind, t.id) {
-        (TransformType::ENCR, 12) => Some("aes-cbc"),
-        (TransformType::ENCR, 20) => Some("aes-gcm"),
-        (TransformType::ENCR, 3) => Some("3des"),
-        (TransformType::ENCR, 11) => Some("null"),
-        (TransformType::ENCR, 13) => Some("aes-ctr"),
-        (TransformType::ENCR, 28) => Some("chacha20-poly1305"),
-        (TransformType::INTEG | TransformType::KE, NONE) => Some("none"),
-        (TransformType::INTEG, 1) => Some("md5"),
-        (TransformType::INTEG, id) => {
-            IkeIntegrity::ALL.iter().find(|i| i.transform() == id).map(|i| i.name())
-        }
-        (TransformType::PRF, id) => Prf::ALL.iter().find(|p| p.transform() == id).map(|p| p.name()),
-        (TransformType::KE, id) => DhGroup::from_transform(id).map(DhGroup::name),
-        (TransformType::ESN, NONE) => Some("no-esn"),
-        (TransformType::ESN, ESN) => Some("esn"),
-        _ => None,
-    };
-    let prefix = if t.kind == TransformType::PRF { "prf-" } else { "" };
-    match known {
-        Some(name) => format!("{prefix}{name}{bits}"),
-        None => format!("{}:{}{bits}", t.kind, t.id),
-    }
 }

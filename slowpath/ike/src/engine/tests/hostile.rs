@@ -32,7 +32,7 @@ const STATES: [&str; 8] =
     ["InitSent", "InitAnswered", "AuthSent", "Established", "Established", "Deleting", "Replaced", "Closed"];
 
 /// A node with an IKE SA in that state, and nothing more arriving from the other end.
-fn in_state(at: usize) -> (Pair, usize) {
+pub fn in_state(at: usize) -> (Pair, usize) {
     let quiet = |time: u64| {
         let mut pair = Pair::new(41);
         pair.start();
@@ -80,14 +80,14 @@ fn in_state(at: usize) -> (Pair, usize) {
     (pair, n)
 }
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum With {
+pub enum With {
     /// In clear.
     NoKeys,
     WrongKeys,
     Keys,
 }
 /// A message from the other end's place with the SPIs of the victim's SA.
-fn message(
+pub fn message(
     pair: &mut Pair,
     n: usize,
     spi: u64,
@@ -117,7 +117,7 @@ fn message(
     };
     Some(Datagram { local: sa.local, remote: sa.remote, payload })
 }
-fn spis_of(pair: &Pair, n: usize) -> Vec<u64> {
+pub fn spis_of(pair: &Pair, n: usize) -> Vec<u64> {
     pair.nodes[n].engine.sas.keys().copied().collect()
 }
 fn established(pair: &Pair, n: usize) -> usize {

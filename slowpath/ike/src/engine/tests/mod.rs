@@ -11,6 +11,7 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
     assert_eq!(pair.nodes[B].sent, 2);
 }
 mod chaos;
+mod diagnosis;
 mod hostile;
 mod life;
 mod refusals;

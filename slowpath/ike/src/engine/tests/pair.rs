@@ -6,7 +6,7 @@ use sa::{
     Direction, Encryption, Integrity, PolicyId, PortRange, Prefix, SaSlot, SaSpec, Spi, Suite,
     TrafficSelector,
 };
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ pub fn gcm() -> Suite {
 pub fn child(node: usize, policy: u32) -> Child {
     Child {
         policy: PolicyId(policy),
+        proposal: "default".into(),
         selector: selector(node, policy as u8),
         tunnel: true,
         suites: vec![gcm()],
@@ -91,8 +92,9 @@ pub fn config(node: usize, psk: &str) -> Config {
         dpd_interval: Some(secs(120)),
         nat_traversal: true,
     };
-    let identity =
-        Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, auth: Auth::PreSharedKey(Psk(psk.into())) };
+    // Nothing that is said by chance looks like it.
+    let psk = Auth::PreSharedKey(Psk(format!("{psk}-X7f3k9").into()));
+    let identity = Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, auth: psk };
     let peer = Peer {
         name: if node == A { "to-b" } else { "to-a" }.into(),
         address: Prefix::host(addr(1 - node)),
@@ -119,6 +121,8 @@ pub struct Node {
     pub acquire_failed: Vec<PolicyId>,
     pub keepalives: u32,
     pub sent: u64,
+    /// Keys of the last SAs, as bytes.
+    keys: VecDeque<Vec<u8>>,
     hinted: BTreeMap<SaSlot, Now>,
 }
 
@@ -175,8 +179,10 @@ pub struct Pair {
 }
 
 pub fn node(seed: u64, config: Config) -> Node {
+    let mut engine = Engine::new(Box::new(Seeded::new(seed)));
+    engine.log_keys();
     Node {
-        engine: Engine::new(Box::new(Seeded::new(seed))),
+        engine,
         config,
         table: BTreeMap::new(),
         order: vec![],
@@ -185,7 +191,36 @@ pub fn node(seed: u64, config: Config) -> Node {
         acquire_failed: vec![],
         keepalives: 0,
         sent: 0,
+        keys: VecDeque::new(),
         hinted: BTreeMap::new(),
+    }
+}
+
+impl Node {
+    fn learn_keys(&mut self, actions: &[Action]) {
+        let of_ike = self.engine.key_log().into_iter().flat_map(|k| [k.sk_ei, k.sk_er, k.sk_ai, k.sk_ar]);
+        let of_sas = actions.iter().flat_map(|action| match action {
+            Action::Install { inbound, outbound } => vec![inbound, outbound],
+            Action::InstallInbound(spec) | Action::InstallOutbound(spec) => vec![spec],
+            _ => vec![],
+        });
+        let of_sas = of_sas.flat_map(|spec| [spec.encryption_key.clone(), spec.integrity_key.clone()]);
+        self.keys.extend(of_ike.chain(of_sas).map(|key| key.expose().to_vec()).filter(|key| key.len() >= 8));
+        self.keys.drain(..self.keys.len().saturating_sub(32));
+    }
+    /// Whatever is reported, at any level, holds no pre-shared key and no negotiated one.
+    #[track_caller]
+    pub fn expect_no_secret(&self, report: &Report) {
+        let said = format!("{report:?}");
+        let psks = self.config.peers.iter().flat_map(|p| &p.identities).map(|i| {
+            let Auth::PreSharedKey(psk) = &i.auth;
+            psk.0.clone()
+        });
+        for secret in psks.chain(self.keys.iter().cloned()).filter(|secret| secret.len() >= 8) {
+            let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
+            let shapes = [String::from_utf8_lossy(&secret).into_owned(), format!("{secret:?}"), hex];
+            assert!(!shapes.iter().any(|shape| said.contains(shape)), "a secret is told: {said}");
+        }
     }
 }
 
@@ -246,6 +281,7 @@ impl Pair {
         ms(low + self.rng.below(high - low + 1))
     }
     fn perform(&mut self, n: usize, actions: Vec<Action>) {
+        self.nodes[n].learn_keys(&actions);
         for action in actions {
             match action {
                 Action::Send(d) => self.send(n, d),
@@ -275,7 +311,10 @@ impl Pair {
                 Action::Forget { vault_key } => {
                     self.nodes[n].vault.remove(&vault_key);
                 }
-                Action::Log(report) => self.nodes[n].logs.push(report),
+                Action::Log(report) => {
+                    self.nodes[n].expect_no_secret(&report);
+                    self.nodes[n].logs.push(report);
+                }
             }
         }
     }

@@ -23,14 +23,13 @@ fn one(pair: &Pair, n: usize, words: &[&str]) {
     for word in words {
         assert!(told[0].contains(word), "`{word}` in {told:?}");
     }
-    assert!(!told[0].contains("secret "), "no secret in {told:?}");
 }
 
 #[test]
 fn different_secrets() {
     let pair = run(|a, _| a.peers[0].identities[0].auth = Auth::PreSharedKey(Psk(b"other".to_vec())));
     one(&pair, A, &["AUTHENTICATION_FAILED", "secret"]);
-    one(&pair, B, &["could not prove", "secrets"]);
+    one(&pair, B, &["could not prove", "same secret"]);
     for node in &pair.nodes {
         assert!(node.table.is_empty() && node.vault.is_empty());
         assert_eq!(node.engine.counters().failed(Failure::AuthenticationFailed), 1);
@@ -41,7 +40,11 @@ fn different_secrets() {
 fn no_common_ike_algorithms() {
     let pair = run(|a, _| a.peers[0].profile.proposal.prf = vec![Prf::HmacSha512]);
     one(&pair, A, &["NO_PROPOSAL_CHOSEN", "not authenticated", "default"]);
-    one(&pair, B, &["prf-sha512", "prf-sha256", "nothing in common for PRF", "profile `default`"]);
+    one(
+        &pair,
+        B,
+        &["prf-sha512", "prf-sha256", "prf-algorithm: they have sha512, we have sha256", "profile `default`"],
+    );
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn no_common_child_algorithms_leaves_the_ike_sa() {
     let cbc = Suite::new(Encryption::Aes256Cbc, Integrity::HmacSha256).unwrap();
     let pair = run(|a, _| a.peers[0].children[0].suites = vec![cbc]);
     one(&pair, A, &["NO_PROPOSAL_CHOSEN", "aes-256-cbc/sha256", "proposal"]);
-    one(&pair, B, &["aes-128-gcm", "aes-cbc-256", "proposal"]);
+    one(&pair, B, &["aes-128-gcm", "aes-256-cbc", "proposal"]);
     let [a, b] = &pair.nodes;
     assert!(a.engine.peers(pair.now).len() == 1 && b.engine.peers(pair.now).len() == 1);
     assert!(a.table.is_empty() && b.table.is_empty());
