@@ -11,6 +11,7 @@ mod explain_test;
 mod export;
 mod import;
 mod lab;
+mod logs;
 mod metrics;
 mod packet;
 mod remote;
@@ -51,6 +52,8 @@ enum Command {
     Confirm(change::ConfirmArgs),
     Rollback(change::RollbackArgs),
     History(change::HistoryArgs),
+    Log(logs::LogArgs),
+    LogLevel(logs::LevelArgs),
     Packet(packet::Args),
     Lab(lab::Args),
     Console(console::Args),
@@ -76,6 +79,8 @@ fn main() -> ExitCode {
         Command::Confirm(args) => change::confirm(&args),
         Command::Rollback(args) => change::rollback(&args),
         Command::History(args) => change::history(&args),
+        Command::Log(args) => logs::log(&args),
+        Command::LogLevel(args) => logs::level(&args),
         Command::Packet(args) => packet::packet(&args),
         Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),

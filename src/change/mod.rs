@@ -24,7 +24,7 @@ pub struct Gateway {
     run_dir: Option<PathBuf>,
 }
 impl Gateway {
-    fn ask(&self, what: &Request) -> anyhow::Result<Response> {
+    pub fn ask(&self, what: &Request) -> anyhow::Result<Response> {
         let run_dir = RunDir::find(self.run_dir.as_deref(), self.config.as_deref())?;
         request(&run_dir.control_socket(), what).context("the slow path does not answer")
     }

@@ -14,7 +14,7 @@ pub use child::Program;
 use config::Config;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,9 +38,8 @@ pub struct Args {
     /// folder `state` in --run-dir.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// How much this and both processes log: error, warn, info, debug or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
-    log_level: tracing::Level,
+    #[command(flatten)]
+    logs: logs::Options,
     /// Write all keys to this file and FILE.esp, in Wireshark's formats. Needs `system.lab: yes`: whoever reads
     /// them reads the traffic.
     #[arg(long, value_name = "FILE")]
@@ -51,12 +50,7 @@ pub struct Args {
 const GRACE: Duration = Duration::from_secs(4);
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_max_level(args.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    args.logs.start()?;
     let config = crate::check::load(&args.config)?;
     //= rfc4106#3.1/unique-iv: a restart would begin to count again under the same key.
     if !config.ipsec.manual_sas.is_empty() {
@@ -80,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     child::end_orphans(&run_dir);
     let key = vault::key().context("the key of the vault")?;
     let children = [
-        Child::new(fast, arguments_fastpath(&config, &file, &run_dir, args), None),
+        Child::new(fast, arguments_fastpath(&config, &file, &run_dir, args)?, None),
         Child::new(slow, arguments_slowpath(&config, &file, &run_dir, args)?, Some(key)),
     ];
     let mut supervisor = Supervisor { config, file, run_dir, started: Stamp::now(), children, said: None };
@@ -90,17 +84,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
-fn arguments_fastpath(config: &Config, file: &Path, run_dir: &RunDir, args: &Args) -> Vec<OsString> {
-    vec![
+fn arguments_fastpath(
+    config: &Config,
+    file: &Path,
+    run_dir: &RunDir,
+    args: &Args,
+) -> anyhow::Result<Vec<OsString>> {
+    let arguments: Vec<OsString> = vec![
         "--config".into(),
         file.into(),
         "--socket".into(),
         run_dir.fastpath_socket().into(),
         "--file-prefix".into(),
         file_prefix(&config.system.name, run_dir).into(),
-        "--log-level".into(),
-        args.log_level.to_string().to_lowercase().into(),
-    ]
+    ];
+    Ok([arguments, args.logs.arguments()?].concat())
 }
 /// DPDK's name for the process. Folders of two gateways differ even where their names do not.
 fn file_prefix(name: &str, run_dir: &RunDir) -> String {
@@ -131,9 +129,8 @@ fn arguments_slowpath(
         run_dir.control_socket().into(),
         "--history".into(),
         state_dir(config, run_dir, args)?.join("history").into(),
-        "--log-level".into(),
-        args.log_level.to_string().to_lowercase().into(),
     ];
+    arguments.extend(args.logs.arguments()?);
     if let Some(path) = &args.key_log {
         arguments.extend(["--key-log".into(), std::path::absolute(path)?.into()]);
     }

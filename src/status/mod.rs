@@ -1,5 +1,6 @@
 //! `espway status`: both processes as the supervisor sees them, and everything the slow path knows.
 mod ask;
+mod diagnosis;
 mod table;
 
 pub use ask::{request, shut_down};
@@ -25,6 +26,12 @@ pub struct Args {
     /// Also tables of more than a thousand rows; without it they are only counted.
     #[arg(long)]
     all: bool,
+    /// Instead: why negotiations failed, what would make them work here, what to tell the other side.
+    #[arg(long)]
+    diagnosis: bool,
+    /// Of this peer.
+    #[arg(long, value_name = "NAME", requires = "diagnosis")]
+    peer: Option<String>,
     /// Of the gateway with this configuration.
     #[arg(long, value_name = "FILE", conflicts_with = "run_dir")]
     config: Option<PathBuf>,
@@ -35,6 +42,9 @@ pub struct Args {
 
 pub fn status(args: &Args) -> anyhow::Result<ExitCode> {
     let run_dir = RunDir::find(args.run_dir.as_deref(), args.config.as_deref())?;
+    if args.diagnosis {
+        return diagnosis::show(&run_dir.control_socket(), args.peer.as_deref(), args.json);
+    }
     let state = run_dir.read().filter(|_| run_dir.taken());
     if args.json {
         return as_json(&run_dir, state.as_ref());
@@ -46,7 +56,13 @@ pub fn status(args: &Args) -> anyhow::Result<ExitCode> {
         None => crate::say(format_args!("no supervisor runs in {}\n", run_dir.path().display())),
     }
     match &answer {
-        Ok(status) => crate::say(table::gateway(status)),
+        Ok(status) => {
+            crate::say(table::gateway(status));
+            let failed = diagnosis::overview(&run_dir.control_socket()).unwrap_or_default();
+            if !failed.is_empty() {
+                crate::say(failed);
+            }
+        }
         Err(error) => crate::say(format_args!("the slow path does not answer: {error:#}")),
     }
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })

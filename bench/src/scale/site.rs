@@ -114,6 +114,7 @@ fn child(n: u32) -> Child {
         suites: Suite::new(Encryption::Aes128Gcm, Integrity::None).into_iter().collect(),
         pfs: None,
         lifetime: LIFETIME,
+        proposal: "default".into(),
         lifetime_bytes: 0,
         replay_window: 128,
         esn: true,

@@ -17,6 +17,7 @@ pub struct Config {
     pub addresses: Vec<Address>,
     pub routes: Vec<Route>,
     pub ipsec: Ipsec,
+    pub logging: Vec<Logging>,
     pub api: Api,
 }
 
@@ -46,6 +47,17 @@ pub struct ApiUser {
     pub roles: Vec<String>,
     /// Seconds since 1970.
     pub expires: Option<u64>,
+}
+
+/// A row of `system logging`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// As written: `!topic` excludes.
+    pub topics: Vec<String>,
+    pub action: LogAction,
+    pub prefix: String,
+    /// Empty: every message. A good expression.
+    pub regex: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,6 +318,7 @@ named! {
         Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
         ChaCha20Poly1305 = "chacha20poly1305",
     }
+    LogAction { Memory = "memory", Disk = "disk", Echo = "echo" }
     Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
     Engine {
         Native = "native", Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto",

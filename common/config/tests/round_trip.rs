@@ -411,7 +411,7 @@ prop_compose! {
             Policy { proposal: if which == 0 { proposals.0.clone() } else { proposals.1.clone() }, ..p }
         }).collect();
         let ipsec = Ipsec { peers, policies, settings: Settings { ddos_cookie_threshold: threshold }, manual_sas: Vec::new() };
-        Config { system, interfaces, addresses, routes, ipsec, api: Api::default() }
+        Config { system, interfaces, addresses, routes, ipsec, logging: vec![], api: Api::default() }
     }
 }
 

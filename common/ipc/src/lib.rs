@@ -37,6 +37,7 @@
 pub mod change;
 #[cfg(not(loom))]
 pub mod contract;
+pub mod diagnosis;
 #[cfg(not(loom))]
 mod fast;
 #[cfg(not(loom))]

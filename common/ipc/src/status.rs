@@ -2,6 +2,7 @@
 //! `espway status` prints what an operator of `/ip ipsec` knows. A key appears only in an
 //! answer to a request that said `show-sensitive`.
 use crate::change::{Apply, Entry, Plan, Refused};
+use crate::diagnosis::{Diagnosis, LogEntry};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -34,9 +35,24 @@ pub enum Request {
     RekeyChild {
         slot: u32,
     },
-    /// A filter such as `info` or `ike=debug`.
+    /// A filter such as `info` or `ike=debug`; of one peer a level, or `default`.
     LogLevel {
         filter: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+    },
+    /// Why negotiations failed, of all peers or one, oldest first.
+    Diagnosis {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// Forget them after that.
+        #[serde(default)]
+        clear: bool,
+    },
+    /// What was logged behind this id; 0 for all that is remembered.
+    Log {
+        #[serde(default)]
+        after: u64,
     },
     /// Another configuration, checked and planned first; the answer comes when it is in force.
     Apply(Box<Apply>),
@@ -81,6 +97,8 @@ pub enum Response {
     /// Nothing was changed.
     Refused(Refused),
     History(Vec<Entry>),
+    Diagnosis(Vec<Diagnosis>),
+    Log(Vec<LogEntry>),
     Configuration(Text),
     /// As an object, and for people.
     Explained {
@@ -285,6 +303,12 @@ mod tests {
             (r#"{"terminate":{}}"#, Request::Terminate { peer: None }),
             (r#"{"rekey-child":{"slot":7}}"#, Request::RekeyChild { slot: 7 }),
             (r#""shutdown""#, Request::Shutdown),
+            (r#"{"diagnosis":{}}"#, Request::Diagnosis { peer: None, clear: false }),
+            (
+                r#"{"log-level":{"filter":"ike=debug"}}"#,
+                Request::LogLevel { filter: "ike=debug".into(), peer: None },
+            ),
+            (r#"{"log":{}}"#, Request::Log { after: 0 }),
         ] {
             assert_eq!(serde_json::from_str::<Request>(text).unwrap(), expected, "{text}");
         }

@@ -20,7 +20,6 @@ use fastpath::host::Host;
 use fastpath::tables::{Control, Interface};
 use ipc::{FastSide, Geometry, RegionOptions};
 use ports::Opened;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -40,19 +39,16 @@ struct Args {
     /// DPDK file prefix, unique among DPDK processes of this machine
     #[arg(long)]
     file_prefix: String,
-    /// error, warn, info, debug or trace
-    #[arg(long, default_value = "info")]
-    log_level: tracing::Level,
+    #[command(flatten)]
+    logs: logs::Options,
 }
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(args.log_level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    if let Err(error) = args.logs.start() {
+        eprintln!("espway-fastpath: {error:#}");
+        return std::process::ExitCode::FAILURE;
+    }
     match run(&args) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
@@ -71,7 +67,7 @@ fn run(args: &Args) -> Result<()> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
     }
     let config = config::load(&args.config)?.config;
-    let level = if args.log_level >= tracing::Level::DEBUG { LogLevel::Info } else { LogLevel::Warning };
+    let level = if tracing::enabled!(tracing::Level::DEBUG) { LogLevel::Info } else { LogLevel::Warning };
     let plan = plan::plan(&config, &args.file_prefix, level)?;
     let eal = Eal::init(&plan.eal)?;
     if !eal.hugepages() {

@@ -4,6 +4,7 @@
 //! until the fast path has acknowledged the installations before it (for a bounded time), and an installation waits
 //! until the slot's former SA is gone. Nothing in the queue is lost while the fast path lives; when it is
 //! gone, `takeover` works out anew what it has to run.
+use crate::diagnoses::Diagnoses;
 use crate::edits;
 use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
@@ -13,7 +14,7 @@ use ipc::{
 };
 use sa::{Direction, PolicySpec, SaSlot, Spi};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a frame waits for the installations before it.
 const BARRIER: Duration = Duration::from_millis(500);
@@ -90,6 +91,7 @@ pub struct Driver<E> {
     now: Now,
     pub(crate) takeover: Progress,
     pub counters: Counters,
+    pub diagnoses: Diagnoses,
 }
 
 impl<E: Negotiator> Driver<E> {
@@ -119,6 +121,7 @@ impl<E: Negotiator> Driver<E> {
             now: Now::ZERO,
             takeover: Progress::default(),
             counters: Counters::default(),
+            diagnoses: Diagnoses::default(),
         }
     }
     /// A whole new configuration, policies in rank order.
@@ -370,7 +373,10 @@ impl<E: Negotiator> Driver<E> {
                 Action::AcquireFailed { policy, retry_ms } => {
                     self.command(Command::AcquireFailed { policy, retry_ms });
                 }
-                Action::Log(report) => log(&report),
+                Action::Log(report) => {
+                    log(&report);
+                    self.diagnoses.note(report, wall());
+                }
             }
         }
         self.flush();
@@ -532,12 +538,18 @@ fn known_gone(refusal: Refusal) -> Result<(), Refusal> {
     if refusal == Refusal::NoSuchSa { Ok(()) } else { Err(refusal) }
 }
 
+/// The calendar's time, for people.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
 fn log(report: &Report) {
-    let peer = report.peer.as_deref().unwrap_or("-");
-    let remote = report.remote.map_or_else(|| "-".to_owned(), |r| r.to_string());
+    let peer = report.peer.as_deref().unwrap_or("");
+    let remote = report.remote.map_or_else(String::new, |r| r.to_string());
+    // The kind of message, by which floods are limited.
+    let cause = report.diagnosis.as_ref().map_or("", |d| d.cause.name());
     match report.level {
-        ReportLevel::Error => tracing::error!(target: "ike", peer, remote, "{}", report.text),
-        ReportLevel::Warning => tracing::warn!(target: "ike", peer, remote, "{}", report.text),
+        ReportLevel::Error => tracing::error!(target: "ike", peer, remote, cause, "{}", report.text),
+        ReportLevel::Warning => tracing::warn!(target: "ike", peer, remote, cause, "{}", report.text),
         ReportLevel::Info => tracing::info!(target: "ike", peer, remote, "{}", report.text),
         ReportLevel::Debug => tracing::debug!(target: "ike", peer, remote, "{}", report.text),
     }

@@ -10,6 +10,7 @@ pub mod api;
 pub mod changes;
 pub mod control;
 pub mod desk;
+pub mod diagnoses;
 pub mod driver;
 pub mod edits;
 pub mod explain;

@@ -5,9 +5,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use espway_slowpath::run::{Options, run};
 use ipc::VaultKey;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::PathBuf;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, reload, util::SubscriberInitExt};
 use zeroize::Zeroizing;
 
 /// IKE negotiations for the fast path.
@@ -29,12 +28,8 @@ struct Arguments {
     /// User the fast path may run as, besides ourselves.
     #[arg(long)]
     fastpath_uid: Vec<u32>,
-    /// `error`, `warn`, `info`, `debug`, or a filter such as `ike=debug,info`.
-    #[arg(long, default_value = "info")]
-    log_level: String,
-    /// One JSON object per line of log.
-    #[arg(long)]
-    log_json: bool,
+    #[command(flatten)]
+    logs: logs::Options,
     /// Write all keys to this file and FILE.esp, in Wireshark's formats. Whoever reads them reads the traffic.
     #[arg(long)]
     key_log: Option<PathBuf>,
@@ -45,22 +40,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let filter = EnvFilter::try_new(&arguments.log_level)
-        .with_context(|| format!("--log-level {}", arguments.log_level))?;
-    let (filter, handle) = reload::Layer::new(filter);
-    let registry = tracing_subscriber::registry().with(filter);
-    if arguments.log_json {
-        registry.with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)).init();
-    } else {
-        let colours = std::io::stderr().is_terminal();
-        registry
-            .with(tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr))
-            .init();
-    }
-    let set_log_level = move |text: &str| {
-        let filter = EnvFilter::try_new(text).map_err(|e| format!("`{text}` is no log filter: {e}"))?;
-        handle.reload(filter).map_err(|e| e.to_string())
-    };
+    let logs = arguments.logs.start()?;
     let vault_key = arguments.vault_key_fd.map(read_key).transpose()?;
     let mut fastpath_uids = arguments.fastpath_uid;
     fastpath_uids.push(rustix::process::getuid().as_raw());
@@ -73,7 +53,7 @@ fn main() -> Result<()> {
         key_log: arguments.key_log,
         history: arguments.history,
     };
-    run(options, &set_log_level)
+    run(options, &logs)
 }
 
 /// Exactly 32 bytes, then the end.

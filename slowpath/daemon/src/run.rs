@@ -9,6 +9,7 @@ use crate::metrics::{Snapshot, Sums};
 use crate::negotiator::SystemRng;
 use crate::translate::{Translated, network, translate};
 use anyhow::{Context, Result, anyhow};
+use config::model::LogAction;
 use ike::api::{Input, Now};
 use ipc::change::{Plan, Refused};
 use ipc::process::Signals;
@@ -66,7 +67,7 @@ struct Process<'a> {
     /// SAs that are still to be deleted, behind this IKE SA.
     flushing: Option<Option<u64>>,
     key_log: Option<KeyLogFiles>,
-    set_log_level: &'a dyn Fn(&str) -> Result<(), String>,
+    logs: &'a logs::Handle,
     started: Now,
     next_attach: Now,
     /// The slots of the fast path that the engine was configured for, with the file as it is now.
@@ -79,7 +80,7 @@ struct Process<'a> {
 
 /// Runs until SIGTERM or SIGINT (tunnels stay up) or a `shutdown` request (tunnels are deleted). SIGHUP reads the
 /// configuration again.
-pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>) -> Result<()> {
+pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     let signals =
         Signals::listen(&[Signals::TERM, Signals::INT, Signals::HUP]).context("cannot listen for signals")?;
     if let Err(error) = ipc::process::harden().context("cannot forbid core dumps")? {
@@ -122,7 +123,7 @@ pub fn run(options: Options, set_log_level: &dyn Fn(&str) -> Result<(), String>)
         _api: api,
         flushing: None,
         key_log,
-        set_log_level,
+        logs,
         started: now(),
         next_attach: Now::ZERO,
         configured: None,
@@ -146,6 +147,7 @@ impl Process<'_> {
             self.change(now);
             self.desk.deliver();
             self.log_keys();
+            self.logs.tick();
             match signals.next() {
                 Some(Signals::HUP) => self.changes.order(reload()),
                 Some(signal) => {
@@ -192,7 +194,13 @@ impl Process<'_> {
         self.policy_peers = policy_peers;
         self.configured = Some(sa_slots);
         self.driver.set_network(network(&self.config), now);
+        self.logs.set_rules(rules(&self.config.logging));
+        self.watch();
         self.driver.configure(ike, policies, now);
+    }
+    /// Whose messages are logged one by one.
+    fn watch(&mut self) {
+        self.driver.engine.watch(watched(self.logs));
     }
     /// Puts in force what was worked out beside us, and takes back what the fast path does not take.
     fn change(&mut self, now: Now) {
@@ -312,7 +320,7 @@ impl Process<'_> {
         let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
         let (changes, config, sums) = (&mut self.changes, &self.config, &mut self.sums);
         let flushing = &mut self.flushing;
-        let (uptime, set_log_level) = ((now - self.started).as_secs(), self.set_log_level);
+        let (uptime, logs) = ((now - self.started).as_secs(), self.logs);
         let mut answer = |request| {
             let done = |driver: &mut Driver<ike::Engine>, input| {
                 driver.input(input, now);
@@ -329,10 +337,21 @@ impl Process<'_> {
                 Request::Terminate { peer } => done(driver, Input::Terminate { peer }),
                 Request::RekeyIke { peer } => done(driver, Input::RekeyIke { peer }),
                 Request::RekeyChild { slot } => done(driver, Input::RekeyChild { slot: sa::SaSlot(slot) }),
-                Request::LogLevel { filter } => match set_log_level(&filter) {
-                    Ok(()) => Response::Done,
+                Request::LogLevel { filter, peer } => match set_level(logs, &filter, peer.as_deref()) {
+                    Ok(()) => {
+                        driver.engine.watch(watched(logs));
+                        Response::Done
+                    }
                     Err(error) => Response::Error(error),
                 },
+                Request::Diagnosis { peer, clear } => {
+                    let rows = driver.diagnoses.rows(peer.as_deref());
+                    if clear {
+                        driver.diagnoses.clear();
+                    }
+                    Response::Diagnosis(rows)
+                }
+                Request::Log { after } => Response::Log(entries(logs, after)),
                 Request::Apply(apply) => return Answer::Rows(changes.ask(Task::Apply(apply))),
                 Request::Confirm => return Answer::Rows(changes.ask(Task::Confirm)),
                 Request::History => return Answer::Rows(changes.ask(Task::History)),
@@ -378,4 +397,40 @@ fn explained(
         Ok(Response::Explained { explanation: object, text: explanation.to_string() })
     });
     explained.unwrap_or_else(Response::Error)
+}
+
+/// Rows of `system logging` in the logger's terms; their regular expressions were checked.
+fn rules(rows: &[config::model::Logging]) -> Vec<logs::Rule> {
+    let action = |action| match action {
+        LogAction::Memory => logs::Action::Memory,
+        LogAction::Disk => logs::Action::Disk,
+        LogAction::Echo => logs::Action::Echo,
+    };
+    let rule = |row: &config::model::Logging| {
+        let topics = row.topics.iter().map(String::as_str);
+        logs::Rule::new(topics, action(row.action), &row.prefix, &row.regex).ok()
+    };
+    rows.iter().filter_map(rule).collect()
+}
+fn set_level(logs: &logs::Handle, filter: &str, peer: Option<&str>) -> Result<(), String> {
+    match peer {
+        Some(peer) => logs.set_peer_level(peer, filter),
+        None => logs.set_level(filter),
+    }
+}
+fn watched(logs: &logs::Handle) -> ike::engine::Watched {
+    match logs.in_detail() {
+        Ok(()) => ike::engine::Watched::Everybody,
+        Err(peers) if peers.is_empty() => ike::engine::Watched::Nobody,
+        Err(peers) => ike::engine::Watched::Peers(peers.into_iter().collect()),
+    }
+}
+fn entries(logs: &logs::Handle, after: u64) -> Vec<ipc::diagnosis::LogEntry> {
+    let shown = |e: logs::Entry| ipc::diagnosis::LogEntry {
+        id: e.id,
+        time: logs::utc(e.at),
+        topics: e.topics,
+        message: e.message,
+    };
+    logs.entries(after).into_iter().map(shown).collect()
 }

@@ -1,6 +1,7 @@
 //! The program itself: options, sockets, signals, what it leaves behind.
 mod common;
 use common::*;
+use harness::secrets::Secrets;
 use ipc::PeerEvent;
 use ipc::change::{Apply, Target};
 use ipc::status::{Request, Response, Status};
@@ -37,10 +38,20 @@ fn start(dir: &Path, extra: &[&str]) -> Running {
     key.arg("--config").arg(dir.join("config.yaml"));
     key.arg("--fastpath-socket").arg(dir.join("fast"));
     key.arg("--control-socket").arg(dir.join("slow"));
+    key.args(["--log-level", "debug", "--log-file"]).arg(dir.join("slow.log"));
     key.args(["--vault-key-fd", "0"]).args(extra).stdin(Stdio::piped());
     let mut child = key.spawn().unwrap();
     child.stdin.take().unwrap().write_all(&KEY).unwrap();
     Running(child)
+}
+/// Everything that was logged, at the most talkative level but one, holds no secret.
+fn expect_no_secret_in_logs(dir: &Path) {
+    let mut secrets = Secrets::default();
+    secrets.add("the pre-shared key", b"a secret for tests");
+    secrets.add("the vault's key", &KEY[..16]);
+    secrets.expect_none_in_logs(dir).unwrap();
+    let log = std::fs::read_to_string(dir.join("slow.log")).unwrap();
+    assert!(log.contains("ipsec,debug: peer=other sent IKE_SA_INIT request 0"), "{log}");
 }
 fn ask(dir: &Path, request: &Request) -> Option<Response> {
     let mut stream = UnixStream::connect(dir.join("slow")).ok()?;
@@ -98,8 +109,11 @@ fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
     let mut line = String::new();
     BufReader::new(&rude).read_line(&mut line).unwrap();
     assert!(line.contains("not understood"), "{line}");
-    assert_eq!(ask(dir, &Request::LogLevel { filter: "debug".into() }), Some(Response::Done));
-    assert!(matches!(ask(dir, &Request::LogLevel { filter: "ike=[".into() }), Some(Response::Error(_))));
+    assert_eq!(ask(dir, &Request::LogLevel { filter: "debug".into(), peer: None }), Some(Response::Done));
+    assert!(matches!(
+        ask(dir, &Request::LogLevel { filter: "ike=[".into(), peer: None }),
+        Some(Response::Error(_))
+    ));
 
     running.0.kill().unwrap();
     running.0.wait().unwrap();
@@ -135,6 +149,7 @@ fn it_attaches_answers_survives_a_kill_and_stops_when_told() {
         std::thread::yield_now();
     }
     assert!(running.0.wait().unwrap().success());
+    expect_no_secret_in_logs(dir);
 }
 fn apply(to: Target, confirm: Option<u64>) -> Request {
     let (dry_run, who, comment) = (false, "tester".into(), String::new());
@@ -204,6 +219,38 @@ fn changes_are_answered_when_they_are_in_force_and_come_back_when_nobody_confirm
         std::fs::read_to_string(dir.join("config.yaml")).unwrap() == CONFIG
     });
     until(&mut fast, &mut running, |f| f.policies.len() == 1);
+    expect_no_secret_in_logs(dir);
+}
+
+#[test]
+fn logs_follow_rows_levels_and_topics_and_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut running = start(dir, &[]);
+    let rows = "log:\n  - {topics: \"system,info\", action: memory, prefix: sys}\n  - {topics: ipsec, action: memory}\n";
+    std::fs::write(dir.join("config.yaml"), CONFIG.to_owned() + rows).unwrap();
+    let mut fast = Fast::new();
+    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).unwrap();
+    until(&mut fast, &mut running, |f| f.done.contains(&"frame".to_owned()));
+    assert!(matches!(ask(dir, &apply(Target::File, None)), Some(Response::Changed(_))));
+    let level = |filter: &str, peer: Option<&str>| {
+        ask(dir, &Request::LogLevel { filter: filter.into(), peer: peer.map(str::to_owned) })
+    };
+    assert_eq!(level("info", None), Some(Response::Done));
+    assert_eq!(level("error", Some("other")), Some(Response::Done));
+    assert!(matches!(level("silent", Some("other")), Some(Response::Error(e)) if e.contains("silent")));
+    let entries = |after| match ask(dir, &Request::Log { after }) {
+        Some(Response::Log(entries)) => entries,
+        other => panic!("{other:?}"),
+    };
+    let told = entries(0);
+    let has =
+        |topics: &str, words: &str| told.iter().any(|e| e.topics == topics && e.message.contains(words));
+    assert!(has("ipsec,debug", "peer=other sent IKE_SA_INIT request 0 [SA("), "{told:#?}");
+    assert!(has("system,info", "sys: the configuration is in force"), "{told:#?}");
+    assert!(entries(told.last().unwrap().id).len() < told.len());
+    // Nothing has failed yet: the peer has a minute to answer.
+    assert_eq!(ask(dir, &Request::Diagnosis { peer: None, clear: true }), Some(Response::Diagnosis(vec![])));
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub struct Report {
     pub diagnosis: Option<Box<Diagnosis>>,
     /// How often that has happened since it was last said.
     pub times: u32,
+    /// An SA of the peer has come up: whatever failed before is over.
+    pub up: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReportLevel {

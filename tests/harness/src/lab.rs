@@ -3,6 +3,7 @@ use crate::addr::Side;
 use crate::janitor::Janitor;
 use crate::netns::Netns;
 use crate::process::tail;
+use crate::secrets::Secrets;
 use crate::sys;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -224,10 +225,10 @@ pub(crate) fn site_addresses(side: Side, wan: &str, lan: &str) -> String {
 }
 
 impl Lab {
-    /// Builds, lets `body` work, and when it fails shows every log and keeps the files.
+    /// Builds, lets `body` work, searches the logs for secrets, and when anything fails shows every log and keeps the files.
     pub fn run(plan: &Plan, body: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
         let mut lab = Self::build(plan)?;
-        let result = body(&lab);
+        let result = body(&lab).and_then(|()| Secrets::of(&lab.dir)?.expect_none_in_logs(&lab.dir));
         if result.is_err() {
             lab.show_logs();
         }

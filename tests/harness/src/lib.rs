@@ -16,6 +16,7 @@ pub mod janitor;
 pub mod lab;
 pub mod netns;
 pub mod process;
+pub mod secrets;
 pub mod strongswan;
 pub mod sys;
 pub mod traffic;

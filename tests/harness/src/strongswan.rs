@@ -222,6 +222,19 @@ impl<'a> StrongSwan<'a> {
             Place::Guest(guest) => guest.sh("cat /run/ss/log"),
         }
     }
+    /// Takes another configuration; what is up under the former one goes.
+    pub fn reconfigure(&self, swan: &Swan) -> Result<()> {
+        // A connection that is there may be one that never came up.
+        let _ = self.terminate();
+        match &self.place {
+            Place::Namespace { charon, .. } => {
+                let file = format!("/proc/{}/root/run/ss/swanctl/swanctl.conf", charon.pid());
+                std::fs::write(&file, swan.to_conf()).with_context(|| file.clone())?;
+            }
+            Place::Guest(guest) => guest.put("/run/ss/swanctl/swanctl.conf", &swan.to_conf())?,
+        }
+        self.control("--load-all --clear").map(drop)
+    }
     pub fn initiate(&self) -> Result<()> {
         self.control(&format!("--initiate --child {} --timeout 20", Swan::CHILD)).map(drop)
     }

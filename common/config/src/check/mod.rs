@@ -2,6 +2,7 @@
 mod advice;
 mod api;
 mod ipsec;
+mod logging;
 mod net;
 mod order;
 mod policy;
@@ -36,7 +37,8 @@ pub fn build(rows: &Rows, sink: &mut Sink) -> Option<Config> {
     }
     let api = api::build(&tables, sink);
     let net::Network { interfaces, addresses, routes } = network;
-    Some(Config { system: system.ok()?, interfaces, addresses, routes, ipsec: ipsec?, api: api? })
+    let logging = logging::build(&tables, sink);
+    Some(Config { system: system.ok()?, interfaces, addresses, routes, ipsec: ipsec?, logging, api: api? })
 }
 
 /// The rows by path; a menu that is not in the table has none.

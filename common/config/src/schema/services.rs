@@ -4,7 +4,6 @@ use super::*;
 
 const RAW_KEYS: &str = "authentication with raw keys";
 const PPK: &str = "post-quantum pre-shared keys";
-const TOPICS: &str = "log topics (`espway run --log-level` sets how much is logged)";
 
 pub(super) const LOG: Menu = Menu {
     name: "log",
@@ -15,20 +14,27 @@ pub(super) const LOG: Menu = Menu {
             "topics",
             Kind::List(&Kind::Text),
             Is("info"),
-            "Topics, all of which an entry must have; `!topic` excludes.",
+            "Topics, all of which an entry must have; `!topic` excludes. What it is about: ipsec, crypto, interface, \
+             system, api; how grave it is: error, warning, info, debug, packet.",
         ),
         full(
             "action",
-            Kind::One(&[ok("memory"), ok("disk"), ok("echo"), ok("remote")]),
+            Kind::One(&[
+                ok("memory"),
+                ok("disk"),
+                ok("echo"),
+                later("remote", "sending logs to another machine"),
+            ]),
             Is("memory"),
-            "Where to.",
+            "Where to: `memory` is what `/log print` shows, `disk` the file of `espway run --log-file`, `echo` standard \
+             error or the journal. Rows for memory or disk take the place of everything that `--log-level` lets through; \
+             those for echo come on top.",
         ),
         full("prefix", Kind::Text, Is(""), "Put in front of each entry."),
         full("regex", Kind::Text, Is(""), "Only entries that match."),
         DISABLED,
     ],
     flags: &[DISABLED_FLAG],
-    later: Some(TOPICS),
     ..LIST
 };
 

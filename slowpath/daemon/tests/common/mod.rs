@@ -265,6 +265,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             suites: vec![esn_suite],
             pfs: None,
             lifetime: Duration::from_secs(1800),
+            proposal: "default".into(),
             lifetime_bytes: 0,
             replay_window: 128,
             esn: true,

@@ -4,7 +4,7 @@ use super::exchange::notify;
 use super::explain;
 use super::ike_sa::{ChildOffer, Exchange, IkeSa, Task, Wanted};
 use super::{Cx, Engine};
-use crate::api::{Action, ReportLevel};
+use crate::api::Action;
 use crate::message::{ExchangeType, Message, Notify, NotifyType, Payload, Protocol};
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ impl Engine {
             "child for policy {} is up: {} inbound {} outbound {}",
             child.policy.0, child.suite, child.inbound.spi, child.outbound.spi
         );
-        self.say(sa, ReportLevel::Info, cx, text);
+        self.say_up(sa, cx, text);
         sa.children.push(child);
         sa.dirty = true;
     }

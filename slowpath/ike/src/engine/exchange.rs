@@ -148,7 +148,10 @@ impl Engine {
         sa.window.expect = id + 1;
         sa.dirty = true;
         let response = match opened {
-            Ok(message) => self.dispatch_request(sa, d, &message, cx),
+            Ok(message) => {
+                self.trace(sa, "received", &message, cx);
+                self.dispatch_request(sa, d, &message, cx)
+            }
             Err(error) => Some(self.broken_inside(sa, &error, cx)),
         };
         match response {
@@ -239,8 +242,9 @@ impl Engine {
         cx: &mut Cx,
     ) -> Option<Vec<u8>> {
         let keys = sa.keys.as_ref()?;
-        let sealed =
-            seal(&Message::new(header, payloads), keys.keys.sending(sa.initiator), self.rng.as_mut());
+        let message = Message::new(header, payloads);
+        let sealed = seal(&message, keys.keys.sending(sa.initiator), self.rng.as_mut());
+        self.trace(sa, "sent", &message, cx);
         if let Err(error) = &sealed {
             let said = format!("a message could not be encrypted: {error}; the IKE SA ends");
             self.fail(sa, Diagnosis::new(Cause::Local, INFORMATIONAL).detail(said), cx);
@@ -309,6 +313,7 @@ impl Engine {
         if sa.window.next_send >= RENEW_AT_ID && sa.is_established() {
             sa.push_task(super::ike_sa::Task::RekeyIke);
         }
+        self.trace(sa, "received", &message, cx);
         match in_flight.what {
             Exchange::Auth => self.on_auth_response(sa, &message, cx),
             Exchange::Child(offer) => self.on_child_response(sa, *offer, &message, cx),

@@ -410,13 +410,14 @@ pub(super) fn selectors_wider(
 pub(super) fn mode(peer: &Peer, child: &Child, exchange: &'static str) -> Diagnosis {
     let (ours, theirs) = if child.tunnel { ("yes", "no") } else { ("no", "yes") };
     let mode = |tunnel| if tunnel { "tunnel" } else { "transport" };
-    Diagnosis::new(Cause::Mode, exchange)
+    let d = Diagnosis::new(Cause::Mode, exchange)
         .detail(format!("policy {}", policy_words(&child.selector)))
         .theirs(format!("{} mode", mode(!child.tunnel)))
         .ours(format!("tunnel={ours}"))
         .difference(format!("tunnel=: they have {theirs}, we have {ours}"))
-        .fix(format!("{} tunnel={theirs}", policy_find(peer, child)))
-        .tell(format!("use {} mode", mode(child.tunnel)))
+        .tell(format!("use {} mode", mode(child.tunnel)));
+    // The other way round this version could not follow: transport mode is not configured yet.
+    if child.tunnel { d } else { d.fix(format!("{} tunnel=yes", policy_find(peer, child))) }
 }
 /// Something about the SA of a policy, with our part only.
 pub(super) fn of_policy(cause: Cause, exchange: &'static str, child: &Child, detail: String) -> Diagnosis {

@@ -103,9 +103,11 @@ impl Engine {
         payloads.extend(natds(spi_i, 0, local, remote));
         let exchange = ExchangeType::IKE_SA_INIT;
         let header = Header { spi_i, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
-        init.bytes = Message::new(header, payloads).to_bytes();
+        let message = Message::new(header, payloads);
+        init.bytes = message.to_bytes();
         init.retry = Retry::begin(cx.now);
         let bytes = init.bytes.clone();
+        self.trace(sa, "sent", &message, cx);
         self.transmit(sa, bytes, cx);
     }
 
@@ -125,6 +127,7 @@ impl Engine {
     }
 
     fn read_init_response(&mut self, sa: &mut IkeSa, d: &Datagram, message: &Message, cx: &mut Cx) {
+        self.trace(sa, "received", message, cx);
         if let Some(cookie) = message.notify(NotifyType::COOKIE) {
             return self.on_cookie(sa, &cookie.data, cx);
         }
@@ -387,7 +390,8 @@ impl Engine {
         let header = Header { spi_r: local_spi, initiator: false, response: true, ..message.header };
         let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
         payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
-        let response = Message::new(header, payloads).to_bytes();
+        let answer = Message::new(header, payloads);
+        let response = answer.to_bytes();
         let half = InitAnswered {
             request: d.payload.clone(),
             response: response.clone(),
@@ -403,6 +407,8 @@ impl Engine {
         sa.ends_at = Some(cx.now + HALF_OPEN);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
         self.key(&mut sa, chosen.suite, &seed, &nonce_i, &nonce_r);
+        self.trace(&sa, "received", message, cx);
+        self.trace(&sa, "sent", &answer, cx);
         self.half_open.insert((d.remote, spi_i), local_spi);
         self.half_open_order.push_back(local_spi);
         self.transmit(&mut sa, response, cx);

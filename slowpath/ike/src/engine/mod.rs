@@ -25,6 +25,7 @@ mod snapshot;
 mod task;
 mod tick;
 mod timers;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use timers::Timers;
+pub use trace::Watched;
 use zeroize::Zeroizing;
 
 /// All IKE SAs of the gateway.
@@ -69,6 +71,7 @@ pub struct Engine {
     talk: report::Bucket,
     heard: report::Heard,
     unknown_answers: report::Bucket,
+    watched: Watched,
 }
 
 /// What a step works with besides the engine.
@@ -103,6 +106,7 @@ impl Engine {
             talk: report::Bucket::new(10),
             heard: report::Heard::default(),
             unknown_answers: report::Bucket::new(20),
+            watched: Watched::default(),
         }
     }
 

@@ -132,7 +132,7 @@ impl Engine {
             return None;
         };
         let agreed = self.check_answer(&sa.peer, &child, offer, message, init);
-        let agreed = agreed.map_err(|why| self.fail(sa, why, cx));
+        let agreed = agreed.map_err(|why| self.fail(sa, *why, cx));
         let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
         Some(self.make_child(sa, &child, agreed.ok()?, places, offer.replaces, cx.now))
     }
@@ -143,17 +143,17 @@ impl Engine {
         offer: &ChildOffer,
         message: &Message,
         init: Option<InitNonces<'_>>,
-    ) -> Result<Agreement, Diagnosis> {
+    ) -> Result<Agreement, Box<Diagnosis>> {
         let exchange = if init.is_some() { AUTH } else { CREATE };
-        let broken = |text: String| explain::of_policy(Cause::Malformed, exchange, child, text);
+        let broken = |text: String| Box::new(explain::of_policy(Cause::Malformed, exchange, child, text));
         let odd = |error: crate::message::ParseError| broken(error.to_string());
         let proposals = message.sa().map_err(odd)?;
         let chosen = confirm_esp(proposals, &wishes(child, init.is_some()))
-            .map_err(|m| explain::child_proposal(child, exchange, &m))?;
+            .map_err(|m| Box::new(explain::child_proposal(child, exchange, &m)))?;
         let (ts_i, ts_r) = (message.ts_i().map_err(odd)?, message.ts_r().map_err(odd)?);
         //= rfc7296#2.9/subset: an answer that is wider than the offer is not accepted.
         if !within(ts_i, ts_r, &child.selector) {
-            return Err(explain::selectors_wider(child, exchange, ts_r, ts_i));
+            return Err(Box::new(explain::selectors_wider(child, exchange, ts_r, ts_i)));
         }
         let selectors = tidy(narrow(ts_i, ts_r, &child.selector));
         if selectors.is_empty() {
@@ -162,7 +162,7 @@ impl Engine {
         //= rfc7296#1.3.1/transport: transport mode only when both ends said so.
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if transport == child.tunnel {
-            return Err(explain::mode(peer, child, exchange));
+            return Err(Box::new(explain::mode(peer, child, exchange)));
         }
         let shared = match (&offer.dh, chosen.group) {
             (Some(dh), Some(_)) => {

@@ -98,8 +98,16 @@ impl Engine {
             text,
             diagnosis: None,
             times: 1,
+            up: false,
         };
         cx.out.push(Action::Log(report));
+    }
+    /// The same, and what failed before is over.
+    pub(super) fn say_up(&self, sa: &IkeSa, cx: &mut Cx, text: String) {
+        self.say(sa, ReportLevel::Info, cx, text);
+        if let Some(Action::Log(report)) = cx.out.last_mut() {
+            report.up = true;
+        }
     }
     /// One negotiation failed: counts it and says why.
     pub(super) fn fail(&mut self, sa: &IkeSa, why: Diagnosis, cx: &mut Cx) {
@@ -121,6 +129,7 @@ impl Engine {
             text: why.to_string(),
             diagnosis: Some(Box::new(why)),
             times: 1,
+            up: false,
         };
         cx.out.push(Action::Log(report));
     }
@@ -154,6 +163,7 @@ impl Engine {
             text,
             diagnosis: Some(Box::new(why)),
             times,
+            up: false,
         };
         cx.out.push(Action::Log(report));
     }

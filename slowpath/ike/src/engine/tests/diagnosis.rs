@@ -462,3 +462,23 @@ fn every_cause_has_a_row_in_the_manual() {
         assert!(text.contains(&row), "{row}");
     }
 }
+
+#[test]
+fn the_messages_of_a_watched_peer_are_told() {
+    let mut pair = with(|_, _| ());
+    pair.nodes[A].engine.watch(crate::engine::Watched::Peers(["to-b".to_owned()].into()));
+    pair.start();
+    pair.run(secs(1));
+    let told: Vec<_> =
+        pair.nodes[A].logs.iter().filter(|r| r.level == ReportLevel::Debug).map(|r| &r.text).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(
+        told[0].starts_with("sent IKE_SA_INIT request 0 [SA(2 proposals) KE(x25519) Nonce N(NAT_DETECTION"),
+        "{told:?}"
+    );
+    assert!(
+        told[3].starts_with("received IKE_AUTH response 1 [IDr(192.0.2.2) AUTH(SHARED_KEY_MIC) SA"),
+        "{told:?}"
+    );
+    assert!(pair.nodes[B].logs.iter().all(|r| r.level != ReportLevel::Debug));
+}
