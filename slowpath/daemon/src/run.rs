@@ -310,7 +310,7 @@ impl Process<'_> {
         let page = self.driver.engine.page(after, FLUSHED, now);
         for child in page.children {
             let (slot, spi) = child.inbound;
-            self.driver.input(Input::HardExpire { slot, spi }, now);
+            self.driver.input(Input::DeleteChild { slot, spi }, now);
         }
         self.flushing = page.next.map(Some);
         self.flushing.is_some()

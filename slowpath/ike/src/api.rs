@@ -45,6 +45,11 @@ pub enum Input {
         slot: SaSlot,
         spi: Spi,
     },
+    /// Somebody here wants the child gone; the peer is told, and nothing has failed.
+    DeleteChild {
+        slot: SaSlot,
+        spi: Spi,
+    },
     PeerMoved {
         slot: SaSlot,
         spi: Spi,

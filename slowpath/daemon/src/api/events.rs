@@ -1,4 +1,4 @@
-//! The stream of what happens: changes of the configuration, peers that come and go. Looked for once a second while
+//! The stream of what happens: changes of the configuration, negotiations that fail, peers that come and go. Looked for once a second while
 //! somebody listens, at nobody else's cost.
 use super::handle::App;
 use super::live;
@@ -44,6 +44,8 @@ pub async fn run(app: Arc<App>, to: Sender<Bytes>) {
 #[derive(Default)]
 struct Seen {
     entry: Option<u64>,
+    /// How often each record of a failure has been counted.
+    failures: Option<BTreeMap<u64, u64>>,
     /// By SPI: name and address.
     peers: BTreeMap<String, (String, String)>,
 }
@@ -56,6 +58,16 @@ impl Seen {
             let before = self.entry.replace(last).unwrap_or(last);
             let fresh = entries.iter().filter(|entry| entry.number > before);
             events.extend(fresh.map(|entry| ("configuration", live::entry(entry).into())));
+        }
+        if let Response::Diagnosis(rows) =
+            app.asker.request(Request::Diagnosis { peer: None, clear: false }).await.ok()?
+        {
+            let counts = rows.iter().map(|row| (row.id, row.count)).collect();
+            // What was there at the first look is no event.
+            let before = self.failures.replace(counts);
+            let fresh =
+                rows.iter().filter(|row| before.as_ref().is_some_and(|b| b.get(&row.id) != Some(&row.count)));
+            events.extend(fresh.filter_map(|row| Some(("diagnosis", live::plain(row, row.id)?.into()))));
         }
         let mut peers = BTreeMap::new();
         let mut after = None;

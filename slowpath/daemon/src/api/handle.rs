@@ -317,6 +317,14 @@ impl Live {
                 }
             }
             "ip.ipsec.statistics" => vec![live::statistics(app.asker.statistics().await?.as_ref())],
+            "ip.ipsec.diagnosis" => match app.ask(Ask::Diagnosis { peer: None, clear: false }).await? {
+                Said::Diagnosis(rows) => rows.iter().filter_map(|row| live::plain(row, row.id)).collect(),
+                _ => Vec::new(),
+            },
+            "log-entries" => match app.ask(Ask::Log { after: 0 }).await? {
+                Said::Log(rows) => rows.iter().filter_map(|row| live::plain(row, row.id)).collect(),
+                _ => Vec::new(),
+            },
             "system-history" => match app.ask(Ask::History).await? {
                 Said::History(entries) => entries.iter().map(live::entry).collect(),
                 _ => Vec::new(),
@@ -407,6 +415,7 @@ async fn command(app: &App, command: Command) -> Result<Answered, Trouble> {
     let orders = match (command.place.path, command.name) {
         ("ip.ipsec.active-peers", "kill-connections") => vec![Ask::Terminate { peer: None }],
         ("ip.ipsec.installed-sa", "flush") => vec![Ask::Flush],
+        ("ip.ipsec.diagnosis", "clear") => vec![Ask::Diagnosis { peer: None, clear: true }],
         ("ip.ipsec.active-peers", name) => {
             let named = named(app, &command).await?;
             let peer = |row: Map<String, Value>| row.get("peer").and_then(Value::as_str).map(str::to_owned);

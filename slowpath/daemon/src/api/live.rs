@@ -27,6 +27,13 @@ fn seconds(seconds: u64) -> Value {
     show_duration(Duration::from_secs(seconds)).into()
 }
 
+/// What has the table's words already; its number becomes the `.id`.
+pub fn plain(from: &impl serde::Serialize, id: u64) -> Option<Row> {
+    let Ok(Value::Object(mut row)) = serde_json::to_value(from) else { return None };
+    row.remove("id");
+    row.insert(".id".into(), format!("*{id:X}").into());
+    Some(row)
+}
 pub fn active_peers(page: &Page, statistics: Option<&StatsReader>) -> Vec<Row> {
     let sums = carried(page, statistics);
     let of = |peer: &PeerStatus| sums.get(&(peer.local, peer.remote)).copied().unwrap_or_default();

@@ -129,7 +129,8 @@ impl Engine {
                 sa.push_task(Task::Rekey(spi));
             }),
             Input::RekeyChild { slot } => self.on_rekey_child(slot, &mut cx),
-            Input::HardExpire { slot, spi } => self.on_hard_expire(slot, spi, &mut cx),
+            Input::HardExpire { slot, spi } => self.on_hard_expire(slot, spi, true, &mut cx),
+            Input::DeleteChild { slot, spi } => self.on_hard_expire(slot, spi, false, &mut cx),
             Input::PeerMoved { slot, spi, from } => self.on_peer_moved(slot, spi, from, &mut cx),
             Input::Traffic { slot, spi } => self.on_traffic(slot, spi, &mut cx),
             Input::SlotFree(slot) => self.slots.freed(slot),

@@ -158,27 +158,30 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_hard_expire(&mut self, slot: ::sa::SaSlot, spi: Spi, cx: &mut Cx) {
+    /// `failed`: it should have had a successor by now.
+    pub(super) fn on_hard_expire(&mut self, slot: ::sa::SaSlot, spi: Spi, failed: bool, cx: &mut Cx) {
         let Some(owner) = self.slots.owner(slot) else { return };
         self.with_sa(owner, cx, |engine, sa, cx| {
             if let Some(at) = sa.children.iter().position(|c| c.has(slot, spi)) {
-                engine.expire(sa, at, cx);
+                engine.expire(sa, at, failed, cx);
             }
         });
     }
     /// Past its hard lifetime: gone here at once, and the peer is told.
-    pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, cx: &mut Cx) {
+    pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, failed: bool, cx: &mut Cx) {
         let Some(child) = sa.children.get(at) else { return };
         let (spi, policy, live) = (child.inbound.spi, child.policy, child.is_live());
         self.switch_to_successor(sa, spi, cx);
         self.remove_child(sa, at, cx);
-        if live {
+        if live && failed {
             let why = match super::negotiate::config_of(sa, policy) {
                 Some(child) => explain::of_policy(Cause::ChildLifetime, CREATE, &child, String::new()),
                 None => Diagnosis::new(Cause::ChildLifetime, CREATE),
             };
             let tell = "answer our rekeys (CREATE_CHILD_SA); have the same pfs-group";
             self.fail(sa, why.tell(tell), cx);
+        }
+        if live {
             sa.push_task(Task::Disown(spi));
         }
     }

@@ -62,7 +62,7 @@ impl Engine {
                 self.remove_child(sa, at, cx);
                 sa.dirty = true;
             } else if due(child.hard_at) {
-                self.expire(sa, at, cx);
+                self.expire(sa, at, true, cx);
             } else if due(child.soft_at) {
                 child.soft_at = None;
                 let spi = child.inbound.spi;
