@@ -228,10 +228,10 @@ fn logs_follow_rows_levels_and_topics_and_can_be_read() {
     let dir = dir.path();
     let mut running = start(dir, &[]);
     let rows = "log:\n  - {topics: \"system,info\", action: memory, prefix: sys}\n  - {topics: ipsec, action: memory}\n";
-    std::fs::write(dir.join("config.yaml"), CONFIG.to_owned() + rows).unwrap();
     let mut fast = Fast::new();
     fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).unwrap();
     until(&mut fast, &mut running, |f| f.done.contains(&"frame".to_owned()));
+    std::fs::write(dir.join("config.yaml"), CONFIG.to_owned() + rows).unwrap();
     assert!(matches!(ask(dir, &apply(Target::File, None)), Some(Response::Changed(_))));
     let level = |filter: &str, peer: Option<&str>| {
         ask(dir, &Request::LogLevel { filter: filter.into(), peer: peer.map(str::to_owned) })
