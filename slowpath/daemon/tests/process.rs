@@ -226,7 +226,7 @@ fn changes_are_answered_when_they_are_in_force_and_come_back_when_nobody_confirm
 fn logs_follow_rows_levels_and_topics_and_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let mut running = start(dir, &[]);
+    let mut running = start(dir, &["--history", dir.join("history").to_str().unwrap()]);
     let rows = "log:\n  - {topics: \"system,info\", action: memory, prefix: sys}\n  - {topics: ipsec, action: memory}\n";
     let mut fast = Fast::new();
     fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).unwrap();
