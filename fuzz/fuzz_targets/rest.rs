@@ -5,7 +5,8 @@ use config::document::Secrets;
 use libfuzzer_sys::fuzz_target;
 use manage::api::{Method, Offline, Request, parse_body, parse_query};
 
-const START: &str = "ip: {ipsec: {peer: [{name: b, exchange-mode: ike2}], identity: [{peer: b, secret: never seen}]}}";
+const START: &str =
+    "ip: {ipsec: {peer: [{name: b, exchange-mode: ike2}], identity: [{peer: b, secret: never seen}]}}";
 
 // `METHOD path?query`, a line each, with a body behind the line that is empty.
 fuzz_target!(|bytes: &[u8]| {
