@@ -25,8 +25,7 @@ impl Secrets {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let text = || std::fs::read_to_string(&path).with_context(|| path.display().to_string());
             if name.ends_with(".yaml") {
-                // Configurations of labs are JSON.
-                let config: Value = serde_json::from_str(&text()?).with_context(|| name.clone())?;
+                let config: Value = serde_yaml::from_str(&text()?).with_context(|| name.clone())?;
                 all.configured(&config);
             } else if name.contains(".keys") {
                 all.negotiated(&name, &text()?);
