@@ -1,5 +1,5 @@
 //! Against a whole Linux kernel in a guest: native ESP, outside IPv4 and IPv6.
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use e2e::{Gateway, SOON, Suite, flow, rekey_child, rekey_ike, until};
 use harness::traffic::{expect_pings, ping_until_up, tcp_second};
 use harness::{Capture, Guest, Lab, Plan, Side, Site, StrongSwan, capture};
@@ -36,33 +36,33 @@ fn native(lab: &Lab, guest: &Guest, gateway: &Gateway, they_call: bool) -> Resul
     espway.stop()
 }
 
-/// All on one guest: its boot takes longer than a tunnel.
-fn all_native(cases: &[(&str, Gateway, bool)]) -> Result<()> {
+/// Each on a guest of its own: on one that had served before a ping in thirty was lost once.
+fn on_a_guest(gateway: &Gateway, they_call: bool) -> Result<()> {
     Lab::run(&Plan::new(Site::Dpdk, Site::Taps), |lab| {
         let guest = Guest::boot(lab, Side::B)?;
-        for (what, gateway, they_call) in cases {
-            native(lab, &guest, gateway, *they_call).with_context(|| (*what).to_owned())?;
-        }
-        Ok(())
+        native(lab, &guest, gateway, they_call)
     })
 }
 
 #[test]
-fn native_esp_over_ipv4_whoever_calls() -> Result<()> {
-    let new = |suite| Gateway::new(Side::A, suite);
-    all_native(&[
-        ("we call, AES-GCM", new(Suite::AesGcm), false),
-        ("Linux calls, AES-CBC with SHA-256", new(Suite::AesCbcSha256).responder(), true),
-        ("Linux calls, ChaCha20-Poly1305", new(Suite::ChaCha20).responder(), true),
-    ])
+fn we_call_over_ipv4() -> Result<()> {
+    on_a_guest(&Gateway::new(Side::A, Suite::AesGcm), false)
 }
 #[test]
-fn native_esp_over_ipv6_whoever_calls() -> Result<()> {
-    let new = |suite| Gateway::new(Side::A, suite).over_v6();
-    all_native(&[
-        ("we call, AES-GCM", new(Suite::AesGcm), false),
-        ("Linux calls, AES-CBC with SHA-256", new(Suite::AesCbcSha256).responder(), true),
-    ])
+fn linux_calls_over_ipv4_with_aes_cbc_sha256() -> Result<()> {
+    on_a_guest(&Gateway::new(Side::A, Suite::AesCbcSha256).responder(), true)
+}
+#[test]
+fn linux_calls_over_ipv4_with_chacha20() -> Result<()> {
+    on_a_guest(&Gateway::new(Side::A, Suite::ChaCha20).responder(), true)
+}
+#[test]
+fn we_call_over_ipv6() -> Result<()> {
+    on_a_guest(&Gateway::new(Side::A, Suite::AesGcm).over_v6(), false)
+}
+#[test]
+fn linux_calls_over_ipv6() -> Result<()> {
+    on_a_guest(&Gateway::new(Side::A, Suite::AesCbcSha256).over_v6().responder(), true)
 }
 
 /// Both sides rekey both kinds of SA in turn while numbered datagrams pass: none is lost.

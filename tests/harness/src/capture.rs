@@ -91,6 +91,10 @@ pub fn counts<const N: usize>(file: &Path, filters: [&str; N]) -> Result<[usize;
     command.args(["-n", "-q", "-r"]).arg(file).args(["-z", &format!("io,stat,0,{}", filters.join(","))]);
     let text = process::output(&mut command).context("tshark")?;
     let row = text.lines().find(|line| line.contains("<>"));
+    // Of a file without packets there is no row.
+    if row.is_none() && text.contains("Duration: 0.0") {
+        return Ok([0; N]);
+    }
     let cells: Vec<&str> = row.map_or_else(Vec::new, |row| row.split('|').map(str::trim).collect());
     let frames: Vec<usize> =
         cells.iter().skip(2).step_by(2).take(N).filter_map(|cell| cell.parse().ok()).collect();

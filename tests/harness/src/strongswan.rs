@@ -126,26 +126,6 @@ pub struct StrongSwan<'a> {
 
 const ENVIRONMENT: [&str; 2] = ["STRONGSWAN_CONF=/run/ss/strongswan.conf", "SWANCTL_DIR=/run/ss/swanctl"];
 
-/// A guest serves several tests, one after the other. The dead who wait for their parent have no command line.
-const NONE_BEFORE: &str = r#"
-charon() {
-  for p in /proc/[0-9]*; do
-    grep -qs charon-systemd $p/cmdline && [ "$(cat $p/comm)" = charon-systemd ] && echo ${p#/proc/}
-  done
-  true
-}
-end() {
-  for p in $(charon); do kill -$1 $p; done
-  n=0
-  while [ -n "$(charon)" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
-}
-end TERM
-end KILL
-rm -f /run/charon.vici
-ip xfrm state flush
-ip xfrm policy flush
-"#;
-
 impl<'a> StrongSwan<'a> {
     /// In a namespace, with ESP in user space (Debian's `kernel-libipsec`: tunnel mode inside UDP only).
     pub fn start(lab: &Lab, ns: &Netns, swan: &Swan) -> Result<StrongSwan<'static>> {
@@ -172,7 +152,6 @@ impl<'a> StrongSwan<'a> {
     }
     /// In a guest, with the guest kernel's ESP.
     pub fn start_in_guest(guest: &'a Guest, swan: &Swan) -> Result<StrongSwan<'a>> {
-        guest.sh(NONE_BEFORE)?;
         guest.sh("mkdir -p /run/ss/swanctl")?;
         guest.put("/run/ss/strongswan.conf", &strongswan_conf(false))?;
         guest.put("/run/ss/swanctl/swanctl.conf", &swan.to_conf())?;
