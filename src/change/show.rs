@@ -35,7 +35,7 @@ pub fn history(entries: &[Entry], all: bool) -> String {
     let mut out = String::new();
     for entry in entries {
         let comment = if entry.comment.is_empty() { String::new() } else { format!("  # {}", entry.comment) };
-        _ = writeln!(out, "{:>4}  {}  {}{comment}", entry.number, time(entry.when), entry.who);
+        _ = writeln!(out, "{:>4}  {}  {}{comment}", entry.number, config::date::show(entry.when), entry.who);
         let shown = if all { entry.changes.len() } else { SHOWN };
         for line in entry.changes.iter().take(shown) {
             _ = writeln!(out, "        {line}");
@@ -50,37 +50,11 @@ pub fn history(entries: &[Entry], all: bool) -> String {
     out.trim_end().to_owned()
 }
 
-/// RFC 3339 in UTC, from seconds since 1970 (days by Howard Hinnant's civil_from_days).
-fn time(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let z = days + 719_468;
-    let (era, doe) = (z / 146_097, z % 146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use ipc::change::Effect;
 
-    #[test]
-    fn times_are_those_of_the_calendar() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_709_251_199, "2024-02-29T23:59:59Z"),
-            (4_102_444_800, "2100-01-01T00:00:00Z"),
-        ] {
-            assert_eq!(time(seconds), text);
-        }
-    }
     #[test]
     fn a_plan_says_what_it_touches() {
         let shown = |dry_run| {

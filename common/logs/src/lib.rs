@@ -9,13 +9,11 @@ mod layer;
 mod limit;
 mod output;
 mod ring;
-mod time;
 mod topics;
 
 pub use filter::{Action, Rule};
 pub use layer::Handle;
 pub use ring::Entry;
-pub use time::utc;
 pub use topics::topics;
 
 use anyhow::Context;

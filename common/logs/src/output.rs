@@ -48,7 +48,7 @@ impl Line<'_> {
         format!("{object}\n")
     }
     fn time(&self) -> String {
-        let date = crate::utc(self.at).replace(' ', "T");
+        let date = config::date::show(self.at.as_secs()).replace(' ', "T");
         format!("{date}.{:06}Z", self.at.subsec_micros())
     }
 }

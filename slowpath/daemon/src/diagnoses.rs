@@ -114,8 +114,8 @@ impl Diagnoses {
         let peer = report.peer.clone().unwrap_or_default();
         ipc::diagnosis::Diagnosis {
             id: row.id,
-            when: logs::utc(row.last),
-            first: logs::utc(row.first),
+            when: config::date::show(row.last.as_secs()),
+            first: config::date::show(row.first.as_secs()),
             count: row.count,
             solved: self.up.get(&peer).is_some_and(|up| *up > row.last),
             peer,

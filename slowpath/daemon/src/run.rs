@@ -428,7 +428,7 @@ fn watched(logs: &logs::Handle) -> ike::engine::Watched {
 fn entries(logs: &logs::Handle, after: u64) -> Vec<ipc::diagnosis::LogEntry> {
     let shown = |e: logs::Entry| ipc::diagnosis::LogEntry {
         id: e.id,
-        time: logs::utc(e.at),
+        time: config::date::show(e.at.as_secs()),
         topics: e.topics,
         message: e.message,
     };

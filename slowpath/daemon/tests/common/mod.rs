@@ -8,6 +8,22 @@ use sa::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// One gateway, one peer, one tunnel.
+pub const CONFIG: &str = r#"
+system: {name: t, sa-slots: 64}
+interface:
+  - {name: wan, device: "null"}
+ip:
+  address:
+    - {address: 192.0.2.1/24, interface: wan}
+  ipsec:
+    profile: [{name: p, enc-algorithm: [aes-256-gcm], hash-algorithm: sha256, dh-group: [x25519]}]
+    peer: [{name: other, address: 192.0.2.2, local-address: 192.0.2.1, exchange-mode: ike2, profile: p}]
+    identity: [{peer: other, secret: "a secret for tests"}]
+    policy:
+      - {src-address: 10.1.0.0/16, dst-address: 10.2.0.0/16, peer: other, tunnel: yes}
+"#;
+
 pub struct Fast {
     pub side: FastSide,
     pub worker: WorkerStats,
