@@ -1,5 +1,6 @@
 //! Running cargo in this workspace.
 use anyhow::{Context, Result, ensure};
+use harness::espway::Binaries;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,7 +42,15 @@ pub fn shown(command: &Command) -> String {
     std::iter::once(name).chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// The gateway's three programs, optimised.
+/// The gateway's programs: those in `ESPWAY_BIN_DIR`, else optimised ones.
+pub fn binaries() -> Result<Binaries> {
+    match std::env::var_os("ESPWAY_BIN_DIR") {
+        Some(dir) => Binaries::in_dir(dir),
+        None => Binaries::in_dir(build_release()?),
+    }
+}
+
+/// All programs, optimised.
 pub fn build_release() -> Result<PathBuf> {
     let packages = ["-p", "espway", "-p", "espway-fastpath", "-p", "espway-slowpath", "-p", "espway-lab"];
     check(command(&["build", "--release", "--locked"]).args(packages))?;

@@ -109,10 +109,7 @@ pub fn run(options: &Options) -> Result<bool> {
     ensure!(options.rounds > 0 && options.seconds > 0, "--rounds and --seconds must be at least 1");
     packages::ensure_installed(&[Need::Build, Need::Lab, Need::Strongswan, Need::Peers])?;
     eprintln!("{:>12}  {}", "hugepages", hugepages::prepare());
-    let binaries = match std::env::var_os("ESPWAY_BIN_DIR") {
-        Some(dir) => Binaries::in_dir(dir)?,
-        None => Binaries::in_dir(cargo::build_release()?)?,
-    };
+    let binaries = cargo::binaries()?;
     let peers: Vec<_> = Peer::ALL.into_iter().filter(|p| p.name().contains(&options.only)).collect();
     ensure!(!peers.is_empty(), "no peer is named like `{}`", options.only);
     let mut runs: BTreeMap<usize, Vec<Run>> = BTreeMap::new();

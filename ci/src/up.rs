@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     packages::ensure_installed(&needs)?;
     say("hugepages", &hugepages::prepare());
-    let binaries = Binaries::in_dir(cargo::build_release()?)?;
+    let binaries = cargo::binaries()?;
     let interrupted = harness::sys::catch_interrupts();
 
     let site_b = match options.peer {

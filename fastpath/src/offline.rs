@@ -1,6 +1,7 @@
 //! A gateway without ports and threads: frames in, what happened out. For captures, tests and fuzzers.
 use crate::crypto::{CpuEngine, CpuEngineKind, CpuKeys};
-use crate::graph::{Out, Worker};
+use crate::graph::{Out, ToHost, Worker, ike_in};
+use crate::host::reassemble::{Added, Reassembly};
 use crate::tables::{Control, Interface, NextHop};
 use ipc::contract::{Command, Event, FrameMeta, Refusal};
 use sa::{DropReason, PolicySpec, Prefix, SaSpec};
@@ -63,6 +64,8 @@ pub enum Outcome {
         meta: FrameMeta,
         payload: Vec<u8>,
     },
+    /// A fragment of a datagram for the gateway, of which others are missing.
+    Held,
     Event(Event),
 }
 
@@ -83,6 +86,7 @@ pub struct Gateway {
     control: Control<CpuKeys>,
     worker: Worker<TestBuf, CpuEngine<TestBuf>>,
     out: Out<TestBuf>,
+    reassembly: Reassembly,
     now: Duration,
 }
 
@@ -119,7 +123,8 @@ impl Gateway {
         let worker = CpuEngine::new(engines).map_err(|e| engine(&e))?;
         let mut worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
         worker.fragment_into(Box::new(|header, payload| Some(TestBuf::new(&[header, payload].concat()))));
-        let mut gateway = Self { control, worker, out: Out::default(), now: Duration::ZERO };
+        let (out, reassembly) = (Out::default(), Reassembly::default());
+        let mut gateway = Self { control, worker, out, reassembly, now: Duration::ZERO };
         gateway.set_policies(&setup.policies).map_err(SetupError::Policies)?;
         for spec in &setup.sas {
             let refused = |why| SetupError::Sa { slot: spec.slot.0, spi: spec.spi.get(), why };
@@ -150,15 +155,41 @@ impl Gateway {
     /// Time as the lifetimes of SAs see it.
     pub fn advance(&mut self, by: Duration) -> Vec<Outcome> {
         self.now += by;
+        let before = self.out.drops;
         self.control.poll(self.now, &mut self.out.events, &mut Vec::new());
-        self.out.events.drain(..).map(Outcome::Event).collect()
+        let drops = &mut self.out.drops;
+        let now = self.now.as_millis() as u64;
+        self.reassembly.on_time(now, |(reason, count)| drops[reason as usize] += count);
+        self.outcomes(&before)
     }
 
     /// What happens to one frame that arrives on a port.
     pub fn run(&mut self, port: u16, frame: &[u8]) -> Vec<Outcome> {
         let before = self.out.drops;
         self.worker.process(port, &mut vec![TestBuf::new(frame)], self.now, &mut self.out);
-        self.outcomes(&before)
+        let mut held = Vec::new();
+        for ToHost { interface, frame } in std::mem::take(&mut self.out.pieces) {
+            held.extend(self.piece(interface, frame.data()));
+        }
+        held.extend(self.outcomes(&before));
+        held
+    }
+    /// A fragment for the gateway: what the main lcore does with it.
+    fn piece(&mut self, interface: u16, bytes: &[u8]) -> Option<Outcome> {
+        let drops = &mut self.out.drops;
+        let lost = |(reason, count): (DropReason, u64)| drops[reason as usize] += count;
+        match self.reassembly.add(bytes, self.now.as_millis() as u64, lost) {
+            Added::Waits => return Some(Outcome::Held),
+            Added::Refused(reason) => self.out.drops[reason as usize] += 1,
+            Added::Whole(packet) => {
+                if let Some((meta, payload)) = ike_in(&packet) {
+                    return Some(Outcome::Ike { meta, payload: payload.to_vec() });
+                }
+                let packets = &mut vec![TestBuf::new(&packet)];
+                self.worker.reassembled(interface, packets, self.now, &mut self.out);
+            }
+        }
+        None
     }
     /// What happens to one IP packet of the gateway's own.
     pub fn originate(&mut self, packet: &[u8], exempt: bool) -> Vec<Outcome> {

@@ -382,6 +382,127 @@ fn a13_clear_packets_for_protected_places_are_dropped_in_silence() {
     assert_eq!(dropped(&receive(&mut b, &ping)), Some(DropReason::ClearForProtected));
 }
 
+/// A packet in pieces of at most `mtu` bytes.
+fn pieces(packet: &[u8], mtu: u16) -> Vec<Vec<u8>> {
+    let mut packet = packet.to_vec();
+    packet[6] &= !0x40;
+    fastpath::host::fragment::split(packet, mtu, 77)
+}
+
+#[test]
+fn a15_esp_in_fragments_is_put_together_in_any_order() {
+    for name in [GCM, CBC] {
+        let long = udp(Side::A.host(false), Side::B.host(false), 4000, 53, &[0x5a; 1300]);
+        let mut b = receiver(name);
+        for (seq, mtu) in [(1, 1300), (2, 600), (3, 68), (4, 28)] {
+            let mut parts = pieces(&sealed_around(name, seq, &long, |_| {}), mtu);
+            // The first piece of 28 bytes holds the ESP header and nothing of the IV.
+            if seq % 2 == 0 {
+                parts.reverse();
+            }
+            let last = parts.pop().expect("pieces");
+            let waits = |outcomes: Vec<Outcome>| outcomes == [Outcome::Held];
+            match parts.len() < 64 {
+                true => {
+                    assert!(parts.iter().all(|part| waits(receive(&mut b, part))), "{name} {mtu}");
+                    assert!(accepts(&mut b, &last), "{name} {mtu}");
+                }
+                // More than one datagram may have.
+                false => {
+                    let outcomes: Vec<_> = parts.iter().flat_map(|part| receive(&mut b, part)).collect();
+                    let lost = outcomes.iter().filter(|o| **o == Outcome::Dropped(DropReason::FragmentBad));
+                    assert_eq!(lost.count(), parts.len());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a15_fragments_that_overlap_or_never_end_deliver_nothing() {
+    let long = udp(Side::A.host(false), Side::B.host(false), 4000, 53, &[0x5a; 1300]);
+    let right = sealed_around(GCM, 1, &long, |_| {});
+    let parts = pieces(&right, 600);
+    let mut b = receiver(GCM);
+    let mut forged = parts[1].clone();
+    *forged.last_mut().expect("bytes") ^= 1;
+    let order = [&parts[0], &parts[1], &forged, &parts[2]];
+    let outcomes: Vec<_> = order.into_iter().flat_map(|part| receive(&mut b, part)).collect();
+    let (held, lost) = (Outcome::Held, Outcome::Dropped(DropReason::FragmentBad));
+    let mut expected = vec![held.clone(), held.clone()];
+    expected.extend(vec![lost; 4]);
+    assert_eq!(outcomes, expected, "each fragment is counted once, the datagram is gone");
+
+    let late = Outcome::Dropped(DropReason::FragmentLate);
+    b.advance(Duration::from_secs(15));
+    assert_eq!(receive(&mut b, &parts[0]), [held]);
+    assert_eq!(b.advance(Duration::from_secs(14)), []);
+    assert_eq!(b.advance(Duration::from_secs(1)), [late]);
+    assert!(accepts(&mut b, &right), "the window did not move");
+}
+
+#[test]
+fn a15_a_flood_of_first_fragments_leaves_true_traffic_its_share() {
+    let long = udp(Side::A.host(false), Side::B.host(false), 4000, 53, &[0x5a; 1300]);
+    let parts = pieces(&sealed_around(GCM, 1, &long, |_| {}), 1000);
+    let mut b = receiver(GCM);
+    assert_eq!(receive(&mut b, &parts[0]), [Outcome::Held]);
+    let mut given_up = 0;
+    for id in 0..2000u32 {
+        let forged = fastpath::host::fragment::split(
+            udp(ip("198.51.100.66"), Side::B.wan(false), 4500, 4500, &[0; 1300]),
+            1000,
+            id,
+        );
+        let outcomes = receive(&mut b, &forged[0]);
+        given_up += outcomes.iter().filter(|o| **o == Outcome::Dropped(DropReason::FragmentFull)).count();
+        assert!(outcomes.contains(&Outcome::Held), "{outcomes:?}");
+    }
+    assert_eq!(given_up, 2001 - fastpath::host::reassemble::DATAGRAMS);
+    assert!(accepts(&mut b, &parts[1]), "the true datagram was kept");
+}
+
+#[test]
+fn a15_ipv6_fragments_and_atomic_ones() {
+    let spec = |side: Side| {
+        let ends = TunnelEnds { local: side.wan(true), remote: side.other().wan(true) };
+        SaSpec { ends, ..a_to_b(side, GCM) }
+    };
+    let long = udp(Side::A.host(false), Side::B.host(false), 4000, 53, &[0x5a; 1300]);
+    let (mut a, mut b) = (Side::A.gateway(&[spec(Side::A)]), Side::B.gateway(&[spec(Side::B)]));
+    let lan = |packet: &[u8]| frame(Side::A, LAN, packet);
+    let (_, whole) = sent(&a.run(LAN, &lan(&long)));
+    let parts = fastpath::host::fragment::split(whole, 1280, 5);
+    assert_eq!(parts.len(), 2);
+    assert_eq!(receive(&mut b, &parts[1]), [Outcome::Held]);
+    assert!(accepts(&mut b, &parts[0]));
+    // An atomic fragment is a whole datagram (RFC 6946), whatever else has its identification.
+    let (_, whole) = sent(&a.run(LAN, &lan(&long)));
+    let mut atomic = whole[..40].to_vec();
+    atomic[6] = 44;
+    atomic[4..6].copy_from_slice(&(whole.len() as u16 - 40 + 8).to_be_bytes());
+    atomic.extend([50, 0, 0, 0, 0, 0, 0, 5]);
+    atomic.extend(&whole[40..]);
+    assert!(accepts(&mut b, &atomic));
+}
+
+#[test]
+fn a15_ike_in_fragments_is_put_together() {
+    let message = vec![0x77; 3500];
+    for (port, skip) in [(500, 0), (4500, 4)] {
+        let mut b = receiver(GCM);
+        let marked = [&vec![0; skip][..], &message].concat();
+        let mut parts = pieces(&udp(Side::A.wan(false), Side::B.wan(false), port, port, &marked), 1500);
+        let last = parts.pop().expect("pieces");
+        assert!(parts.iter().all(|part| receive(&mut b, part) == [Outcome::Held]));
+        let outcomes = receive(&mut b, &last);
+        assert!(
+            matches!(&outcomes[..], [Outcome::Ike { payload, .. }] if *payload == message),
+            "{outcomes:?}"
+        );
+    }
+}
+
 #[test]
 fn a18_port_4500_is_told_apart() {
     let encap = |spec: &mut SaSpec| spec.encap = ENCAP;

@@ -134,6 +134,7 @@ fn as_text(outcome: &Outcome, ports: &[String]) -> String {
         Outcome::Ike { meta, payload } => {
             format!("IKE from {} to {}: {} bytes", meta.remote, meta.local, payload.len())
         }
+        Outcome::Held => "waits for the other fragments of its datagram".to_owned(),
         Outcome::Event(event) => format!("event: {}", event_text(event)),
     }
 }
@@ -160,6 +161,7 @@ fn as_json(outcome: &Outcome, ports: &[String]) -> Value {
         Outcome::Ike { meta, payload } => {
             json!({ "ike": { "local": meta.local, "remote": meta.remote, "bytes": payload.len() } })
         }
+        Outcome::Held => json!({ "held": "fragment" }),
         Outcome::Event(event) => json!({ "event": event_text(event) }),
     }
 }
@@ -179,7 +181,7 @@ impl Count {
             match outcome {
                 Outcome::Sent { .. } => count.sent += 1,
                 Outcome::Dropped(reason) => *count.drops.entry(*reason).or_default() += 1,
-                Outcome::ToHost { .. } | Outcome::Unresolved { .. } => count.to_host += 1,
+                Outcome::ToHost { .. } | Outcome::Unresolved { .. } | Outcome::Held => count.to_host += 1,
                 Outcome::Ike { .. } => count.ike += 1,
                 Outcome::Event(_) => count.events += 1,
             }

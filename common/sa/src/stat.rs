@@ -78,7 +78,10 @@ drop_reasons! {
     Keepalive           "nat-keepalive"         _ "NAT keepalive, dropped as RFC 3948 4 says",
     // Inbound.
     EspTooShort         "esp-too-short"         InHeaderErrors "ESP shorter than its header, IV and ICV",
-    EspFragment         "esp-fragment"          InHeaderErrors "ESP in an IP fragment that was not reassembled",
+    FragmentBad         "fragment-bad"          InHeaderErrors "fragments for the gateway that overlap, lie about their end or are too many",
+    FragmentLate        "fragment-late"         InHeaderErrors "fragment for the gateway whose others did not come in time",
+    FragmentFull        "fragment-full"         InHeaderErrors "given up: too many datagrams for the gateway were incomplete",
+    FragmentTwice       "fragment-twice"        InHeaderErrors "fragment for the gateway that was there already",
     NoHeadroomIn        "in-no-buffer"          InBufferErrors "buffer unfit for decryption",
     NoSuchSa            "no-such-sa"            InNoStates "no SA for this SPI, address and protocol",
     IcvMismatch         "icv-mismatch"          InStateProtocolErrors "integrity check failed",

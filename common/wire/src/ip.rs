@@ -203,6 +203,45 @@ impl Upper {
     }
 }
 
+/// The first Fragment header of an IPv6 packet (RFC 8200 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentHeader {
+    /// Where the byte stands that names it.
+    pub named_at: usize,
+    pub at: usize,
+    /// What follows it in the whole datagram.
+    pub next: u8,
+    pub id: u32,
+}
+impl FragmentHeader {
+    const LEN: usize = 8;
+
+    /// `None` also for a packet that [`Packet::parse`] refuses.
+    pub fn find(packet: &[u8]) -> Option<Self> {
+        const NEXT: usize = 6;
+        let (mut named_at, mut at) = (NEXT, V6_HEADER);
+        for _ in 0..=MAX_EXTENSIONS {
+            let header = packet.get(at..)?;
+            match (*packet.get(named_at)?, header) {
+                (protocol::FRAGMENT, [next, _, _, _, a, b, c, d, ..]) => {
+                    let id = u32::from_be_bytes([*a, *b, *c, *d]);
+                    return Some(Self { named_at, at, next: *next, id });
+                }
+                (protocol::HOP_BY_HOP | protocol::ROUTING | protocol::DESTINATION_OPTIONS, [_, len, ..]) => {
+                    named_at = at;
+                    at += 8 + usize::from(*len) * 8;
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+    /// Where the fragment's own bytes begin.
+    pub fn end(&self) -> usize {
+        self.at + Self::LEN
+    }
+}
+
 /// Takes one from the TTL or hop limit and keeps the checksum right. `None` when it was used up.
 #[inline]
 pub fn decrement_ttl(packet: &mut [u8]) -> Option<()> {

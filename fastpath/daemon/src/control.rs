@@ -7,8 +7,9 @@ use crate::mirror::Mirror;
 use crate::network::Networks;
 use crate::ports::Tap;
 use dpdk::{Burst, Mbuf, Mempool, Port};
-use fastpath::graph::ErrorReport;
+use fastpath::graph::{ErrorReport, ike_in};
 use fastpath::host::frame::{addresses, ethernet};
+use fastpath::host::reassemble::{Added, Reassembly};
 use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
 use fastpath::tables::control::Applied;
 use fastpath::tables::{Completion, Control};
@@ -67,6 +68,7 @@ pub struct State {
     unseen: VecDeque<(u64, u64)>,
     events: VecDeque<Event>,
     completions: Vec<Completion>,
+    reassembly: Reassembly,
     due: Vec<Event>,
     acts: Vec<Act>,
     /// Sent for the slow path; names the fragments of one.
@@ -180,6 +182,7 @@ impl Main {
                     ToMain::Host(frame) => {
                         self.host.on_frame(frame.interface, frame.frame.data(), now_ms, &mut acts);
                     }
+                    ToMain::Piece(piece) => self.piece(piece.interface, piece.frame.data(), now_ms),
                     ToMain::Unresolved(p) => {
                         let packet = p.packet.data().to_vec();
                         self.host.on_unresolved(p.interface, p.next_hop, packet, now_ms, &mut acts);
@@ -197,6 +200,24 @@ impl Main {
         self.perform(&mut acts);
         self.state.acts = acts;
         worked
+    }
+
+    /// A fragment of a datagram for the gateway. IKE goes to the slow path as soon as it is whole, whatever its size;
+    /// anything else has to fit a packet buffer.
+    fn piece(&mut self, interface: u16, bytes: &[u8], now_ms: u64) {
+        let mirror = &mut self.mirror;
+        match self.state.reassembly.add(bytes, now_ms, |(reason, count)| mirror.drop(reason, count)) {
+            Added::Waits => {}
+            Added::Refused(reason) => self.mirror.drop_packet(&mut self.region, reason, bytes),
+            Added::Whole(packet) => match ike_in(&packet) {
+                Some((meta, payload)) => {
+                    if !self.region.frame_to_slow(&meta, payload) {
+                        self.mirror.drop(DropReason::FrameQueueFull, 1);
+                    }
+                }
+                None => self.inject(&packet, |packet| ToWorker::Whole { interface, packet }),
+            },
+        }
     }
 
     fn icmp_error(&mut self, report: &ErrorReport<Mbuf>, now_ms: u64, acts: &mut Vec<Act>) {
@@ -360,6 +381,9 @@ impl Main {
             self.state.hosted = now;
             let mut acts = std::mem::take(&mut self.state.acts);
             self.host.on_time(now.as_millis() as u64, &mut acts);
+            let mirror = &mut self.mirror;
+            let lost = |(reason, count)| mirror.drop(reason, count);
+            self.state.reassembly.on_time(now.as_millis() as u64, lost);
             self.perform(&mut acts);
             self.state.acts = acts;
         }

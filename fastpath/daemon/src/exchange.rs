@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// From a worker to the main lcore.
 pub enum ToMain {
     Host(ToHost<Mbuf>),
+    /// A fragment of a datagram for the gateway.
+    Piece(ToHost<Mbuf>),
     Unresolved(Unresolved<Mbuf>),
     Ike(IkeFrame<Mbuf>),
     Error(ErrorReport<Mbuf>),
@@ -22,6 +24,8 @@ pub enum ToWorker {
     Frame { port: u16, frame: Mbuf },
     /// A packet of ours, from its IP header on; policy and routing are still to come.
     Packet(Mbuf),
+    /// What an interface received in pieces, whole.
+    Whole { interface: u16, packet: Mbuf },
     /// IKE: routed, but exempt from policy (RFC 4301 5.1, RFC 7296 1).
     Exempt(Mbuf),
 }

@@ -199,6 +199,12 @@ impl Loop {
                     }
                     continue;
                 }
+                Some(ToWorker::Whole { interface, packet }) => {
+                    worked = true;
+                    packets.push(packet);
+                    self.graph.reassembled(interface, packets, now, out);
+                    continue;
+                }
                 Some(ToWorker::Packet(packet)) => (packet, false),
                 Some(ToWorker::Exempt(packet)) => (packet, true),
             };
@@ -260,6 +266,7 @@ impl Loop {
             }
         };
         out.host.drain(..).for_each(|frame| hand(ToMain::Host(frame), Some(DropReason::HostQueueFull)));
+        out.pieces.drain(..).for_each(|piece| hand(ToMain::Piece(piece), Some(DropReason::HostQueueFull)));
         out.unresolved.drain(..).for_each(|p| hand(ToMain::Unresolved(p), Some(DropReason::NoNeighbour)));
         // Counted already: only the ICMP error is lost.
         out.errors.drain(..).for_each(|report| hand(ToMain::Error(report), None));

@@ -164,7 +164,8 @@ fn classify<B: PacketBuf, K>(
             work.incoming.push(Incoming::new(buf, esp_at, None, index));
         }
         Word::OURS | Word::LINK => {
-            local(tables, work, &Link { index, frame }, verdict == Word::OURS, buf, out);
+            let link = Link { index, dst: frame.dst, src: frame.src };
+            local(tables, work, &link, verdict == Word::OURS, buf, out);
         }
         //= rfc1812#5.3.4/link-broadcast: a unicast packet in a link-layer broadcast goes nowhere.
         _ if frame.dst.is_group() => out.drop(DropReason::NotForUs),
@@ -187,7 +188,27 @@ fn first_look<K>(tables: &Tables<K>, interface: &Interface, bytes: &[u8]) -> Ver
 /// How a frame came.
 struct Link {
     index: u16,
-    frame: eth::Frame,
+    dst: Mac,
+    src: Mac,
+}
+
+/// A datagram for the gateway that came in pieces and is whole now.
+#[cold]
+pub(crate) fn whole<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    work: &mut Work<B>,
+    index: u16,
+    buf: B,
+    out: &mut Out<B>,
+) {
+    let Some(interface) = tables.ports.get(index) else { return out.drop(DropReason::NotForUs) };
+    let link = Link { index, dst: interface.mac, src: interface.mac };
+    let ours = |(packet, _): (Packet, _)| packet.fragment.is_none() && tables.ports.is_own(packet.dst);
+    match flow_of(buf.data()).is_ok_and(ours) {
+        true => local(tables, work, &link, true, buf, out),
+        // The address was taken away while the pieces came.
+        false => out.drop(DropReason::NotForUs),
+    }
 }
 
 /// Whether the link is meant, or a group.
@@ -213,9 +234,9 @@ fn local<B: PacketBuf, K>(
 ) {
     let Ok((packet, flow)) = flow_of(buf.data()) else { return out.drop(DropReason::MalformedIp) };
     match (packet.protocol, flow.dst_port) {
-        //= rfc4303#3.4.1/no-fragments: ESP is reassembled before it is processed, or dropped.
-        (protocol::ESP, _) if packet.fragment.is_some() => {
-            return out.drop_packet(DropReason::EspFragment, buf.data(), 0);
+        //= rfc4303#3.4.1/no-fragments: ESP is reassembled before it is processed; so is AH (RFC 4302 3.4.1) and IKE.
+        (protocol::ESP | protocol::AH | protocol::UDP, _) if own && packet.fragment.is_some() => {
+            return out.pieces.push(ToHost { interface: link.index, frame: buf });
         }
         (protocol::ESP, _) if own => {
             let (esp_at, interface) = (packet.upper_at, link.index);
@@ -225,10 +246,7 @@ fn local<B: PacketBuf, K>(
         //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
         (protocol::AH, _) if own => return out.drop_packet(DropReason::NoSuchSa, buf.data(), 0),
         (protocol::UDP, Some(IKE_PORT | NAT_T_PORT)) if own => {
-            if packet.fragment.is_some() {
-                return out.drop(DropReason::EspFragment);
-            }
-            return udp_for_us(work, link, packet, buf, out);
+            return udp_for_us(work, link, &packet, buf, out);
         }
         _ => {}
     }
@@ -241,7 +259,7 @@ fn local<B: PacketBuf, K>(
         }
     }
     let kind = if packet.is_ipv4() { ethertype::IPV4 } else { ethertype::IPV6 };
-    to_host(buf, link.index, link.frame.dst, link.frame.src, kind, out);
+    to_host(buf, link.index, link.dst, link.src, kind, out);
 }
 
 /// Neighbour discovery has to work before any SA does.
@@ -252,35 +270,61 @@ fn is_neighbour_discovery(packet: &Packet, flow: &Flow) -> bool {
 }
 
 /// UDP on an IKE port of ours (RFC 3948 2, RFC 7296 2.23). Not held against the policies: it makes SAs.
-fn udp_for_us<B: PacketBuf>(work: &mut Work<B>, link: &Link, packet: Packet, mut buf: B, out: &mut Out<B>) {
-    // The checksum is not looked at: ESP and IKE authenticate themselves, and RFC 3948 2.1 forbids to
-    // rely on it.
-    let Ok((header, payload)) = udp::parse(packet.upper(buf.data())) else {
-        return out.drop(DropReason::MalformedIp);
-    };
-    let (src_port, dst_port) = (header.src_port.get(), header.dst_port.get());
-    let payload_at = usize::from(packet.upper_at) + udp::HEADER;
-    let end = payload_at + payload.len();
-    let skip = match (dst_port, esp::nat_t(payload)) {
-        (IKE_PORT, _) => 0,
-        (_, NatT::Ike) => esp::NON_ESP_MARKER.len(),
-        (_, NatT::Keepalive) => return out.drop(DropReason::Keepalive),
-        (_, NatT::Short) => return out.drop(DropReason::EspTooShort),
-        (_, NatT::Esp) => {
+fn udp_for_us<B: PacketBuf>(work: &mut Work<B>, link: &Link, packet: &Packet, mut buf: B, out: &mut Out<B>) {
+    match Inside::of(packet, buf.data()) {
+        None => out.drop(DropReason::MalformedIp),
+        Some(Inside::Nothing(reason)) => out.drop(reason),
+        Some(Inside::Esp { at, end, ports }) => {
             buf.truncate(end);
-            let (esp_at, ports) = (payload_at as u16, Some((src_port, dst_port)));
-            work.incoming.push(Incoming::new(buf, esp_at, ports, link.index));
-            return;
+            work.incoming.push(Incoming::new(buf, at as u16, Some(ports), link.index));
         }
-    };
-    buf.truncate(end);
-    buf.advance(payload_at + skip);
-    let meta = FrameMeta {
-        local: SocketAddr::new(packet.dst, dst_port),
-        remote: SocketAddr::new(packet.src, src_port),
-        kind: FrameKind::Ike,
-    };
-    out.ike.push(super::IkeFrame { meta, payload: buf });
+        Some(Inside::Ike { meta, at, end }) => match buf.cut(at, end - at) {
+            Some(_) => out.ike.push(super::IkeFrame { meta, payload: buf }),
+            None => out.drop(DropReason::MalformedIp),
+        },
+    }
+}
+
+/// What a UDP datagram on an IKE port of ours holds, and where.
+enum Inside {
+    Ike { meta: FrameMeta, at: usize, end: usize },
+    Esp { at: usize, end: usize, ports: (u16, u16) },
+    Nothing(DropReason),
+}
+impl Inside {
+    /// The checksum is not looked at: ESP and IKE authenticate themselves, and RFC 3948 2.1 forbids to rely on it.
+    fn of(packet: &Packet, bytes: &[u8]) -> Option<Self> {
+        let (header, payload) = udp::parse(packet.upper(bytes)).ok()?;
+        let (src_port, dst_port) = (header.src_port.get(), header.dst_port.get());
+        let at = usize::from(packet.upper_at) + udp::HEADER;
+        let end = at + payload.len();
+        let skip = match (dst_port, esp::nat_t(payload)) {
+            (IKE_PORT, _) => 0,
+            (_, NatT::Ike) => esp::NON_ESP_MARKER.len(),
+            (_, NatT::Keepalive) => return Some(Self::Nothing(DropReason::Keepalive)),
+            (_, NatT::Short) => return Some(Self::Nothing(DropReason::EspTooShort)),
+            (_, NatT::Esp) => return Some(Self::Esp { at, end, ports: (src_port, dst_port) }),
+        };
+        let meta = FrameMeta {
+            local: SocketAddr::new(packet.dst, dst_port),
+            remote: SocketAddr::new(packet.src, src_port),
+            kind: FrameKind::Ike,
+        };
+        Some(Self::Ike { meta, at: at + skip, end })
+    }
+}
+
+/// The IKE message in a whole datagram for the gateway, if it holds one.
+pub fn ike_in(datagram: &[u8]) -> Option<(FrameMeta, &[u8])> {
+    let packet = Packet::parse(datagram).ok()?;
+    let flow = Flow::of(&packet, datagram);
+    if packet.protocol != protocol::UDP || !matches!(flow.dst_port, Some(IKE_PORT | NAT_T_PORT)) {
+        return None;
+    }
+    match Inside::of(&packet, datagram)? {
+        Inside::Ike { meta, at, end } => Some((meta, datagram.get(at..end)?)),
+        Inside::Esp { .. } | Inside::Nothing(_) => None,
+    }
 }
 
 /// Puts an untagged Ethernet header in front of what `buf` holds.

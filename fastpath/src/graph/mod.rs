@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! rx ─ classify ┬ for the gateway ─ IKE, keepalive ─┬─ out.ike
-//!               │                 ─ ARP, ND, other  ─┴─ out.host
+//!               │                 ─ ARP, ND, other  ─┼─ out.host
+//!               │                 ─ a fragment      ─┴─ out.pieces, and whole once more from here
 //!               ├ ESP ─ inbound::admit ═ engine ═ inbound::settle ─┬─ out.host
 //!               │                                                 ▼
 //!               └ everything else ───────────────────────── forward: policy
@@ -11,7 +12,7 @@
 //!                                                           └ outbound::frame ═ engine ═ transmit
 //! ```
 //! Every packet that goes in comes out exactly once: on a port, to the host, to IKE, waiting for a
-//! neighbour, or counted under one drop reason.
+//! neighbour or for the rest of its datagram, or counted under one drop reason.
 //!
 //! Each stage takes the whole burst and looks ahead for the next: what that will read of the flow cache, the SA table
 //! and the SA itself is prefetched as soon as its place is known. So a packet of its own SA costs about what a packet of
@@ -31,6 +32,7 @@ pub mod share;
 pub mod stages;
 mod stats;
 
+pub use classify::ike_in;
 pub use fragment::MakeBuffer;
 pub use out::{ErrorReport, IkeFrame, Out, ToHost, Unresolved};
 pub use stages::{Stage, StageCycles};
@@ -226,6 +228,19 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
             classify::originate(tables, &mut self.work, packet, exempt, out);
+        }
+        self.meter.end(Stage::Classify, count);
+        self.run(out);
+    }
+
+    /// Datagrams for the gateway that `interface` received in pieces ([`Out::pieces`]), whole now.
+    pub fn reassembled(&mut self, interface: u16, packets: &mut Vec<B>, now: Duration, out: &mut Out<B>) {
+        let count = packets.len();
+        self.meter.begin(count);
+        self.begin(now, out);
+        let tables: &Tables<_> = self.reader.table();
+        for packet in packets.drain(..) {
+            classify::whole(tables, &mut self.work, interface, packet, out);
         }
         self.meter.end(Stage::Classify, count);
         self.run(out);

@@ -44,6 +44,9 @@ pub struct Out<B> {
     /// By port: complete frames.
     pub tx: Vec<Vec<B>>,
     pub host: Vec<ToHost<B>>,
+    /// Fragments of datagrams for the gateway, from their IP header on; what they make comes back to
+    /// [`super::Worker::reassembled`].
+    pub pieces: Vec<ToHost<B>>,
     pub unresolved: Vec<Unresolved<B>>,
     pub ike: Vec<IkeFrame<B>>,
     /// Also counted in `drops`.
@@ -61,6 +64,7 @@ impl<B> Default for Out<B> {
         Self {
             tx: Vec::new(),
             host: Vec::new(),
+            pieces: Vec::new(),
             unresolved: Vec::new(),
             ike: Vec::new(),
             errors: Vec::new(),
@@ -99,6 +103,7 @@ impl<B> Out<B> {
         }
         self.tx.iter_mut().zip(&mut other.tx).for_each(|(from, to)| to.append(from));
         other.host.append(&mut self.host);
+        other.pieces.append(&mut self.pieces);
         other.unresolved.append(&mut self.unresolved);
         other.ike.append(&mut self.ike);
         other.errors.append(&mut self.errors);
@@ -114,7 +119,7 @@ impl<B> Out<B> {
     /// Pieces of one packet count as one.
     pub fn accounted(&self) -> u64 {
         let sent: usize = self.tx.iter().map(Vec::len).sum();
-        let handed = sent + self.host.len() + self.unresolved.len() + self.ike.len();
+        let handed = sent + self.host.len() + self.pieces.len() + self.unresolved.len() + self.ike.len();
         handed as u64 + self.drops.iter().sum::<u64>() - self.fragments
     }
     pub fn dropped(&self, reason: DropReason) -> u64 {

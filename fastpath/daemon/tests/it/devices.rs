@@ -1,4 +1,5 @@
 //! Every kind of port this machine can have, under the real process.
+use crate::frames::{listen, received};
 use crate::support::{Gateway, PATIENCE, Wire, addresses, frame, mac_of, site, system, udp, unhex};
 use crate::takeover::connect;
 use anyhow::{Context, Result, ensure};
@@ -7,7 +8,7 @@ use harness::traffic::{expect_pings, ping_until_up};
 use harness::{Lab, NumberedFlow, Side, wait_until};
 use ipc::PortCounters;
 use sa::DropReason;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 fn lab(site_a: Site, site_b: Site, body: impl FnOnce(&Lab) -> Result<()>) {
@@ -47,6 +48,7 @@ fn af_xdp() {
             Gateway::start(lab, site, "fastpath", &config(Side::A, "af-xdp:wan0", "af-xdp:lan0"))?;
         forwards(lab, &mut gateway)?;
         ensure!(site.run("ip link show wan0")?.contains("xdp"), "it is not AF_XDP that carried it");
+        fragments(lab, &mut gateway)?;
         gateway.stop()?;
         for link in ["wan0", "lan0"] {
             let shown = site.run(&format!("ip link show {link}"))?;
@@ -54,6 +56,20 @@ fn af_xdp() {
         }
         Ok(())
     });
+}
+
+/// What the router's kernel fragments reaches the slow path whole. (An AF_PACKET port would get it whole.)
+fn fragments(lab: &Lab, gateway: &mut Gateway) -> Result<()> {
+    let message: Vec<u8> = (0..3500u32).map(|n| n as u8).collect();
+    for (near, far) in [(Side::A.wan4(), Side::A.router4()), (Side::A.wan6(), Side::A.router6())] {
+        for (port, marker) in [(500, &[][..]), (4500, &[0; 4])] {
+            let [near, far] = [near, far].map(|address| SocketAddr::new(address, port));
+            listen(lab, far)?.send_to(&[marker, &message].concat(), near)?;
+            let (meta, payload) = received(gateway).with_context(|| format!("from {far}"))?;
+            ensure!((meta.local, meta.remote) == (near, far) && payload == message, "{meta:?}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -9,14 +9,14 @@ use sa::DropReason;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-fn received(gateway: &mut Gateway) -> Result<(FrameMeta, Vec<u8>)> {
+pub fn received(gateway: &mut Gateway) -> Result<(FrameMeta, Vec<u8>)> {
     wait_until("a frame for the slow path", PATIENCE, || {
         let (meta, payload) = gateway.slow().next_frame().context("none")?;
         Ok((meta, payload.to_vec()))
     })
 }
 /// As the kernel of the router gets it: checksums right, fragments put together.
-fn listen(lab: &Lab, at: SocketAddr) -> Result<UdpSocket> {
+pub fn listen(lab: &Lab, at: SocketAddr) -> Result<UdpSocket> {
     let socket = lab.wan.enter(move || Ok(UdpSocket::bind(at)?)).join().expect("no panic")?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
