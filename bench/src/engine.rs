@@ -51,7 +51,7 @@ impl Engine {
         let key = |direction| {
             let enc = vec![0x11; suite.encryption().key_len()];
             let integ = vec![0x33; suite.integrity().key_len()];
-            crypto.new_key(suite, direction, &enc, &vec![0x22; suite.encryption().salt_len()], &integ)
+            crypto.new_key(suite, direction, &enc, &vec![0x22; suite.salt_len()], &integ)
         };
         let (outbound, inbound) = (key(sa::Direction::Outbound)?, key(sa::Direction::Inbound)?);
         let label = Label {

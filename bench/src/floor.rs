@@ -30,7 +30,7 @@ impl Floor {
             Integrity::None if encryption == Encryption::ChaCha20Poly1305 => {
                 ChaChaKey::new(&cipher_key).map(Keys::ChaCha)
             }
-            Integrity::None => manager.gcm_key(&cipher_key).map(Keys::Gcm),
+            Integrity::None if encryption.is_aes_gcm() => manager.gcm_key(&cipher_key).map(Keys::Gcm),
             Integrity::HmacSha256 => {
                 // The one that is faster here, as the engine has it.
                 if let Some(sha_ni) = Manager::new_sha_ni()? {

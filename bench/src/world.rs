@@ -242,7 +242,7 @@ fn spec(n: usize, site: u8, direction: sa::Direction, setup: &Setup, policy: Pol
         mode: Mode::Tunnel,
         suite,
         encryption_key: key(0, suite.encryption().key_len())?,
-        salt: key(1, suite.encryption().salt_len())?,
+        salt: key(1, suite.salt_len())?,
         integrity_key: key(2, suite.integrity().key_len())?,
         ends: TunnelEnds { local: wan(site), remote: wan(peer) },
         encap: None,

@@ -41,7 +41,7 @@ fn gateway() -> Gateway {
         mode: Mode::Tunnel,
         suite,
         encryption_key: Key::new(&[1; 32][..suite.encryption().key_len()]).expect("a key"),
-        salt: Key::new(&[2; 4][..suite.encryption().salt_len()]).expect("a salt"),
+        salt: Key::new(&[2; 4][..suite.salt_len()]).expect("a salt"),
         integrity_key: Key::new(&[3; 64][..suite.integrity().key_len()]).expect("a key"),
         ends: TunnelEnds { local: ip("192.0.2.2"), remote: ip("192.0.2.1") },
         encap,

@@ -1,5 +1,6 @@
 //! The command line that all measurements share.
 use crate::cable::{Devices, Link};
+use crate::esp::Sa;
 use crate::frames::{Size, Way};
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -242,7 +243,8 @@ fn suite(text: &str) -> Result<Suite, String> {
             .find(|i| i.name() == name)
             .ok_or_else(|| format!("`{name}` is none of {}", Integrity::ALL.map(|i| i.name()).join(", ")))?,
     };
-    Suite::new(encryption, integrity).map_err(|e| e.to_string())
+    let suite = Suite::new(encryption, integrity).map_err(|e| e.to_string())?;
+    if Sa::has(suite) { Ok(suite) } else { Err(format!("the tester does not speak {suite}")) }
 }
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a time: write 60s, 1.5s or 500ms");

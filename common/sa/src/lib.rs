@@ -21,4 +21,4 @@ pub use selector::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
 pub use spec::{Direction, Encap, Lifetime, Limit, Mode, SaSlot, SaSpec, TunnelEnds};
 pub use spi::{ReservedSpi, SeqNo, Spi};
 pub use stat::{DropReason, Stat};
-pub use suite::{Encryption, Integrity, Suite, SuiteError};
+pub use suite::{Cipher, CipherMode, Encryption, Integrity, MacKind, Suite, SuiteError};

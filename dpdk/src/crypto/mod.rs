@@ -12,7 +12,7 @@ pub use session::{Direction, Session, SessionSpec};
 use crate::Eal;
 use crate::log::{self, Errno, Said};
 use dpdk_sys as sys;
-use sa::{Encryption, Integrity, Suite};
+use sa::{Cipher, CipherMode, Encryption, Integrity, Suite};
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex};
 
@@ -134,16 +134,19 @@ impl Device {
         let (encryption, integrity) = (suite.encryption(), suite.integrity());
         let key = encryption.key_len() as u16;
         if encryption.is_aead() {
+            let icv = encryption.icv_len() as u16;
+            let cap = aead_algorithm(encryption).and_then(|algo| self.capability(aead_index(algo)));
             // SAFETY: `capability` returns a live capability of an AEAD, or null, which is not checked.
-            return self.capability(aead_index(aead_algorithm(encryption))).is_some_and(|cap| unsafe {
-                let check = |aad| sys::rte_cryptodev_sym_capability_check_aead(cap, key, 16, aad, 12) == 0;
+            return cap.is_some_and(|cap| unsafe {
+                let check = |aad| sys::rte_cryptodev_sym_capability_check_aead(cap, key, icv, aad, 12) == 0;
                 check(8) && check(12)
             });
         }
+        let algo = cipher_algorithm(encryption);
         let cipher = encryption == Encryption::Null
             // SAFETY: as above, of a cipher.
-            || self.capability(cipher_index()).is_some_and(|cap| unsafe {
-                sys::rte_cryptodev_sym_capability_check_cipher(cap, key, 16) == 0
+            || algo.and_then(|algo| self.capability(cipher_index(algo))).is_some_and(|cap| unsafe {
+                sys::rte_cryptodev_sym_capability_check_cipher(cap, key, cipher_iv_len(encryption)) == 0
             });
         let (akey, icv) = (integrity.key_len() as u16, integrity.icv_len() as u16);
         let auth = auth_algorithm(integrity).and_then(|algo| self.capability(auth_index(algo)));
@@ -163,11 +166,27 @@ impl Device {
     }
 }
 
-pub(crate) fn aead_algorithm(encryption: Encryption) -> sys::rte_crypto_aead_algorithm {
-    match encryption {
-        Encryption::ChaCha20Poly1305 => sys::RTE_CRYPTO_AEAD_CHACHA20_POLY1305,
-        _ => sys::RTE_CRYPTO_AEAD_AES_GCM,
+/// `None`: the CPU engines have it. CCM's nonce and additional data lie at odd places of an operation, and GMAC hashes
+/// more than lies in one piece.
+pub(crate) fn aead_algorithm(encryption: Encryption) -> Option<sys::rte_crypto_aead_algorithm> {
+    match encryption.mode() {
+        CipherMode::ChaCha20Poly1305 => Some(sys::RTE_CRYPTO_AEAD_CHACHA20_POLY1305),
+        CipherMode::Gcm => Some(sys::RTE_CRYPTO_AEAD_AES_GCM),
+        _ => None,
     }
+}
+pub(crate) fn cipher_algorithm(encryption: Encryption) -> Option<sys::rte_crypto_cipher_algorithm> {
+    match (encryption.cipher(), encryption.mode()) {
+        (Cipher::Aes, CipherMode::Cbc) => Some(sys::RTE_CRYPTO_CIPHER_AES_CBC),
+        (Cipher::Aes, CipherMode::Ctr) => Some(sys::RTE_CRYPTO_CIPHER_AES_CTR),
+        (Cipher::Des, _) => Some(sys::RTE_CRYPTO_CIPHER_DES_CBC),
+        (Cipher::TripleDes, _) => Some(sys::RTE_CRYPTO_CIPHER_3DES_CBC),
+        _ => None,
+    }
+}
+/// As an operation has it: CTR wants its whole first counter block.
+pub(crate) fn cipher_iv_len(encryption: Encryption) -> u16 {
+    if encryption.mode() == CipherMode::Ctr { 16 } else { encryption.iv_len() as u16 }
 }
 fn aead_index(algo: sys::rte_crypto_aead_algorithm) -> sys::rte_cryptodev_sym_capability_idx {
     let mut index =
@@ -175,12 +194,12 @@ fn aead_index(algo: sys::rte_crypto_aead_algorithm) -> sys::rte_cryptodev_sym_ca
     index.algo.aead = algo;
     index
 }
-fn cipher_index() -> sys::rte_cryptodev_sym_capability_idx {
+fn cipher_index(algo: sys::rte_crypto_cipher_algorithm) -> sys::rte_cryptodev_sym_capability_idx {
     let mut index = sys::rte_cryptodev_sym_capability_idx {
         type_: sys::RTE_CRYPTO_SYM_XFORM_CIPHER,
         ..Default::default()
     };
-    index.algo.cipher = sys::RTE_CRYPTO_CIPHER_AES_CBC;
+    index.algo.cipher = algo;
     index
 }
 fn auth_index(algo: sys::rte_crypto_auth_algorithm) -> sys::rte_cryptodev_sym_capability_idx {
@@ -196,6 +215,11 @@ pub(crate) fn auth_algorithm(integrity: Integrity) -> Option<sys::rte_crypto_aut
         Integrity::HmacSha256 => Some(sys::RTE_CRYPTO_AUTH_SHA256_HMAC),
         Integrity::HmacSha384 => Some(sys::RTE_CRYPTO_AUTH_SHA384_HMAC),
         Integrity::HmacSha512 => Some(sys::RTE_CRYPTO_AUTH_SHA512_HMAC),
+        Integrity::HmacMd5 => Some(sys::RTE_CRYPTO_AUTH_MD5_HMAC),
+        Integrity::AesXcbc => Some(sys::RTE_CRYPTO_AUTH_AES_XCBC_MAC),
+        Integrity::AesCmac => Some(sys::RTE_CRYPTO_AUTH_AES_CMAC),
+        // AH's alone.
+        Integrity::Aes128Gmac | Integrity::Aes192Gmac | Integrity::Aes256Gmac => None,
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Job {
     pub mbuf: Mbuf,
     /// Comes back with the packet.
     pub tag: u64,
-    /// 12 bytes of salt and IV for GCM, 16 of IV for CBC.
+    /// Salt and IV for GCM, the first counter block for CTR, the IV for CBC.
     pub iv: [u8; 16],
     /// GCM: SPI and sequence number, 8 bytes or 12 with ESN.
     pub aad: [u8; 12],
@@ -256,7 +256,10 @@ impl Run<'_> {
         {
             return Err((Refused::Range, job));
         }
-        if shape.cipher && !shape.aead && (job.cipher_len == 0 || !job.cipher_len.is_multiple_of(16)) {
+        if shape.cipher
+            && !shape.aead
+            && (job.cipher_len == 0 || !job.cipher_len.is_multiple_of(shape.block.into()))
+        {
             return Err((Refused::Block, job));
         }
         if self.pair.staged_len == QueuePair::BURST {

@@ -1,6 +1,6 @@
 //! Keys of one SA and direction, prepared for a device.
 use super::queue::{AAD_OFFSET_IN_TAIL, IV_OFFSET};
-use super::{CryptoError, Device, aead_algorithm, auth_algorithm, failed};
+use super::{CryptoError, Device, aead_algorithm, auth_algorithm, cipher_algorithm, cipher_iv_len, failed};
 use crate::log::{self, Errno};
 use dpdk_sys as sys;
 use sa::{Encryption, Suite};
@@ -35,6 +35,8 @@ pub struct SessionSpec<'k> {
 pub(super) struct Shape {
     pub aead: bool,
     pub cipher: bool,
+    /// The ciphertext is whole blocks of so many bytes.
+    pub block: u8,
     pub aad_len: u8,
     pub icv_len: u8,
 }
@@ -71,6 +73,7 @@ impl Session {
         let shape = Shape {
             aead: encryption.is_aead(),
             cipher: encryption != Encryption::Null,
+            block: encryption.block_len() as u8,
             aad_len: if spec.esn { 12 } else { 8 },
             icv_len: spec.suite.icv_len() as u8,
         };
@@ -78,19 +81,23 @@ impl Session {
         let mut first = sys::rte_crypto_sym_xform::default();
         let mut second = sys::rte_crypto_sym_xform::default();
         if shape.aead {
-            aead_transform(&mut first, spec, seal, shape);
+            let algo = aead_algorithm(encryption).ok_or_else(unsupported)?;
+            aead_transform(&mut first, spec, algo, seal, shape);
         } else {
             let auth = auth_algorithm(integrity).ok_or_else(unsupported)?;
+            let algo =
+                cipher_algorithm(encryption).or((!shape.cipher).then_some(sys::RTE_CRYPTO_CIPHER_NULL));
+            let algo = algo.ok_or_else(unsupported)?;
             match (shape.cipher, seal) {
                 (false, _) => auth_transform(&mut first, spec, auth, seal, shape),
                 (true, true) => {
-                    cipher_transform(&mut first, spec, seal);
+                    cipher_transform(&mut first, spec, algo, seal);
                     auth_transform(&mut second, spec, auth, seal, shape);
                     first.next = &raw mut second;
                 }
                 (true, false) => {
                     auth_transform(&mut first, spec, auth, seal, shape);
-                    cipher_transform(&mut second, spec, seal);
+                    cipher_transform(&mut second, spec, algo, seal);
                     first.next = &raw mut second;
                 }
             }
@@ -167,11 +174,17 @@ impl Drop for Session {
     }
 }
 
-fn aead_transform(x: &mut sys::rte_crypto_sym_xform, spec: &SessionSpec<'_>, seal: bool, shape: Shape) {
+fn aead_transform(
+    x: &mut sys::rte_crypto_sym_xform,
+    spec: &SessionSpec<'_>,
+    algo: sys::rte_crypto_aead_algorithm,
+    seal: bool,
+    shape: Shape,
+) {
     x.type_ = sys::RTE_CRYPTO_SYM_XFORM_AEAD;
     let mut aead = sys::rte_crypto_aead_xform {
         op: if seal { sys::RTE_CRYPTO_AEAD_OP_ENCRYPT } else { sys::RTE_CRYPTO_AEAD_OP_DECRYPT },
-        algo: aead_algorithm(spec.suite.encryption()),
+        algo,
         digest_length: shape.icv_len.into(),
         aad_length: shape.aad_len.into(),
         ..Default::default()
@@ -182,17 +195,22 @@ fn aead_transform(x: &mut sys::rte_crypto_sym_xform, spec: &SessionSpec<'_>, sea
     aead.iv.length = 12;
     x.__bindgen_anon_1.aead = aead;
 }
-fn cipher_transform(x: &mut sys::rte_crypto_sym_xform, spec: &SessionSpec<'_>, seal: bool) {
+fn cipher_transform(
+    x: &mut sys::rte_crypto_sym_xform,
+    spec: &SessionSpec<'_>,
+    algo: sys::rte_crypto_cipher_algorithm,
+    seal: bool,
+) {
     x.type_ = sys::RTE_CRYPTO_SYM_XFORM_CIPHER;
     let mut cipher = sys::rte_crypto_cipher_xform {
         op: if seal { sys::RTE_CRYPTO_CIPHER_OP_ENCRYPT } else { sys::RTE_CRYPTO_CIPHER_OP_DECRYPT },
-        algo: sys::RTE_CRYPTO_CIPHER_AES_CBC,
+        algo,
         ..Default::default()
     };
     cipher.key.data = spec.cipher_key.as_ptr();
     cipher.key.length = spec.cipher_key.len() as u16;
     cipher.iv.offset = IV_OFFSET;
-    cipher.iv.length = 16;
+    cipher.iv.length = cipher_iv_len(spec.suite.encryption());
     x.__bindgen_anon_1.cipher = cipher;
 }
 fn auth_transform(

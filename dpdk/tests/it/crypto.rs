@@ -212,8 +212,10 @@ fn each_chain_agrees_with_openssl_and_notices_damage() {
     let mut seen = 0;
     for encryption in [Encryption::Null, Encryption::Aes128Cbc, Encryption::Aes192Cbc, Encryption::Aes256Cbc]
     {
-        for integrity in &Integrity::ALL[1..] {
-            let suite = Suite::new(encryption, *integrity).expect("a chain");
+        for integrity in
+            [Integrity::HmacSha1, Integrity::HmacSha256, Integrity::HmacSha384, Integrity::HmacSha512]
+        {
+            let suite = Suite::new(encryption, integrity).expect("a chain");
             let key: Vec<u8> = (0..encryption.key_len() as u8).collect();
             let auth: Vec<u8> = (100..100 + integrity.key_len() as u8).collect();
             for len in [16, 64, 1392] {
@@ -259,7 +261,8 @@ fn aeads_agree_between_devices_with_and_without_esn() {
         [CryptoDevice::AesniGcm, CryptoDevice::AesniMb, CryptoDevice::Probed("crypto_openssl".into())]
             .map(|what| open(&eal, what));
     let mut ran = Vec::new();
-    for encryption in Encryption::ALL.into_iter().filter(|e| e.is_aead()) {
+    use Encryption::{Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305};
+    for encryption in [Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305] {
         let suite = Suite::new(encryption, Integrity::None).expect("an AEAD");
         let key: Vec<u8> = (0..encryption.key_len() as u8).collect();
         ran.push(devices.iter().filter(|(dev, _)| dev.supports(suite)).count());

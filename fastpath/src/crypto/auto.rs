@@ -9,7 +9,7 @@
 //! Suites of a cipher and a hash are not measured. Two engines have them, and `ipsec-mb`, many packets side by
 //! side, is ahead of `rustcrypto` in all of them wherever it runs.
 use super::cpu::{CpuCrypto, CpuEngineKind, EngineError, EspOp, KeyRecord};
-use sa::{Direction, Encryption, Integrity, Suite};
+use sa::{Direction, Suite};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Automatic {
                 Err(error) => absent.push(error),
             }
         }
-        let picks = suites().filter_map(|suite| pick(suite, &mut engines)).collect();
+        let picks = Suite::all().filter_map(|suite| pick(suite, &mut engines)).collect();
         let present = engines.into_iter().map(|(kind, _)| kind).collect();
         (Self { present, picks }, absent)
     }
@@ -72,12 +72,6 @@ impl Automatic {
         let first = self.engine(suite);
         first.into_iter().chain(self.present.iter().copied().filter(|kind| Some(*kind) != first)).collect()
     }
-}
-
-/// All that ESP may run.
-fn suites() -> impl Iterator<Item = Suite> {
-    let pairs = Encryption::ALL.into_iter().flat_map(|e| Integrity::ALL.into_iter().map(move |i| (e, i)));
-    pairs.filter_map(|(e, i)| Suite::new(e, i).ok())
 }
 
 fn pick(suite: Suite, engines: &mut [(CpuEngineKind, CpuCrypto)]) -> Option<Pick> {
@@ -148,7 +142,7 @@ impl<'e> Lane<'e> {
         let (enc, integ) = (suite.encryption(), suite.integrity());
         let bytes = |len: usize| (0..len as u8).collect::<Vec<_>>();
         let (enc_key, salt, integ_key) =
-            (bytes(enc.key_len()), bytes(enc.salt_len()), bytes(integ.key_len()));
+            (bytes(enc.key_len()), bytes(suite.salt_len()), bytes(integ.key_len()));
         let key = |direction| crypto.new_key(suite, direction, &enc_key, &salt, &integ_key).ok();
         let keys = [key(Direction::Outbound)?, key(Direction::Inbound)?];
         let longest = SIZES.into_iter().map(|size| esp_len(suite, size)).max()?;
@@ -226,13 +220,13 @@ mod tests {
     fn every_suite_has_an_engine_that_knows_it_and_is_here() {
         let (automatic, absent) = Automatic::measure();
         assert_eq!(automatic.present().len() + absent.len(), CpuEngineKind::ALL.len());
-        for suite in suites() {
+        for suite in Suite::all() {
             let engine = automatic.engine(suite).unwrap_or_else(|| panic!("{suite} has no engine"));
             assert!(engine.supports(suite) && automatic.present().contains(&engine), "{suite} on {engine}");
             let order = automatic.order(suite);
             assert_eq!(CpuCrypto::with_order(&order).map(|c| c.supports(suite)), Ok(true));
             assert_eq!((order[0], order.len()), (engine, automatic.present().len()));
         }
-        assert_eq!(automatic.picks().len(), suites().count());
+        assert_eq!(automatic.picks().len(), Suite::all().count());
     }
 }

@@ -9,7 +9,7 @@
 use super::{Unsupported, mb, native, ring, rustcrypto};
 use crate::prefetch::near;
 use native::Esp;
-use sa::{Direction, Encryption, Suite};
+use sa::{Direction, Encryption, MacKind, Suite};
 use std::fmt;
 use std::str::FromStr;
 use zeroize::Zeroize;
@@ -30,9 +30,9 @@ const NEAR: usize = 2;
 pub enum CpuEngineKind {
     /// Our own AES-GCM, for CPUs with instructions for it: the fastest.
     Native,
-    /// libipsec-mb, opened at run time: every suite, the fastest but for AES-GCM.
+    /// libipsec-mb, opened at run time: AES, DES and ChaCha20 in all modes, the fastest but for AES-GCM.
     IpsecMb,
-    /// AES-128-GCM and AES-256-GCM, no library needed.
+    /// AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305, no library needed.
     Ring,
     /// Every suite, no library needed, the slowest.
     RustCrypto,
@@ -50,7 +50,8 @@ impl CpuEngineKind {
     }
     pub const fn supports(self, suite: Suite) -> bool {
         match self {
-            Self::IpsecMb | Self::RustCrypto => true,
+            Self::IpsecMb => mb::supports(suite),
+            Self::RustCrypto => true,
             Self::Native => suite.encryption().is_aes_gcm(),
             Self::Ring => {
                 use Encryption::{Aes128Gcm, Aes256Gcm, ChaCha20Poly1305};
@@ -89,6 +90,7 @@ pub enum EngineError {
 pub struct KeyRecord {
     suite: Suite,
     direction: Direction,
+    /// Those of CCM, which are three, at the end.
     salt: [u8; 4],
     keys: Keys,
 }
@@ -96,7 +98,7 @@ pub(super) enum Keys {
     Native(native::Keys),
     Mb(mb::Keys),
     Ring(ring::Keys),
-    RustCrypto(rustcrypto::Keys),
+    RustCrypto(Box<rustcrypto::Keys>),
 }
 impl KeyRecord {
     pub fn suite(&self) -> Suite {
@@ -115,6 +117,17 @@ impl KeyRecord {
     }
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
+    }
+    /// The ICV of AH over `parts`, one behind the other. AES-GMAC wants the packet's IV, the others ignore it. `None`
+    /// when the key was not made by [`CpuCrypto::ah_key`].
+    pub fn icv(&self, iv: [u8; 8], parts: &[&[u8]], icv: &mut [u8]) -> Option<()> {
+        let Keys::RustCrypto(keys) = &self.keys else { return None };
+        let mut nonce = [0; 12];
+        nonce[..4].copy_from_slice(&self.salt);
+        nonce[4..].copy_from_slice(&iv);
+        let computed = keys.mac(&nonce, parts)?;
+        icv.copy_from_slice(computed.get(..icv.len())?);
+        Some(())
     }
     #[inline(always)]
     fn is_native(&self, direction: Direction) -> bool {
@@ -220,12 +233,13 @@ impl CpuCrypto {
         integ_key: &[u8],
     ) -> Result<KeyRecord, Unsupported> {
         let refuse = |why| Unsupported { suite, why };
+        if suite.integrity().kind() == MacKind::Gmac {
+            return Err(refuse("it is for AH alone"));
+        }
         if enc_key.len() != suite.encryption().key_len() {
             return Err(refuse("the encryption key has the wrong length"));
         }
-        if salt.len() != suite.encryption().salt_len() {
-            return Err(refuse("the salt has the wrong length"));
-        }
+        let salt = padded_salt(suite, salt)?;
         if integ_key.len() != suite.integrity().key_len() {
             return Err(refuse("the integrity key has the wrong length"));
         }
@@ -240,13 +254,30 @@ impl CpuCrypto {
             }
             CpuEngineKind::Ring => ring::Keys::new(suite, enc_key).map(Keys::Ring),
             CpuEngineKind::RustCrypto => {
-                rustcrypto::Keys::new(suite, enc_key, integ_key).map(Keys::RustCrypto)
+                rustcrypto::Keys::new(suite, enc_key, integ_key).map(Box::new).map(Keys::RustCrypto)
             }
         };
         let keys = keys.ok_or(refuse("the engine refused the keys"))?;
-        let mut own = [0; 4];
-        own.iter_mut().zip(salt).for_each(|(to, from)| *to = *from);
-        Ok(KeyRecord { suite, direction, salt: own, keys })
+        Ok(KeyRecord { suite, direction, salt, keys })
+    }
+    /// The integrity algorithm of an AH SA, for [`KeyRecord::icv`]. The RustCrypto crates know all of them.
+    pub fn ah_key(
+        suite: Suite,
+        direction: Direction,
+        salt: &[u8],
+        integ_key: &[u8],
+    ) -> Result<KeyRecord, Unsupported> {
+        let salt = padded_salt(suite, salt)?;
+        let refuse = |why| Unsupported { suite, why };
+        if suite.encryption() != Encryption::Null || suite.integrity().kind() == MacKind::None {
+            return Err(refuse("AH has an integrity algorithm and nothing else"));
+        }
+        if integ_key.len() != suite.integrity().key_len() {
+            return Err(refuse("the integrity key has the wrong length"));
+        }
+        let keys =
+            rustcrypto::Keys::new(suite, &[], integ_key).ok_or(refuse("the engine refused the keys"))?;
+        Ok(KeyRecord { suite, direction, salt, keys: Keys::RustCrypto(Box::new(keys)) })
     }
 
     /// Encrypts each packet and writes its ICV. `ok` is false for packets that are too short for their suite, have
@@ -258,27 +289,52 @@ impl CpuCrypto {
     pub fn open(&mut self, ops: &mut [EspOp<'_>]) {
         ops.chunks_mut(STAGE).for_each(|burst| self.run(burst, Direction::Inbound));
     }
-    /// An AEAD under a nonce and additional data of the caller's choice, whatever the key's direction.
+    /// An AEAD under a nonce and additional data of the caller's choice, whatever the key's direction. The lengths of
+    /// nonce and ICV are those of the suite.
     pub fn aead_seal(
         &mut self,
         key: &KeyRecord,
-        nonce: &[u8; 12],
+        nonce: &[u8],
         aad: &[u8],
         text: &mut [u8],
-        icv: &mut [u8; 16],
+        icv: &mut [u8],
     ) -> bool {
-        aead(&mut self.mb, &key.keys, Direction::Outbound, nonce, aad, text, icv)
+        self.aead(Direction::Outbound, key, nonce, aad, text, icv)
     }
     /// The way back of [`Self::aead_seal`]; wipes `text` when the ICV does not match.
     pub fn aead_open(
         &mut self,
         key: &KeyRecord,
-        nonce: &[u8; 12],
+        nonce: &[u8],
         aad: &[u8],
         text: &mut [u8],
-        icv: &mut [u8; 16],
+        icv: &mut [u8],
     ) -> bool {
-        aead(&mut self.mb, &key.keys, Direction::Inbound, nonce, aad, text, icv)
+        self.aead(Direction::Inbound, key, nonce, aad, text, icv)
+    }
+    fn aead(
+        &mut self,
+        direction: Direction,
+        key: &KeyRecord,
+        nonce: &[u8],
+        aad: &[u8],
+        text: &mut [u8],
+        icv: &mut [u8],
+    ) -> bool {
+        let encryption = key.suite.encryption();
+        if nonce.len() != encryption.salt_len() + encryption.iv_len() || icv.len() != encryption.icv_len() {
+            return false;
+        }
+        let mut own = [0; 12];
+        own.iter_mut().rev().zip(nonce.iter().rev()).for_each(|(to, from)| *to = *from);
+        match (&key.keys, icv.as_mut_array()) {
+            (Keys::RustCrypto(keys), _) if direction == Direction::Outbound => {
+                keys.seal(&own, aad, text, icv)
+            }
+            (Keys::RustCrypto(keys), _) => keys.open(&own, aad, text, icv),
+            (keys, Some(icv)) => aead(&mut self.mb, keys, direction, &own, aad, text, icv),
+            (_, None) => false,
+        }
     }
 
     fn run(&mut self, ops: &mut [EspOp<'_>], direction: Direction) {
@@ -368,8 +424,8 @@ impl CpuCrypto {
                         chained = true;
                         false
                     }
-                    Keys::RustCrypto(keys) if keys.is_chained() => {
-                        keys.chained(key.suite, direction, esp, seq_high)
+                    Keys::RustCrypto(keys) => {
+                        keys.packet(key.suite, direction, prepared.both(), esp, seq_high)
                     }
                     //= rfc4106#3/payload: an 8-byte IV in front of the ciphertext, a 16-byte ICV behind it.
                     //= rfc7634#2/payload: the same with ChaCha20-Poly1305.
@@ -386,6 +442,15 @@ impl CpuCrypto {
         }
         chained
     }
+}
+
+fn padded_salt(suite: Suite, salt: &[u8]) -> Result<[u8; 4], Unsupported> {
+    let mut own = [0; 4];
+    if salt.len() != suite.salt_len() {
+        return Err(Unsupported { suite, why: "the salt has the wrong length" });
+    }
+    own.iter_mut().rev().zip(salt.iter().rev()).for_each(|(to, from)| *to = *from);
+    Ok(own)
 }
 
 /// A burst of nothing but AES-GCM of our own, two packets at a time.
@@ -513,6 +578,9 @@ impl Prepared {
     fn aad(&self) -> &[u8] {
         if self.aad_len == 8 { &self.aad[..8] } else { &self.aad }
     }
+    fn both(&self) -> (&[u8; 12], &[u8]) {
+        (&self.nonce, self.aad())
+    }
 }
 
 #[inline]
@@ -534,8 +602,8 @@ fn aead(
         (Keys::Mb(_), None) => false,
         (Keys::Ring(keys), _) if seals => keys.seal(nonce, aad, text, icv),
         (Keys::Ring(keys), _) => keys.open(nonce, aad, text, icv),
-        (Keys::RustCrypto(keys), _) if seals => keys.seal(nonce, aad, text, icv),
-        (Keys::RustCrypto(keys), _) => keys.open(nonce, aad, text, icv),
+        // Has its own way, for all suites.
+        (Keys::RustCrypto(_), _) => false,
     }
 }
 

@@ -37,6 +37,18 @@ pub struct Engine {
     finished: [bool; STAGE],
 }
 
+pub const fn supports(suite: Suite) -> bool {
+    use Encryption::{Aes128Cbc, Aes192Cbc, Aes256Cbc, ChaCha20Poly1305, Null};
+    let (e, i) = (suite.encryption(), suite.integrity());
+    let hashed = matches!(
+        i,
+        Integrity::HmacSha1 | Integrity::HmacSha256 | Integrity::HmacSha384 | Integrity::HmacSha512
+    );
+    e.is_aes_gcm()
+        || matches!(e, ChaCha20Poly1305)
+        || (hashed && matches!(e, Null | Aes128Cbc | Aes192Cbc | Aes256Cbc))
+}
+
 impl Engine {
     pub fn new() -> Result<Self, ipsec_mb::LoadError> {
         Ok(Self {
@@ -54,12 +66,16 @@ impl Engine {
         if suite.encryption() == Encryption::ChaCha20Poly1305 {
             return ChaChaKey::new(enc_key).map(|key| Keys::ChaCha(Box::new(key)));
         }
+        if !supports(suite) {
+            return None;
+        }
         let alg = match suite.integrity() {
             Integrity::None => return self.manager.gcm_key(enc_key).map(Keys::Gcm),
             Integrity::HmacSha1 => HmacAlg::Sha1,
             Integrity::HmacSha256 => HmacAlg::Sha256,
             Integrity::HmacSha384 => HmacAlg::Sha384,
             Integrity::HmacSha512 => HmacAlg::Sha512,
+            _ => return None,
         };
         let hmac = self.manager.hmac_key(alg, integ_key)?;
         let cipher = if enc_key.is_empty() { None } else { Some(self.manager.cbc_key(enc_key)?) };

@@ -78,8 +78,6 @@ fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) 
     }
 }
 
-const CBC_BLOCK: usize = 16;
-
 struct Refused {
     reason: DropReason,
     at: Option<SaRef>,
@@ -111,8 +109,8 @@ fn check<B: PacketBuf, K>(
     let fixed = esp::HEADER + usize::from(sa.iv_len) + usize::from(sa.icv_len);
     let cipher = bytes.len().checked_sub(fixed).filter(|n| *n >= esp::TRAILER);
     let cipher = cipher.ok_or_else(|| refuse(DropReason::EspTooShort))?;
-    // Counter modes and NULL take any length; a block cipher does not.
-    if usize::from(sa.iv_len) == CBC_BLOCK && cipher % CBC_BLOCK != 0 {
+    // Counter modes and NULL take any length; CBC, whose IV is a block, does not.
+    if !sa.counter_iv && sa.iv_len > 0 && cipher % usize::from(sa.iv_len) != 0 {
         return Err(refuse(DropReason::EngineErrorIn));
     }
     if sa.shared.state() == State::Dead {

@@ -232,7 +232,7 @@ impl<M: KeyMaker> Control<M> {
     fn check(&self, spec: &SaSpec) -> Result<(), Refusal> {
         let encryption = spec.suite.encryption();
         let keys = (spec.encryption_key.len(), spec.salt.len(), spec.integrity_key.len());
-        let needed = (encryption.key_len(), encryption.salt_len(), spec.suite.integrity().key_len());
+        let needed = (encryption.key_len(), spec.suite.salt_len(), spec.suite.integrity().key_len());
         let spi_taken = || self.inbound.contains(spread(spec.spi.get()));
         match spec.direction {
             _ if spec.slot.0 >= self.capacity => Err(Refusal::NoSuchSlot),

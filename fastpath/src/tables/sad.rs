@@ -195,7 +195,7 @@ pub struct Sa<K> {
     pub install: u32,
     pub direction: Direction,
     pub esn: bool,
-    /// The IV counts up with the sequence number (AEADs) instead of being drawn at random (CBC).
+    /// The IV counts up with the sequence number (all but CBC) instead of being drawn at random.
     pub counter_iv: bool,
     pub iv_len: u8,
     pub icv_len: u8,
@@ -335,7 +335,7 @@ impl<K> Sad<K> {
                 install: new.install,
                 direction: new.direction,
                 esn: new.esn,
-                counter_iv: encryption.is_aead(),
+                counter_iv: encryption.counts_iv(),
                 iv_len: encryption.iv_len() as u8,
                 icv_len: new.suite.icv_len() as u8,
                 pad_to: encryption.pad_to() as u8,

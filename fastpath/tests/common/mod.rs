@@ -119,7 +119,7 @@ pub fn a_to_b(side: Side, name: &str) -> SaSpec {
         mode: Mode::Tunnel,
         suite,
         encryption_key: key(suite.encryption().key_len(), 1),
-        salt: key(suite.encryption().salt_len(), 2),
+        salt: key(suite.salt_len(), 2),
         integrity_key: key(suite.integrity().key_len(), 3),
         ends: TunnelEnds { local, remote },
         encap: None,

@@ -1,6 +1,6 @@
 //! Keys in Wireshark's table formats, for an independent decoder. Exists only after `--key-log`, readable by its owner.
 use ike::api::{IkeCipher, IkeIntegrity, KeyLog};
-use sa::{Encryption, Integrity, SaSpec};
+use sa::{Cipher, CipherMode, Encryption, Integrity, SaSpec};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -64,27 +64,43 @@ fn ike_line(k: &KeyLog) -> String {
     format!("{:016x},{:016x},{ei},{er},\"{cipher}\",{ai},{ar},\"{integrity}\"", k.spi_i, k.spi_r)
 }
 
+/// What Wireshark calls it. Those that it does not know are "NULL": header and length are right, the rest is not read.
+fn wireshark_cipher(encryption: Encryption) -> &'static str {
+    match (encryption.cipher(), encryption.mode(), encryption.icv_len()) {
+        (Cipher::Aes, CipherMode::Cbc, _) => "AES-CBC [RFC3602]",
+        (Cipher::Aes, CipherMode::Ctr, _) => "AES-CTR [RFC3686]",
+        (Cipher::Aes, CipherMode::Gcm, 8) => "AES-GCM with 8 octet ICV [RFC4106]",
+        (Cipher::Aes, CipherMode::Gcm, 12) => "AES-GCM with 12 octet ICV [RFC4106]",
+        (Cipher::Aes, CipherMode::Gcm, _) => "AES-GCM with 16 octet ICV [RFC4106]",
+        (Cipher::Des, ..) => "DES-CBC [RFC2405]",
+        (Cipher::TripleDes, ..) => "TripleDES-CBC [RFC2451]",
+        (Cipher::Blowfish, ..) => "BLOWFISH-CBC [RFC2451]",
+        (Cipher::Twofish, ..) => "TWOFISH-CBC",
+        // Known to newer versions of Wireshark alone.
+        (Cipher::ChaCha20, ..) => "ChaCha20 with Poly1305 [RFC7634]",
+        _ => "NULL",
+    }
+}
+
 fn esp_line(spec: &SaSpec) -> String {
     let family = if spec.ends.local.is_ipv4() { "IPv4" } else { "IPv6" };
     let (src, dst) = match spec.direction {
         sa::Direction::Inbound => (spec.ends.remote, spec.ends.local),
         sa::Direction::Outbound => (spec.ends.local, spec.ends.remote),
     };
-    let cipher = match spec.suite.encryption() {
-        Encryption::Null => "NULL",
-        Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "AES-CBC [RFC3602]",
-        // Known to newer versions of Wireshark alone.
-        Encryption::ChaCha20Poly1305 => "ChaCha20 with Poly1305 [RFC7634]",
-        Encryption::Aes128Gcm | Encryption::Aes192Gcm | Encryption::Aes256Gcm => {
-            "AES-GCM with 16 octet ICV [RFC4106]"
-        }
-    };
+    let cipher = wireshark_cipher(spec.suite.encryption());
     let integrity = match spec.suite.integrity() {
         Integrity::None => "NULL",
+        Integrity::HmacMd5 => "HMAC-MD5-96 [RFC2403]",
         Integrity::HmacSha1 => "HMAC-SHA-1-96 [RFC2404]",
         Integrity::HmacSha256 => "HMAC-SHA-256-128 [RFC4868]",
         Integrity::HmacSha384 => "HMAC-SHA-384-192 [RFC4868]",
         Integrity::HmacSha512 => "HMAC-SHA-512-256 [RFC4868]",
+        // Wireshark computes no others; it must know how long the ICV is.
+        Integrity::AesXcbc | Integrity::AesCmac => "ANY 96 bit authentication [no checking]",
+        Integrity::Aes128Gmac | Integrity::Aes192Gmac | Integrity::Aes256Gmac => {
+            "ANY 192 bit authentication [no checking]"
+        }
     };
     let bytes = |keys: &[&sa::Key]| {
         let hex: String = keys.iter().map(|key| hex(key.expose())).collect();

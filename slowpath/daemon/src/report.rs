@@ -6,7 +6,7 @@ use crate::negotiator::Negotiator;
 use ike::api::{ChildStatus, Now, PeerStatus, is_served};
 use ipc::status::{ActivePeer, InstalledSa, PolicyStatus, PortStatus, SaDirection, Side, Status, Totals};
 use ipc::{SaCounters, StatsReader};
-use sa::{Action, Direction, Encryption, Level, PolicyId, PolicySpec, PortRange, SaSlot, SaSpec, Stat};
+use sa::{Action, Direction, Level, PolicyId, PolicySpec, PortRange, SaSlot, SaSpec, Stat};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 
@@ -301,16 +301,6 @@ pub(crate) fn active_peer(
     }
 }
 
-/// RouterOS names the family of the algorithm and the key's size apart.
-fn family(encryption: Encryption) -> &'static str {
-    match encryption {
-        Encryption::Null => "null",
-        Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc => "aes-cbc",
-        Encryption::Aes128Gcm | Encryption::Aes192Gcm | Encryption::Aes256Gcm => "aes-gcm",
-        Encryption::ChaCha20Poly1305 => "chacha20poly1305",
-    }
-}
-
 pub(crate) fn installed_sa(
     spec: &SaSpec,
     child: Option<&ChildStatus>,
@@ -344,7 +334,7 @@ pub(crate) fn installed_sa(
             (_, None) => "larval".into(),
             (None, Some(identity)) => identity.state.name().into(),
         },
-        enc_algorithm: family(spec.suite.encryption()).into(),
+        enc_algorithm: spec.suite.encryption().family().into(),
         auth_algorithm: spec.suite.integrity().name().into(),
         engine: identity.and_then(|i| i.engine).map(|engine| engine.name().into()),
         enc_key_size: spec.suite.encryption().key_len() as u32 * 8,

@@ -72,7 +72,11 @@ fn suites() -> Vec<Suite> {
     let aead = [Encryption::Aes128Gcm, Encryption::Aes192Gcm, Encryption::Aes256Gcm];
     let cbc = [Encryption::Aes128Cbc, Encryption::Aes192Cbc, Encryption::Aes256Cbc];
     let aead = aead.into_iter().map(|e| (e, Integrity::None));
-    let cbc = cbc.into_iter().flat_map(|e| Integrity::ALL[1..].iter().map(move |i| (e, *i)));
+    let cbc = cbc.into_iter().flat_map(|e| {
+        [Integrity::HmacSha1, Integrity::HmacSha256, Integrity::HmacSha384, Integrity::HmacSha512]
+            .into_iter()
+            .map(move |i| (e, i))
+    });
     aead.chain(cbc).map(|(e, i)| Suite::new(e, i).unwrap()).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::complaint::Sink;
 use crate::model::Policy;
 use crate::walk::{Row, Value};
 use crate::ways::Ways;
-use sa::{Action, Prefix};
+use sa::{Action, Encryption, Integrity, Prefix};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -70,6 +70,7 @@ pub fn weak_algorithms(tables: &Tables, sink: &mut Sink) {
             }
         }
     }
+    broken_algorithms(tables, sink);
     for (users, property) in [("ip.ipsec.peer", "profile"), ("ip.ipsec.policy", "proposal")] {
         let menu = format!("ip.ipsec.{property}");
         let built_in = |row: &&Row| {
@@ -85,6 +86,38 @@ pub fn weak_algorithms(tables: &Tables, sink: &mut Sink) {
             let said = format!("the built-in {property} `default` has {group} as in RouterOS, and {GROUP}");
             let fix = format!("write a {property} with {group} x25519, ecp256 or modp2048, and name it here");
             row.warning(sink, property, said, fix);
+        }
+    }
+}
+
+/// What the table of suites calls weak, wherever a suite is named.
+fn broken_algorithms(tables: &Tables, sink: &mut Sink) {
+    let encryption = |name: &str| Encryption::from_name(name)?.weakness();
+    let integrity = |name: &str| Integrity::from_name(name)?.weakness();
+    type Weakness<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
+    let places: [(&str, &str, Weakness<'_>); 4] = [
+        ("ip.ipsec.proposal", "enc-algorithms", &encryption),
+        ("ip.ipsec.proposal", "auth-algorithms", &integrity),
+        ("ip.ipsec.manual-sa", "enc-algorithm", &encryption),
+        ("ip.ipsec.manual-sa", "auth-algorithm", &integrity),
+    ];
+    for (menu, property, weakness) in places {
+        for row in tables.list(menu) {
+            let words: Vec<&str> = match row.value(property) {
+                Value::Word(word) => vec![word],
+                Value::Words(words) => words.iter().map(|(word, _)| *word).collect(),
+                _ => Vec::new(),
+            };
+            for word in words {
+                if let Some(why) = weakness(word) {
+                    row.warning(
+                        sink,
+                        property,
+                        format!("`{word}` is weak: {why}"),
+                        "take aes-256-gcm if the peer can",
+                    );
+                }
+            }
         }
     }
 }

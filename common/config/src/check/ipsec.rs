@@ -11,7 +11,7 @@ use crate::value;
 use crate::walk::{Bad, Row};
 use crate::ways::Ways;
 use crate::yaml::Spot;
-use sa::{Encryption, Integrity, Prefix, ReplayWidth, Suite};
+use sa::{Encryption, Integrity, MacKind, Prefix, ReplayWidth, Suite};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use std::time::Duration;
 pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipsec> {
     let settings = tables.one("ip.ipsec.settings")?;
     let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
-    let proposals = with_default(tables, "ip.ipsec.proposal", proposal, sink);
+    let lab = lab(tables);
+    let proposals = with_default(tables, "ip.ipsec.proposal", |row, sink| proposal(row, lab, sink), sink);
     let identities = identities(tables, sink);
     let ways = Ways::of(&network.addresses, &network.routes);
     let peers = peers(tables, network, &ways, &profiles, identities, sink);
@@ -110,7 +111,28 @@ fn profile(row: &Row, _: &mut Sink) -> Result<Profile, Bad> {
     })
 }
 
-fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
+/// Whether this may run what has no place in production.
+pub fn lab(tables: &Tables) -> bool {
+    tables.one("system").and_then(|row| row.get("lab").ok()).unwrap_or(false)
+}
+/// Says of ESP that anybody can forge that it is that, each time it is checked.
+pub fn unprotected(
+    row: &Row,
+    property: &str,
+    cipher: Encryption,
+    lab: bool,
+    sink: &mut Sink,
+) -> Option<Suite> {
+    let suite = Suite::unprotected(cipher).filter(|_| lab)?;
+    let said = format!(
+        "{} without an integrity algorithm: anybody can forge packets, and change ours",
+        cipher.name()
+    );
+    row.warning(sink, property, said, "nothing in a laboratory; elsewhere add sha256");
+    Some(suite)
+}
+
+fn proposal(row: &Row, lab: bool, sink: &mut Sink) -> Result<Proposal, Bad> {
     let encryption = words(row, "enc-algorithms", Encryption::from_name)?;
     let integrity = words(row, "auth-algorithms", Integrity::from_name)?;
     let pfs_group = match row.word("pfs-group")? {
@@ -129,7 +151,7 @@ fn proposal(row: &Row, sink: &mut Sink) -> Result<Proposal, Bad> {
     }
     Ok(Proposal {
         name: row.get::<&str>("name")?.into(),
-        suites: suites(row, &encryption, &integrity, sink)?,
+        suites: suites(row, &encryption, &integrity, lab, sink)?,
         lifetime: (!lifetime.is_zero()).then_some(lifetime),
         lifebytes: row.get("lifebytes")?,
         pfs_group,
@@ -156,12 +178,22 @@ fn suites(
     row: &Row,
     encryption: &[Encryption],
     integrity: &[Integrity],
+    lab: bool,
     sink: &mut Sink,
 ) -> Result<Vec<Suite>, Bad> {
     let mut suites = Vec::new();
     let mut used = HashSet::new();
     let mut result = Ok(());
     for cipher in encryption {
+        if cipher.transform().is_none() {
+            let said = format!("IKEv2 has no number for `{}`", cipher.name());
+            if encryption.len() == 1 {
+                result = Err(row.error(sink, "enc-algorithms", said, "take another; manual SAs may have it"));
+            } else {
+                row.warning(sink, "enc-algorithms", format!("{said}: it is never offered"), "leave it out");
+                continue;
+            }
+        }
         let mut refusal = None;
         let before = suites.len();
         for auth in integrity {
@@ -173,16 +205,25 @@ fn suites(
                 Err(error) => refusal = Some(error.to_string()),
             }
         }
-        if let (true, Some(refusal)) = (suites.len() == before, refusal) {
+        let which = if row.written("auth-algorithms") { "auth-algorithms" } else { "enc-algorithms" };
+        if suites.len() == before
+            && integrity.contains(&Integrity::None)
+            && let Some(suite) = unprotected(row, which, *cipher, lab, sink)
+        {
+            used.insert(Integrity::None);
+            suites.push(suite);
+        } else if let (true, Some(refusal)) = (suites.len() == before, refusal) {
             let (said, fix) = refusal.split_once(": ").unwrap_or((&refusal, ""));
-            let which = if row.written("auth-algorithms") { "auth-algorithms" } else { "enc-algorithms" };
             result = Err(row.error(sink, which, said, fix));
         }
     }
     if let Some(auth) = integrity.iter().find(|auth| !used.contains(*auth)).filter(|_| result.is_ok()) {
         let said = format!("`{}` goes with none of `enc-algorithms`", auth.name());
-        let fix =
-            if *auth == Integrity::None { "it is for AES-GCM" } else { "AES-GCM needs none; leave it out" };
+        let fix = match auth.kind() {
+            MacKind::None => "it is for AES-GCM",
+            MacKind::Gmac => "it is for AH; leave it out",
+            _ => "AES-GCM needs none; leave it out",
+        };
         result = Err(row.error(sink, "auth-algorithms", said, fix));
     }
     result.map(|()| suites)

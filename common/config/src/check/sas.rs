@@ -7,7 +7,7 @@ use crate::model::Policy;
 use crate::walk::{Bad, Row};
 use sa::{
     Action, Direction, Encap, Encryption, Integrity, Key, Lifetime, Mode, SaSlot, SaSpec, Spi, Suite,
-    TunnelEnds,
+    SuiteError, TunnelEnds,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -16,8 +16,9 @@ pub fn build(tables: &Tables, network: &Network, policies: &Numbered, sink: &mut
     let by_number: HashMap<u64, &Policy> = policies.iter().map(|(number, p)| (*number as u64, p)).collect();
     let mut taken = HashSet::new();
     let mut slot = 0;
+    let lab = ipsec::lab(tables);
     super::enabled(tables.list("ip.ipsec.manual-sa"), |row| {
-        let spec = manual(row, network, &by_number, SaSlot(slot), sink)?;
+        let spec = manual(row, network, &by_number, SaSlot(slot), lab, sink)?;
         if !row.enabled() {
             return Err(Bad);
         }
@@ -35,6 +36,7 @@ fn manual(
     network: &Network,
     policies: &HashMap<u64, &Policy>,
     slot: SaSlot,
+    lab: bool,
     sink: &mut Sink,
 ) -> Result<SaSpec, Bad> {
     let number: u64 = row.get("policy")?;
@@ -51,10 +53,16 @@ fn manual(
     ends_fit(row, network, ends, sink)?;
     let encryption = Encryption::from_name(row.word("enc-algorithm")?).ok_or(Bad)?;
     let integrity = Integrity::from_name(row.word("auth-algorithm")?).ok_or(Bad)?;
-    let suite = Suite::new(encryption, integrity).map_err(|error| {
+    let suite = Suite::new(encryption, integrity).or_else(|error| {
+        if let (SuiteError::NoIntegrity(_), Some(suite)) =
+            (error, ipsec::unprotected(row, "auth-algorithm", encryption, lab, sink))
+        {
+            return Ok(suite);
+        }
         let error = error.to_string();
         let (said, fix) = error.split_once(": ").unwrap_or((&error, ""));
-        row.error(sink, "auth-algorithm", said, fix.replace("algorithms", "algorithm").replace('=', ": "))
+        let fix = fix.replace("algorithms", "algorithm").replace('=', ": ");
+        Err(row.error(sink, "auth-algorithm", said, fix))
     })?;
     let keymat = key(row, "enc-key", encryption.key_len() + encryption.salt_len(), encryption.name(), sink)?;
     let integrity_key = key(row, "auth-key", integrity.key_len(), integrity.name(), sink)?;

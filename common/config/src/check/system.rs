@@ -2,7 +2,7 @@
 use crate::complaint::Sink;
 use crate::model::{Engine, Hugepages, Idle, Ipsec, Share, System, Workers};
 use crate::walk::{Bad, Row, Value};
-use sa::{Encryption, Suite};
+use sa::{Cipher, Encryption, Suite};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -101,16 +101,24 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
         if !told.contains(&suite) && !engines.iter().any(|engine| runs(*engine, suite)) {
             told.push(suite);
             let said = format!("none of these engines knows {suite}");
-            row.error(sink, "crypto", said, "add ipsec-mb or rustcrypto to `engines`");
+            row.error(sink, "crypto", said, "add rustcrypto to `engines`, which knows all");
         }
     }
 }
 
-/// What an engine knows: `native` AES-GCM alone, `ring` that without 192 bits and ChaCha20-Poly1305.
+/// What an engine knows: `native` AES-GCM alone, `ring` that without 192 bits and ChaCha20-Poly1305, libipsec-mb no
+/// ciphers but AES, DES and ChaCha20. What crypto devices know is found out when they are opened.
 fn runs(engine: Engine, suite: Suite) -> bool {
+    let encryption = suite.encryption();
     match engine {
-        Engine::Cryptodev | Engine::IpsecMb | Engine::RustCrypto => true,
-        Engine::Native => suite.encryption().is_aes_gcm(),
-        Engine::Ring => suite.encryption().is_aead() && suite.encryption() != Encryption::Aes192Gcm,
+        Engine::RustCrypto => true,
+        Engine::Cryptodev | Engine::IpsecMb => {
+            !matches!(encryption.cipher(), Cipher::Blowfish | Cipher::Twofish | Cipher::Camellia)
+        }
+        Engine::Native => encryption.is_aes_gcm(),
+        Engine::Ring => {
+            let gcm = encryption.is_aes_gcm() && encryption != Encryption::Aes192Gcm;
+            gcm || encryption == Encryption::ChaCha20Poly1305
+        }
     }
 }

@@ -80,7 +80,7 @@ pub fn windows(other: &mut Other<'_>) -> Zeroizing<String> {
         Encryption::Aes128Gcm => Some("GCMAES128"),
         Encryption::Aes192Gcm => Some("GCMAES192"),
         Encryption::Aes256Gcm => Some("GCMAES256"),
-        Encryption::Null | Encryption::ChaCha20Poly1305 => None,
+        _ => None,
     });
     let cipher = first(&esp, "GCMAES256");
     let auth = match cipher.strip_prefix("GCM") {

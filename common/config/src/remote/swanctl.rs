@@ -2,7 +2,7 @@
 use super::{HIDDEN, Other, each, header};
 use crate::model::{DhGroup, Hash, Id, IkeEncryption, Policy, Profile};
 use crate::value::show_protocol;
-use sa::{Encryption, Integrity, PortRange, Prefix, Suite};
+use sa::{Cipher, CipherMode, Integrity, PortRange, Prefix, Suite};
 use zeroize::Zeroizing;
 
 pub fn print(other: &mut Other<'_>) -> Zeroizing<String> {
@@ -120,18 +120,21 @@ pub fn esp_words(policy: &Policy) -> String {
     each(&proposal.suites, |suite| format!("{}{pfs}{esn}", suite_word(*suite)), ",")
 }
 fn suite_word(suite: Suite) -> String {
-    let cipher = match suite.encryption() {
-        Encryption::Null => "null",
-        Encryption::Aes128Cbc => "aes128",
-        Encryption::Aes192Cbc => "aes192",
-        Encryption::Aes256Cbc => "aes256",
-        Encryption::Aes128Gcm => "aes128gcm16",
-        Encryption::Aes192Gcm => "aes192gcm16",
-        Encryption::Aes256Gcm => "aes256gcm16",
-        Encryption::ChaCha20Poly1305 => "chacha20poly1305",
+    let (e, i) = (suite.encryption(), suite.integrity());
+    let bits = e.key_len() * 8;
+    let cipher = match (e.cipher(), e.mode()) {
+        (Cipher::Aes, CipherMode::Cbc) => format!("aes{bits}"),
+        (Cipher::Aes, CipherMode::Ctr) => format!("aes{bits}ctr"),
+        (Cipher::Aes, CipherMode::Gcm) => format!("aes{bits}gcm{}", e.icv_len()),
+        (Cipher::Aes, CipherMode::Ccm) => format!("aes{bits}ccm{}", e.icv_len()),
+        (Cipher::Aes, _) => format!("aes{bits}gmac"),
+        (Cipher::Blowfish | Cipher::Twofish | Cipher::Camellia, _) => format!("{}{bits}", e.family()),
+        (Cipher::Null | Cipher::Des | Cipher::TripleDes | Cipher::ChaCha20, _) => e.family().into(),
     };
-    match suite.integrity() {
-        Integrity::None => cipher.into(),
+    match i {
+        Integrity::None => cipher,
+        Integrity::AesXcbc => format!("{cipher}-aesxcbc"),
+        Integrity::AesCmac => format!("{cipher}-aescmac"),
         hash => format!("{cipher}-{}", hash.name()),
     }
 }

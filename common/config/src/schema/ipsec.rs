@@ -1,6 +1,7 @@
 //! `ip.ipsec`. Names, defaults and order of the rows are RouterOS's.
 use super::Default::{Is, Needed, Unset};
 use super::*;
+use sa::{Encryption, Integrity};
 
 const OBSOLETE_DH: &str = "support for obsolete Diffie-Hellman groups";
 const OLD_CIPHER: &str = "support for obsolete ciphers";
@@ -58,34 +59,24 @@ const IKE_ENCRYPTION: &[Choice] = &[
 const HASHES: &[Choice] =
     &[ok("sha1"), ok("sha256"), ok("sha384"), ok("sha512"), later("md5", "support for obsolete hashes")];
 const PRFS: &[Choice] = &[ok("auto"), ok("sha1"), ok("sha256"), ok("sha384"), ok("sha512")];
-const ESP_ENCRYPTION: &[Choice] = &[
-    ok("null"),
-    ok("aes-128-cbc"),
-    ok("aes-192-cbc"),
-    ok("aes-256-cbc"),
-    ok("aes-128-gcm"),
-    ok("aes-192-gcm"),
-    ok("aes-256-gcm"),
-    ok("chacha20poly1305"),
-    later("aes-128-ctr", "support for AES-CTR"),
-    later("aes-192-ctr", "support for AES-CTR"),
-    later("aes-256-ctr", "support for AES-CTR"),
-    later("des", OLD_CIPHER),
-    later("3des", OLD_CIPHER),
-    later("blowfish", OLD_CIPHER),
-    later("twofish", OLD_CIPHER),
-    later("camellia-128", "support for Camellia"),
-    later("camellia-192", "support for Camellia"),
-    later("camellia-256", "support for Camellia"),
-];
-const ESP_INTEGRITY: &[Choice] = &[
-    ok("null"),
-    ok("sha1"),
-    ok("sha256"),
-    ok("sha384"),
-    ok("sha512"),
-    later("md5", "support for obsolete hashes"),
-];
+const ESP_ENCRYPTION: &[Choice] = &{
+    let mut all = [ok(""); Encryption::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = ok(Encryption::ALL[at].name());
+        at += 1;
+    }
+    all
+};
+const ESP_INTEGRITY: &[Choice] = &{
+    let mut all = [ok(""); Integrity::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = ok(Integrity::ALL[at].name());
+        at += 1;
+    }
+    all
+};
 
 const EAP_METHODS: &[Choice] = &[ok("eap-mschapv2"), ok("eap-peap"), ok("eap-tls"), ok("eap-ttls")];
 const PH2_STATES: &[Choice] = &[ok("no-phase2"), ok("established"), ok("expired")];
@@ -338,13 +329,13 @@ pub(super) const PROPOSAL: Menu = Menu {
             "auth-algorithms",
             Kind::Some(ESP_INTEGRITY),
             Is("sha1"),
-            "Integrity, preferred first. AES-GCM and ChaCha20-Poly1305 bring their own and go with `null`, all else with a hash.",
+            "Integrity, preferred first. AES-GCM, AES-CCM, AES-GMAC and ChaCha20-Poly1305 bring their own and go with `null`, all else with a hash. AES-GMAC in this place is for AH.",
         ),
         full(
             "enc-algorithms",
             Kind::Some(ESP_ENCRYPTION),
             Is("aes-256-cbc,aes-192-cbc,aes-128-cbc"),
-            "Ciphers, preferred first.",
+            "Ciphers, preferred first. A number at the end of AES-GCM and AES-CCM is that of the ICV's bytes, which are 16 without it. `aes-128-gmac` and its kin encrypt nothing. IKEv2 has no number for `twofish`: it is for manual SAs.",
         ),
         full(
             "lifetime",
@@ -487,7 +478,7 @@ pub(super) const MANUAL_SA: Menu = Menu {
             "enc-key",
             Kind::Key,
             Unset,
-            "Key in hexadecimal; for AES-GCM and ChaCha20-Poly1305 with the 4 bytes of salt at the end.",
+            "Key in hexadecimal, with the salt at the end: 4 bytes with AES-CTR, AES-GCM, AES-GMAC and ChaCha20-Poly1305, 3 with AES-CCM.",
         ),
         own("auth-algorithm", Kind::One(ESP_INTEGRITY), Is("null"), "Integrity."),
         own("auth-key", Kind::Key, Unset, "Its key in hexadecimal."),

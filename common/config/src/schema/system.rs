@@ -81,7 +81,12 @@ pub(super) const SYSTEM: Menu = Menu {
             Unset,
             "Folder of sockets. Left out: /run/espway/ and the gateway's name.",
         ),
-        own("lab", Kind::YesNo, Is("no"), "Permits what has no place in production: `espway run --key-log`."),
+        own(
+            "lab",
+            Kind::YesNo,
+            Is("no"),
+            "Permits what has no place in production: `espway run --key-log`, and ESP without integrity.",
+        ),
     ],
     commands: live::SYSTEM_COMMANDS,
     ..SETTINGS

@@ -185,6 +185,7 @@ impl SaRecord {
     pub fn decode(&self) -> Result<SaSpec, Malformed> {
         let encryption = Encryption::from_u8(self.encryption).ok_or(Malformed("encryption algorithm"))?;
         let integrity = Integrity::from_u8(self.integrity).ok_or(Malformed("integrity algorithm"))?;
+        let suite = Suite::told(encryption, integrity).ok_or(Malformed("suite"))?;
         let esn = flag(self.esn, "ESN flag")?;
         //= rfc4303#2.2/32-bit-counter: without ESN there is no number above 2^32 - 1.
         if !esn && self.last_seq > u64::from(u32::MAX) {
@@ -209,9 +210,9 @@ impl SaRecord {
                 1 => Mode::Tunnel,
                 _ => return Err(Malformed("mode")),
             },
-            suite: Suite::new(encryption, integrity).map_err(|_| Malformed("suite"))?,
+            suite,
             encryption_key: self.encryption_key.decode(encryption.key_len(), "encryption key")?,
-            salt: self.salt.decode(encryption.salt_len(), "salt")?,
+            salt: self.salt.decode(suite.salt_len(), "salt")?,
             integrity_key: self.integrity_key.decode(integrity.key_len(), "integrity key")?,
             ends: ends(&self.ends)?,
             encap: encap(self.encap, self.encap_ports)?,

@@ -89,7 +89,7 @@ pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             suite,
             encryption_key: Key::new(&keys[..suite.encryption().key_len()]).unwrap(),
-            salt: Key::new(&keys[64..64 + suite.encryption().salt_len()]).unwrap(),
+            salt: Key::new(&keys[64..64 + suite.salt_len()]).unwrap(),
             integrity_key: Key::new(&keys[68..68 + suite.integrity().key_len()]).unwrap(),
             ends,
             encap,

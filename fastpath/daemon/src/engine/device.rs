@@ -19,6 +19,8 @@ pub struct DeviceKey {
     device: usize,
     salt: [u8; 4],
     aead: bool,
+    /// The IV counts: salt, IV and the number of the first block make the first counter block.
+    counter: bool,
     iv_len: u8,
     icv_len: u8,
 }
@@ -63,8 +65,9 @@ impl Devices {
                 esn: spec.esn,
             })
             .map_err(|_| no("the device made no session"))?;
+        let counter = spec.suite.encryption().counts_iv();
         let mut salt = [0; 4];
-        if aead {
+        if counter {
             salt.copy_from_slice(spec.salt.expose().get(..4).ok_or(no("the salt is short"))?);
         }
         Ok(DeviceKey {
@@ -72,6 +75,7 @@ impl Devices {
             device,
             salt,
             aead,
+            counter,
             iv_len: spec.suite.iv_len() as u8,
             icv_len: spec.suite.icv_len() as u8,
         })
@@ -184,9 +188,15 @@ fn layout(job: &Job<Mbuf>, key: &DeviceKey) -> Option<Layout> {
     let header = packet.get(..esp::HEADER)?;
     let wire_iv = packet.get(esp::HEADER..esp::HEADER + iv_len)?;
     let (mut iv, mut aad) = ([0; 16], [0; 12]);
-    if key.aead {
+    if key.counter {
         iv[..4].copy_from_slice(&key.salt);
         iv.get_mut(4..4 + iv_len)?.copy_from_slice(wire_iv);
+        //= rfc3686#4/counter-block: the last word counts from one. GCM sets it by itself.
+        iv[15] = 1;
+    } else {
+        iv.get_mut(..iv_len)?.copy_from_slice(wire_iv);
+    }
+    if key.aead {
         match job.seq_high {
             None => aad[..8].copy_from_slice(header),
             //= rfc4106#5/aad: SPI, then the 64-bit number.
@@ -196,8 +206,6 @@ fn layout(job: &Job<Mbuf>, key: &DeviceKey) -> Option<Layout> {
                 aad[8..].copy_from_slice(&header[4..]);
             }
         }
-    } else {
-        iv.get_mut(..iv_len)?.copy_from_slice(wire_iv);
     }
     let cipher_at = at + esp::HEADER + iv_len;
     Some(Layout {

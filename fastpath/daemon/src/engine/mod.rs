@@ -88,7 +88,9 @@ fn measured() -> Automatic {
     for error in absent {
         match error {
             EngineError::IpsecMb(_) => {
-                tracing::warn!("{error}; AES-CBC and NULL with a hash run several times slower without it");
+                tracing::warn!(
+                    "{error}; all but AES-GCM and ChaCha20-Poly1305 runs several times slower without it"
+                );
             }
             _ => tracing::info!("{error}"),
         }
@@ -99,10 +101,11 @@ fn measured() -> Automatic {
         tracing::info!("crypto: {pick}");
     }
     for kind in automatic.present() {
-        let suites: Vec<_> =
-            settled.iter().filter(|pick| pick.engine == *kind).map(|pick| pick.suite.to_string()).collect();
-        if !suites.is_empty() {
-            tracing::info!("crypto: on {kind} without a rival here: {}", suites.join(", "));
+        let mut ciphers: Vec<_> =
+            settled.iter().filter(|pick| pick.engine == *kind).map(|p| p.suite.encryption().name()).collect();
+        ciphers.dedup();
+        if !ciphers.is_empty() {
+            tracing::info!("crypto: on {kind} without a rival here: {}", ciphers.join(", "));
         }
     }
     tracing::info!(millis, "crypto: engines chosen by measurement; system.crypto.engines would fix them");

@@ -390,7 +390,7 @@ fn sa_spec(
         mode: Mode::Tunnel,
         suite,
         encryption_key: key(suite.encryption().key_len(), 1),
-        salt: key(suite.encryption().salt_len(), 2),
+        salt: key(suite.salt_len(), 2),
         integrity_key: key(suite.integrity().key_len(), 3),
         ends: TunnelEnds { local: ends.0, remote: ends.1 },
         encap: None,
@@ -414,6 +414,7 @@ fn scapy(spec: &SaSpec) -> String {
         Integrity::HmacSha256 => "SHA2-256-128",
         Integrity::HmacSha384 => "SHA2-384-192",
         Integrity::HmacSha512 => "SHA2-512-256",
+        other => panic!("no case has {other:?}"),
     };
     let key = hex(spec.encryption_key.expose()) + &hex(spec.salt.expose());
     let (src, dst) = match spec.direction {

@@ -94,7 +94,7 @@ pub fn child_keys(
     let mut cut = Cutter::new(prf_plus(which, sk_d, &seed, 2 * suite.keymat_len()));
     let mut direction = || EspKeys {
         encryption: cut.key(suite.encryption().key_len()),
-        salt: cut.key(suite.encryption().salt_len()),
+        salt: cut.key(suite.salt_len()),
         integrity: cut.key(suite.integrity().key_len()),
     };
     let i = direction();

@@ -1,7 +1,7 @@
 //! Where an offer and what we have part: in names people use, by transform, and with what would close the gap.
 use super::numbers::{Protocol, TransformType};
 use super::proposal::{Proposal, Transform};
-use super::select::{ESN, EspWishes, NONE, encr, esp_transforms};
+use super::select::{ESN, EspWishes, NONE, encr, esp_transforms, means};
 use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, Prf};
 use sa::{Encryption, Integrity, Suite};
 use std::fmt;
@@ -184,8 +184,10 @@ fn without_repetition<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
 }
 fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Difference> {
     let holds = |suite: &Suite| {
-        let (encr, integ) = esp_transforms(*suite);
-        proposal.transforms.contains(&encr) && integ.is_none_or(|i| proposal.transforms.contains(&i))
+        esp_transforms(*suite).is_some_and(|(encr, integ)| {
+            let offered = |wanted| proposal.transforms.iter().any(|t| means(t, &wanted));
+            offered(encr) && integ.is_none_or(offered)
+        })
     };
     let mut found = Vec::new();
     if !wishes.suites.iter().any(holds) {
@@ -224,17 +226,22 @@ fn difference_in_suite(
     let ciphers = without_repetition(wishes.suites.iter().map(|s| s.encryption()));
     let hashes = without_repetition(wishes.suites.iter().map(|s| s.integrity()));
     let offered = |e: Encryption| {
-        proposal.transforms.iter().any(|t| {
-            Integrity::ALL.iter().any(|i| Suite::new(e, *i).is_ok_and(|s| esp_transforms(s).0 == *t))
-        })
+        let numbered =
+            |t: &Transform, (id, key_len)| (t.kind, t.id, t.key_len) == (TransformType::ENCR, id, key_len);
+        proposal.transforms.iter().any(|t| e.transform().is_some_and(|of| numbered(t, of)))
     };
     let every = Encryption::ALL
         .iter()
         .rev()
         .flat_map(|e| Integrity::ALL.iter().rev().filter_map(|i| Suite::new(*e, *i).ok()));
-    let usable = without_repetition(every.filter(|s| s.encryption() != Encryption::Null && holds(s)));
-    // The one that asks for the least change, and of these the strongest.
-    let change = |s: &&Suite| (!ciphers.contains(&s.encryption()), !hashes.contains(&s.integrity()));
+    // Nobody is led to what is weak.
+    let good = |s: &Suite| s.encryption() != Encryption::Null && s.weaknesses().next().is_none();
+    let usable = without_repetition(every.filter(|s| good(s) && holds(s)));
+    // The one that asks for the least change, and of these what is in wide use, the strongest first.
+    let wide =
+        |s: &Suite| s.encryption() <= Encryption::ChaCha20Poly1305 && s.integrity() <= Integrity::HmacSha512;
+    let change =
+        |s: &&Suite| (!ciphers.contains(&s.encryption()), !hashes.contains(&s.integrity()), !wide(s));
     let taken = usable.iter().min_by_key(change);
     let ciphers_fit = ciphers.iter().any(|e| offered(*e));
     let mut found = Vec::new();

@@ -4,7 +4,7 @@ use super::numbers::{Protocol, TransformType};
 use super::proposal::{Proposal, Transform};
 use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal};
 use crate::crypto::IkeSuite;
-use sa::{Encryption, Integrity, Spi, Suite};
+use sa::{Spi, Suite};
 
 pub(super) const NONE: u16 = 0;
 pub(super) const ESN: u16 = 1;
@@ -52,32 +52,29 @@ pub(super) fn encr(cipher: IkeCipher) -> Transform {
         (id, None) => Transform::new(TransformType::ENCR, id),
     }
 }
-pub(super) fn esp_transforms(suite: Suite) -> (Transform, Option<Transform>) {
-    let bits = suite.encryption().key_len() as u16 * 8;
-    let encr = match suite.encryption() {
-        Encryption::Null => Transform::new(TransformType::ENCR, 11),
-        //= rfc7634#4/no-key-length: the key has one length, so the attribute must not be there.
-        Encryption::ChaCha20Poly1305 => Transform::new(TransformType::ENCR, 28),
-        e if e.is_aes_gcm() => Transform::with_key(TransformType::ENCR, 20, bits),
-        _ => Transform::with_key(TransformType::ENCR, 12, bits),
-    };
-    let integ = match suite.integrity() {
-        Integrity::None => None,
-        Integrity::HmacSha1 => Some(2),
-        Integrity::HmacSha256 => Some(12),
-        Integrity::HmacSha384 => Some(13),
-        Integrity::HmacSha512 => Some(14),
-    };
-    (encr, integ.map(|id| Transform::new(TransformType::INTEG, id)))
+/// `None`: IKEv2 has no number for it, so nobody can be offered it.
+pub(super) fn esp_transforms(suite: Suite) -> Option<(Transform, Option<Transform>)> {
+    let (id, bits) = suite.encryption().transform()?;
+    let encr = bits.map_or(Transform::new(TransformType::ENCR, id), |bits| {
+        Transform::with_key(TransformType::ENCR, id, bits)
+    });
+    let integ = Some(suite.integrity().transform()).filter(|id| *id != NONE);
+    Some((encr, integ.map(|id| Transform::new(TransformType::INTEG, id))))
 }
 
 /// The transform types this proposal lacks a wanted transform of, the first being the diagnosis.
 fn first_missing(proposal: &Proposal, wanted: &[Transform]) -> Option<TransformType> {
     wanted.iter().find(|w| !has(proposal, w)).map(|w| w.kind)
 }
+/// Whether what they offer is what we want.
+pub(super) fn means(offered: &Transform, wanted: &Transform) -> bool {
+    //= rfc7296#3.3.5/default-key-length: of our ciphers, only Blowfish has one.
+    let blowfish = Transform::with_key(TransformType::ENCR, 7, 128);
+    offered == wanted || (*wanted == blowfish && *offered == Transform { key_len: None, ..blowfish })
+}
 fn has(proposal: &Proposal, wanted: &Transform) -> bool {
     //= rfc7296#3.3.3/integ-none-optional: leaving the type out is the same as NONE; so for KE, and ESN as read here.
-    proposal.transforms.contains(wanted)
+    proposal.transforms.iter().any(|t| means(t, wanted))
         || (wanted.id == NONE && wanted.key_len.is_none() && proposal.of(wanted.kind).next().is_none())
 }
 
@@ -96,7 +93,7 @@ fn answer(proposal: &Proposal, wanted: &[Transform]) -> Proposal {
     let mut transforms: Vec<Transform> = Vec::new();
     for t in &proposal.transforms {
         let none_of_unknown = t.id == NONE && t.key_len.is_none() && !wanted.iter().any(|w| w.kind == t.kind);
-        if (wanted.contains(t) || none_of_unknown) && !transforms.contains(t) {
+        if (wanted.iter().any(|w| means(t, w)) || none_of_unknown) && !transforms.contains(t) {
             transforms.push(*t);
         }
     }
@@ -221,14 +218,14 @@ pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
     offer
 }
 
-fn esp_wanted(suite: Suite, wishes: &EspWishes<'_>, esn: bool) -> Wanted {
-    let (encr, integ) = esp_transforms(suite);
+fn esp_wanted(suite: Suite, wishes: &EspWishes<'_>, esn: bool) -> Option<Wanted> {
+    let (encr, integ) = esp_transforms(suite)?;
     let mut wanted = vec![encr, integ.unwrap_or(Transform::new(TransformType::INTEG, NONE))];
     if !wishes.in_auth {
         wanted.push(Transform::new(TransformType::KE, wishes.pfs.map_or(NONE, DhGroup::transform)));
     }
     wanted.push(Transform::new(TransformType::ESN, u16::from(esn)));
-    wanted
+    Some(wanted)
 }
 
 /// The responder's choice: the first of *our* preferences that any of their proposals holds.
@@ -256,7 +253,7 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
     let mut furthest = None;
     for &suite in wishes.suites {
         for &esn in numbers {
-            let wanted = esp_wanted(suite, wishes, esn);
+            let Some(wanted) = esp_wanted(suite, wishes, esn) else { continue };
             for &proposal in &candidates {
                 match (first_missing(proposal, &wanted), spi_of(proposal)) {
                     (None, Some(spi)) => {
@@ -283,11 +280,10 @@ fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>)
 
 /// Our offer for a Child SA: a proposal for each suite, so that exactly our combinations are on offer.
 pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
-    let suites = wishes.suites.iter().take(255);
+    let suites = wishes.suites.iter().filter_map(|suite| esp_transforms(*suite));
     suites
         .zip(1..=255)
-        .map(|(&suite, number)| {
-            let (encr, integ) = esp_transforms(suite);
+        .map(|((encr, integ), number)| {
             let mut transforms = vec![encr];
             transforms.extend(integ);
             let group = wishes.pfs.filter(|_| !wishes.in_auth);
