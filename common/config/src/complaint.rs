@@ -114,8 +114,21 @@ impl Sink {
     pub fn secret(&mut self, spot: Spot) {
         self.secrets.push(spot.bytes());
     }
+    /// In their order, each byte once.
+    pub fn secrets(mut self) -> impl Iterator<Item = Range<usize>> {
+        self.secrets.sort_by_key(|range| (range.start, range.end));
+        let mut end = 0;
+        self.secrets.into_iter().filter_map(move |range| {
+            let range = range.start.max(end)..range.end;
+            end = end.max(range.end);
+            (!range.is_empty()).then_some(range)
+        })
+    }
     pub fn errors(&self) -> usize {
         self.errors
+    }
+    pub fn count(&self) -> usize {
+        self.errors + self.warnings
     }
     fn push(&mut self, severity: Severity, spot: Spot, path: String, said: String, fix: String) {
         if self.list.len() == MAX_LISTED {

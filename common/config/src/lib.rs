@@ -80,6 +80,17 @@ pub fn check(text: &str) -> Result<Checked, Complaints> {
     }
 }
 
+/// Where in the text of a file secrets stand, in their order; of a file that is not read, everything.
+pub fn secrets_in(text: &str) -> Vec<std::ops::Range<usize>> {
+    let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut sink = complaint::Sink::default();
+    let Ok(tree) = yaml::parse(text.get(skipped..).unwrap_or_default()) else {
+        return std::iter::once(0..text.len()).collect();
+    };
+    walk::walk_to_keep(tree.as_ref(), &mut sink);
+    sink.secrets().map(|range| range.start + skipped..range.end + skipped).collect()
+}
+
 /// The word that was probably meant.
 fn nearest<'a>(word: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {

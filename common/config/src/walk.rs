@@ -10,9 +10,10 @@ use crate::value;
 use crate::yaml::{Body, Node, Spot};
 use scalar::{Later, cpu_list, distinct, parse, pick};
 pub use scalar::{Wrong, canonical, show};
+use std::any::Any;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Rows of all menus together; 100 000 tunnels have 300 000.
@@ -29,7 +30,18 @@ pub struct Row {
     pub spot: Spot,
     defaults: Arc<Defaults>,
     /// What is written, and what was meant to be.
+    cells: Arc<Read>,
+}
+/// The cells of a row. Rows of a document keep them from one check to the next, with what was made of them.
+#[derive(Debug, std::default::Default)]
+pub struct Read {
     cells: Vec<Cell>,
+    made: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+}
+impl Read {
+    fn of(cells: Vec<Cell>) -> Arc<Self> {
+        Arc::new(Self { cells, made: Mutex::default() })
+    }
 }
 #[derive(Debug)]
 struct Cell {
@@ -135,7 +147,7 @@ impl Row {
         at.and_then(|at| self.defaults.values.get(at)).unwrap_or(&Value::Unset)
     }
     fn cell(&self, name: &str) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.property.name == name)
+        self.cells.cells.iter().find(|cell| cell.property.name == name)
     }
     pub fn written(&self, name: &str) -> bool {
         self.cell(name).is_some()
@@ -159,15 +171,44 @@ impl Row {
     }
     /// What others refer to it by.
     pub fn name(&self) -> Option<&str> {
-        let cell = self.cells.iter().find(|cell| matches!(cell.property.kind, Kind::Name))?;
+        let cell = self.cells.cells.iter().find(|cell| matches!(cell.property.kind, Kind::Name))?;
         FromValue::from_value(&cell.value)
+    }
+    /// What depends on the row alone and gives no cause for complaint is made once.
+    pub fn made<T: Clone + Send + Sync + 'static>(
+        &self,
+        sink: &mut Sink,
+        make: impl FnOnce(&Self, &mut Sink) -> Result<T, Bad>,
+    ) -> Result<T, Bad> {
+        if let Some(made) = self.kept::<T>() {
+            return Ok(made.as_ref().clone());
+        }
+        let before = sink.count();
+        let made = make(self, sink)?;
+        if sink.count() == before {
+            self.keep(Arc::new(made.clone()));
+        }
+        Ok(made)
+    }
+    /// What was left here by the last check.
+    pub fn kept<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.slot().clone()?.downcast().ok()
+    }
+    pub fn keep<T: Send + Sync + 'static>(&self, made: Arc<T>) {
+        *self.slot() = Some(made);
+    }
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
+        self.cells.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub fn may_have_name(&self) -> bool {
+        self.defaults.properties.iter().any(|property| matches!(property.kind, Kind::Name))
     }
     pub fn enabled(&self) -> bool {
         !matches!(self.cell("disabled"), Some(Cell { value: Value::YesNo(true), .. }))
     }
     /// What is written.
     pub fn cells(&self) -> impl Iterator<Item = (&'static Property, &Value)> {
-        self.cells.iter().map(|cell| (cell.property, &cell.value))
+        self.cells.cells.iter().map(|cell| (cell.property, &cell.value))
     }
     pub fn path(&self) -> String {
         match self.index {
@@ -206,7 +247,7 @@ impl Row {
         let mut nowhere = Sink::default();
         let mut row = Walker::new(&mut nowhere).row(None, Spot::default(), properties, &menu.into(), None);
         if let Some(property) = properties.iter().find(|p| matches!(p.kind, Kind::Name)) {
-            row.cells.push(Cell { property, spot: row.spot, value: Value::Text(name.into()) });
+            row.cells = Read::of(vec![Cell { property, spot: row.spot, value: Value::Text(name.into()) }]);
         }
         row
     }
@@ -309,7 +350,26 @@ impl<'s> Walker<'s> {
         let defaults = self.defaults(properties, menu);
         // A row is pointed at where it begins, not as a block of many lines.
         let spot = node.map_or(spot, |node| Spot { end: node.spot.start, ..node.spot });
-        let mut row = Row { menu: menu.clone(), index, spot, defaults: defaults.clone(), cells: Vec::new() };
+        let mut row = Row { menu: menu.clone(), index, spot, defaults, cells: Arc::default() };
+        match node.map(|node| &node.body) {
+            Some(Body::Row(cells)) if !self.to_keep => match cells.known() {
+                Some(known) => row.cells = Arc::clone(known),
+                None => {
+                    let before = self.sink.count();
+                    self.fill(&mut row, Some(&cells.node()), properties);
+                    // A group knows the number of its row.
+                    let group = |cell: &Cell| matches!(cell.value, Value::Group(_));
+                    if self.sink.count() == before && !row.cells.cells.iter().any(group) {
+                        cells.keep(&row.cells);
+                    }
+                }
+            },
+            _ => self.fill(&mut row, node, properties),
+        }
+        row
+    }
+    /// The properties of one row.
+    fn fill(&mut self, row: &mut Row, node: Option<&Node>, properties: &'static [Property]) {
         let (pairs, misspelt) = self.pairs(node, || row.path(), properties.iter().map(|p| p.name));
         let later = match () {
             _ if self.to_keep => Later::Taken,
@@ -317,21 +377,23 @@ impl<'s> Walker<'s> {
             _ if pairs.iter().any(|(name, node)| *name == "disabled" && node.body.is_yes()) => Later::Warned,
             _ => Later::Refused,
         };
+        let mut cells = Vec::with_capacity(pairs.len());
         for (name, node) in pairs {
             let Some(property) = properties.iter().find(|p| p.name == name) else { continue };
-            let value = self.written(property, node, &row, later);
-            row.cells.push(Cell { property, spot: node.spot, value });
+            let value = self.written(property, node, row, later);
+            cells.push(Cell { property, spot: node.spot, value });
         }
         // Said already under its wrong name; that it is missing is the same fault.
         let meant = properties.iter().filter(|p| misspelt.contains(&p.name));
-        let meant: Vec<_> = meant.filter(|p| !row.written(p.name)).collect();
-        row.cells.extend(meant.into_iter().map(|property| Cell { property, spot, value: Value::Bad }));
-        for (name, Wrong { said, fix, later: missing }) in &defaults.faults {
+        let meant: Vec<_> = meant.filter(|p| !cells.iter().any(|c| c.property.name == p.name)).collect();
+        let spot = row.spot;
+        cells.extend(meant.into_iter().map(|property| Cell { property, spot, value: Value::Bad }));
+        row.cells = Read::of(cells);
+        for (name, Wrong { said, fix, later: missing }) in &row.defaults.faults {
             if !row.written(name) && (!missing || later == Later::Refused) {
                 row.error(self.sink, name, said, fix);
             }
         }
-        row
     }
 
     fn defaults(&mut self, properties: &'static [Property], menu: &Arc<str>) -> Arc<Defaults> {

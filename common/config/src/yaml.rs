@@ -2,6 +2,7 @@
 //!
 //! Anchors, aliases, merge keys and tags are refused: the format does without them, and so nothing can
 //! expand. Size, depth and number of nodes are bounded before anything is built from the file.
+use crate::document::Cells;
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span, options};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -39,6 +40,8 @@ pub enum Body<'a> {
     Scalar(Cow<'a, str>),
     List(Vec<Node<'a>>),
     Map(Vec<(Node<'a>, Node<'a>)>),
+    /// A group of properties that is not in a file: a row of a document.
+    Row(&'a Cells),
 }
 impl Body<'_> {
     pub fn is_empty(&self) -> bool {
@@ -47,6 +50,7 @@ impl Body<'_> {
             Self::Scalar(_) => false,
             Self::List(nodes) => nodes.is_empty(),
             Self::Map(pairs) => pairs.is_empty(),
+            Self::Row(cells) => cells.is_empty(),
         }
     }
     pub fn is_yes(&self) -> bool {
@@ -57,7 +61,7 @@ impl Body<'_> {
             Self::Nothing => "nothing",
             Self::Scalar(_) => "a value",
             Self::List(_) => "a list",
-            Self::Map(_) => "a group of properties",
+            Self::Map(_) | Self::Row(_) => "a group of properties",
         }
     }
 }

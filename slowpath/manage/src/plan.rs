@@ -4,7 +4,7 @@ use config::document::Document;
 use config::model::{Peer, Policy};
 use ipc::change::{Effect, Plan};
 use sa::PolicyId;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Parts that are read once, at the start of both processes.
 pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
@@ -24,8 +24,8 @@ pub fn plan((old_rows, old): (&Document, &Config), (new_rows, new): (&Document, 
         changes: new_rows.since(old_rows).iter().map(ToString::to_string).collect(),
         ..Plan::default()
     };
-    let (before, after) = (by_peer(old), by_peer(new));
-    let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+    let names = touched(old, new);
+    let (before, after) = (by_peer(old, &names), by_peer(new, &names));
     for name in names {
         let said = match (before.get(name), after.get(name)) {
             (Some(was), None) => {
@@ -47,9 +47,36 @@ pub fn plan((old_rows, old): (&Document, &Config), (new_rows, new): (&Document, 
 /// A peer and the policies it negotiates for.
 type Of<'a> = (&'a Peer, HashMap<PolicyId, &'a Policy>);
 
-fn by_peer(config: &Config) -> BTreeMap<&str, Of<'_>> {
-    let mut peers: BTreeMap<&str, Of> =
-        config.ipsec.peers.iter().map(|peer| (peer.name.as_str(), (&**peer, HashMap::new()))).collect();
+/// Peers that are not what they were, or one of whose policies is not. Usually one of ten thousand.
+fn touched<'a>(old: &'a Config, new: &'a Config) -> BTreeSet<&'a str> {
+    let mut touched = BTreeSet::new();
+    let mut peers: HashMap<&str, _> = old.ipsec.peers.iter().map(|p| (p.name.as_str(), p)).collect();
+    for peer in &new.ipsec.peers {
+        if peers.remove(peer.name.as_str()).is_none_or(|was| was != peer) {
+            touched.insert(peer.name.as_str());
+        }
+    }
+    touched.extend(peers.into_keys());
+    let mut policies: HashMap<PolicyId, &Policy> =
+        old.ipsec.policies.iter().map(|p| (p.spec.id, p)).collect();
+    for policy in &new.ipsec.policies {
+        let was = policies.remove(&policy.spec.id);
+        if was.is_none_or(|was| was.peer != policy.peer || differ(was, policy)) {
+            touched.extend(was.and_then(|was| was.peer.as_deref()));
+            touched.extend(policy.peer.as_deref());
+        }
+    }
+    touched.extend(policies.into_values().filter_map(|policy| policy.peer.as_deref()));
+    touched
+}
+fn differ(was: &Policy, is: &Policy) -> bool {
+    was.proposal != is.proposal || was.spec != is.spec
+}
+
+fn by_peer<'a>(config: &'a Config, names: &BTreeSet<&str>) -> HashMap<&'a str, Of<'a>> {
+    let touched = config.ipsec.peers.iter().filter(|peer| names.contains(peer.name.as_str()));
+    let mut peers: HashMap<&str, Of> =
+        touched.map(|peer| (peer.name.as_str(), (&**peer, HashMap::new()))).collect();
     for policy in &config.ipsec.policies {
         let of = policy.peer.as_deref().and_then(|name| peers.get_mut(name));
         if let Some((_, policies)) = of {
@@ -62,10 +89,7 @@ fn by_peer(config: &Config) -> BTreeMap<&str, Of<'_>> {
 fn compare((was, old): &Of, (is, new): &Of, deleted: &mut Vec<u32>) -> Option<String> {
     let gone: Vec<u32> = old.keys().filter(|id| !new.contains_key(id)).map(|id| id.0).collect();
     let fresh = new.keys().filter(|id| !old.contains_key(id)).count();
-    let differ = |id: &&PolicyId| {
-        old.get(id).zip(new.get(id)).is_some_and(|(a, b)| a.proposal != b.proposal || a.spec != b.spec)
-    };
-    let changed = new.keys().filter(differ).count();
+    let changed = new.iter().filter(|(id, is)| old.get(id).is_some_and(|was| differ(was, is))).count();
     let mut said = Vec::new();
     if was != is {
         said.push("goes on; what was changed holds from its next negotiation".to_owned());

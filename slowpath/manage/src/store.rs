@@ -1,13 +1,14 @@
 //! The configuration in force, and changes to it.
 use crate::edit;
-use crate::history::{History, replace_file};
+use crate::history::{History, Marked, replace_file};
 use crate::plan::{needs_restart, plan};
 use config::complaint::Severity;
-use config::document::{Document, Secrets};
+use config::document::Document;
 use config::{Complaints, Config};
 use ipc::change::{Apply, Edits, Entry, Plan, Refused, Target, Why};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(crate) struct Pending {
 #[derive(Clone)]
 struct State {
     text: Zeroizing<String>,
+    /// Where secrets stand in the text, if that is known already.
+    secrets: Option<Vec<Range<usize>>>,
     rows: OnceLock<Arc<Document>>,
     config: Arc<Config>,
     warnings: Vec<String>,
@@ -84,6 +87,8 @@ pub struct Store {
     now: State,
     before: Option<State>,
     pending: Option<Pending>,
+    /// The file as it was when it was last written or looked at.
+    seen: Option<Stamp>,
     revision: u64,
     /// What the last changes were, by the revision they led to.
     recent: VecDeque<(u64, Vec<String>)>,
@@ -105,8 +110,17 @@ impl Store {
         });
         let revision = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX / 2);
         let (recent, shared) = (VecDeque::new(), Shared::new(&now.config));
-        let mut store =
-            Self { file: file.into(), history, now, before: None, pending, revision, recent, shared };
+        let mut store = Self {
+            file: file.into(),
+            history,
+            now,
+            before: None,
+            pending,
+            seen: None,
+            revision,
+            recent,
+            shared,
+        };
         store.note_start(wall)?;
         Ok(store)
     }
@@ -129,7 +143,7 @@ impl Store {
             comment: String::new(),
             changes,
         };
-        history.push(entry, &self.now.text).map_err(failed)
+        self.now.push_to(history, entry).map_err(failed)
     }
 
     pub fn config(&self) -> &Arc<Config> {
@@ -193,9 +207,10 @@ impl Store {
         let mut rows = Document::clone(self.now.rows()?);
         let ids = edit::make(&mut rows, edits)?;
         let checked = rows.check().map_err(|complaints| complained_about(&complaints, &rows))?;
-        let text = rows.to_yaml(Secrets::Shown);
-        let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
-        Ok(State { text, rows: OnceLock::from(Arc::new(rows)), config, warnings, ids })
+        let (text, secrets) = rows.to_marked_yaml();
+        let (secrets, config) = (Some(secrets), Arc::new(checked.config));
+        let warnings = lines(&checked.warnings);
+        Ok(State { text, secrets, rows: OnceLock::from(Arc::new(rows)), config, warnings, ids })
     }
     /// What has happened since, as far as it is remembered.
     fn stale(&self, base: u64) -> Refused {
@@ -258,10 +273,11 @@ impl Store {
         if wanted.dry_run || same_text && plan.changes.is_empty() {
             return Ok(Change { plan, config: None });
         }
-        self.write_down(&new, wanted, &mut plan, wall)?;
-        self.set_pending(self.pending_after(wanted, plan.entry, now))?;
+        self.write_down(&new, wanted, &mut plan, (now, wall))?;
         let config = (new.config != self.now.config).then(|| new.config.clone());
-        self.before = Some(std::mem::replace(&mut self.now, new));
+        let older = self.before.replace(std::mem::replace(&mut self.now, new));
+        // Wiping ten thousand rows takes longer than the change.
+        std::thread::spawn(move || drop(older));
         self.revision += 1;
         self.recent.push_back((self.revision, plan.changes.iter().take(RECENT_LINES).cloned().collect()));
         self.recent.drain(..self.recent.len().saturating_sub(RECENT));
@@ -271,9 +287,7 @@ impl Store {
         }
         Ok(Change { plan, config })
     }
-    fn pending_after(&self, wanted: &Apply, entry: u64, now: Duration) -> Option<Pending> {
-        // What nobody has confirmed yet is nothing to go back to.
-        let back_to = self.pending.as_ref().map_or(entry.saturating_sub(1), |pending| pending.back_to);
+    fn pending_after(&self, wanted: &Apply, back_to: u64, now: Duration) -> Option<Pending> {
         let (boot, who) = (boot(), wanted.who.clone());
         match (&wanted.safe_mode, wanted.confirm) {
             (Some(token), _) => {
@@ -287,13 +301,22 @@ impl Store {
             (None, None) => None,
         }
     }
+    /// History, what waits, and last the file: when that is replaced the change is made, and whatever fails before is
+    /// taken back.
     fn write_down(
         &mut self,
         new: &State,
         wanted: &Apply,
         plan: &mut Plan,
-        wall: Duration,
+        (now, wall): (Duration, Duration),
     ) -> Result<(), Refused> {
+        let cannot = |error: std::io::Error| failed(format!("the history cannot be written: {error}"));
+        // What nobody has confirmed yet is nothing to go back to.
+        let last = self.history.as_ref().map_or(0, History::last);
+        let back_to = self.pending.as_ref().map_or(last, |pending| pending.back_to);
+        if wanted.to != Target::File {
+            self.keep_unapplied(wall)?;
+        }
         if let Some(history) = self.history.as_mut() {
             let entry = Entry {
                 number: history.last() + 1,
@@ -303,27 +326,62 @@ impl Store {
                 changes: plan.changes.clone(),
             };
             plan.entry = entry.number;
-            history
-                .push(entry, &new.text)
-                .map_err(|error| failed(format!("the history cannot be written: {error}")))?;
+            new.push_to(history, entry).map_err(cannot)?;
         }
-        let file = &self.file;
-        if wanted.to != Target::File
-            && let Err(error) = replace_file(file, new.text.as_bytes())
-        {
-            let mut said = format!("{} cannot be written: {error}", file.display());
-            if let Some(Err(error)) = self.history.as_mut().map(History::pop) {
-                said += &format!("; and entry {} stays in the history: {error}", plan.entry);
+        let (pending, former) = (self.pending_after(wanted, back_to, now), self.pending.clone());
+        let (waits, writes) = (pending.is_some(), wanted.to != Target::File);
+        let mut done = if waits { self.set_pending(pending) } else { Ok(()) };
+        if done.is_ok() && writes {
+            done = self.write_file(&new.text);
+        }
+        // What waited until now waits until the file is there: a power failure in between undoes one or the other.
+        if done.is_ok() && !waits {
+            done = self.set_pending(None);
+            if done.is_err() && writes {
+                let former = self.now.text.clone();
+                let _ = self.write_file(&former); // that the first failed is said
             }
-            return Err(failed(said));
+        } else if done.is_err() && waits {
+            let _ = self.set_pending(former); // likewise
         }
+        done.map_err(|mut refused| {
+            if let Some(Err(error)) = self.history.as_mut().map(History::pop) {
+                refused.said += &format!("; and entry {} stays in the history: {error}", plan.entry);
+            }
+            refused
+        })
+    }
+    fn write_file(&mut self, text: &str) -> Result<(), Refused> {
+        let cannot = |error| failed(format!("{} cannot be written: {error}", self.file.display()));
+        self.seen = None;
+        replace_file(&self.file, text.as_bytes()).map_err(cannot)?;
+        self.seen = Stamp::of(&self.file);
+        Ok(())
+    }
+    /// Somebody has written into the file and not applied it: that goes to the history before it is gone.
+    fn keep_unapplied(&mut self, wall: Duration) -> Result<(), Refused> {
+        let stamp = Stamp::of(&self.file);
+        let Some(history) = self.history.as_mut().filter(|_| stamp.is_some() && stamp != self.seen) else {
+            return Ok(());
+        };
+        // What cannot be read cannot be lost either.
+        let Ok(found) = std::fs::read_to_string(&self.file).map(Zeroizing::new) else { return Ok(()) };
+        if found != self.now.text {
+            let comment = format!("found in {} and not applied", self.file.display());
+            let (number, when) = (history.last() + 1, wall.as_secs());
+            let entry = Entry { number, when, who: "file".into(), comment, changes: Vec::new() };
+            let text = Marked { text: &found, secrets: &config::secrets_in(&found) };
+            let cannot = |error| failed(format!("the history cannot be written: {error}"));
+            history.push(entry, &text).map_err(cannot)?;
+        }
+        self.seen = stamp;
         Ok(())
     }
     fn set_pending(&mut self, pending: Option<Pending>) -> Result<(), Refused> {
-        if let Some(history) = &self.history {
+        if let Some(history) = self.history.as_ref().filter(|_| pending.is_some() || self.pending.is_some()) {
             history
                 .set_pending(pending.as_ref())
-                .map_err(|error| refused(format!("the history cannot be written: {error}")))?;
+                .map_err(|error| failed(format!("the history cannot be written: {error}")))?;
         }
         self.pending = pending;
         Ok(())
@@ -404,13 +462,25 @@ impl State {
     fn new(text: Zeroizing<String>) -> Result<Self, Refused> {
         let checked = config::check(&text).map_err(|complaints| complained(&complaints))?;
         let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
-        Ok(Self { text, rows: OnceLock::new(), config, warnings, ids: Vec::new() })
+        Ok(Self { text, secrets: None, rows: OnceLock::new(), config, warnings, ids: Vec::new() })
     }
     /// With its objects, read once for both.
     fn whole(text: Zeroizing<String>) -> Result<Self, Refused> {
         let (rows, checked) = Document::read(&text).map_err(|complaints| complained(&complaints))?;
         let (config, warnings) = (Arc::new(checked.config), lines(&checked.warnings));
-        Ok(Self { text, rows: OnceLock::from(Arc::new(rows)), config, warnings, ids: Vec::new() })
+        Ok(Self {
+            text,
+            secrets: None,
+            rows: OnceLock::from(Arc::new(rows)),
+            config,
+            warnings,
+            ids: Vec::new(),
+        })
+    }
+    fn push_to(&self, history: &mut History, entry: Entry) -> std::io::Result<()> {
+        let looked_for = || std::borrow::Cow::Owned(config::secrets_in(&self.text));
+        let secrets = self.secrets.as_deref().map_or_else(looked_for, std::borrow::Cow::Borrowed);
+        history.push(entry, &Marked { text: &self.text, secrets: &secrets })
     }
     fn rows(&self) -> Result<&Arc<Document>, Refused> {
         if let Some(rows) = self.rows.get() {
@@ -418,6 +488,21 @@ impl State {
         }
         let (rows, _) = Document::from_yaml(&self.text).map_err(|complaints| complained(&complaints))?;
         Ok(self.rows.get_or_init(|| Arc::new(rows)))
+    }
+}
+
+/// Another one after whoever wrote.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    written: (i64, i64),
+    size: u64,
+}
+impl Stamp {
+    fn of(file: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let is = std::fs::metadata(file).ok()?;
+        Some(Self { inode: is.ino(), written: (is.mtime(), is.mtime_nsec()), size: is.len() })
     }
 }
 

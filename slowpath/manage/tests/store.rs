@@ -176,6 +176,14 @@ fn the_history_is_its_owners_and_has_no_secret_in_its_lines() {
         (mode("history"), mode("history/000002.yaml"), mode("history/history.jsonl")),
         (0o700, 0o600, 0o600)
     );
+    assert_eq!((mode("history/secrets"), mode("history/secrets/000002.json")), (0o700, 0o600));
+    // The texts have none either; they come back with them.
+    let kept = fs::read_to_string(dir.path().join("history/000002.yaml")).expect("there");
+    assert!(
+        kept.contains("secret: \"***\"") && !kept.contains("phrase") && !kept.contains("words"),
+        "{kept}"
+    );
+    assert!(store.text(Some(2)).expect("there").contains("phrase 1"));
     assert_eq!(mode("c.yaml"), 0o644, "as people made it");
     // Cut off in the middle of a line: the entries before it are there.
     let index = dir.path().join("history/history.jsonl");

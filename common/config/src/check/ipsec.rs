@@ -1,10 +1,10 @@
 //! `ip.ipsec`: profiles, proposals, peers with their identities.
 use super::net::Network;
-use super::{Tables, advice, policy, sas};
+use super::{Memo, Tables, advice, policy, sas};
 use crate::complaint::Sink;
 use crate::model::{
-    Auth, DhGroup, Gateway, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal,
-    RemoteId, Settings,
+    Address, Auth, DhGroup, Gateway, Hash, Id, Identity, IkeEncryption, Ipsec, MyId, Peer, Profile, Proposal,
+    RemoteId, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
@@ -17,15 +17,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub fn build(tables: &Tables, network: &Network, sink: &mut Sink) -> Option<Ipsec> {
+pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sink) -> Option<Ipsec> {
     let settings = tables.one("ip.ipsec.settings")?;
     let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
     let lab = lab(tables);
     let proposals = with_default(tables, "ip.ipsec.proposal", |row, sink| proposal(row, lab, sink), sink);
     let identities = identities(tables, sink);
     let ways = Ways::of(&network.addresses, &network.routes);
-    let peers = peers(tables, network, &ways, &profiles, identities, sink);
-    let policies = policy::build(tables, &peers, &proposals, sink);
+    let around = Around { addresses: network.addresses.clone(), routes: network.routes.clone() };
+    let around = memo.around.take().filter(|was| **was == around).unwrap_or_else(|| Arc::new(around));
+    let peers = peers(tables, network, &ways, &profiles, identities, &around, sink);
+    memo.around = Some(around);
+    let policies = policy::build(tables, &peers, &proposals, &mut memo.order, sink);
     let manual_sas = sas::build(tables, network, &policies, sink);
     policy::without_peer(tables, &policies, sink);
     advice::weak_algorithms(tables, sink);
@@ -65,11 +68,17 @@ fn with_default<T>(
     path: &str,
     build: impl Fn(&Row, &mut Sink) -> Result<T, Bad>,
     sink: &mut Sink,
-) -> Named<T> {
+) -> Named<T>
+where
+    T: Send + Sync + 'static,
+{
     let rows = tables.list(path);
     let mut named: Named<T> = rows
         .iter()
-        .filter_map(|row| Some((row.name()?.to_owned(), Arc::new(build(row, sink).ok()?))))
+        .filter_map(|row| {
+            let made = row.made(sink, |row, sink| build(row, sink).map(Arc::new));
+            Some((row.name()?.to_owned(), made.ok()?))
+        })
         .collect();
     if !rows.iter().any(|row| row.name() == Some("default"))
         && let Some(menu) = find(path)
@@ -229,34 +238,34 @@ fn suites(
     result.map(|()| suites)
 }
 
+type Identities<'r> = HashMap<&'r str, Vec<Arc<Identity>>>;
+
 /// By peer, in the order of the file.
-fn identities(tables: &Tables, sink: &mut Sink) -> HashMap<String, Vec<Identity>> {
-    let mut by_peer: HashMap<String, Vec<Identity>> = HashMap::new();
-    let mut first: HashMap<(String, String), String> = HashMap::new();
+fn identities<'r>(tables: &Tables<'r>, sink: &mut Sink) -> Identities<'r> {
+    let mut by_peer: Identities = HashMap::new();
+    let mut first: HashMap<(&str, &str), &Row> = HashMap::new();
     for row in tables.list("ip.ipsec.identity") {
-        let Ok((peer, identity)) = identity(row, sink) else {
+        let Ok(peer) = row.get::<&str>("peer") else { continue };
+        let Ok(identity) = row.made(sink, |row, sink| identity(row, sink).map(Arc::new)) else {
             // Known to have one, so that the peer is not complained about as well.
-            if let Ok(peer) = row.get::<&str>("peer") {
-                by_peer.entry(peer.into()).or_default();
-            }
+            by_peer.entry(peer).or_default();
             continue;
         };
         if !row.enabled() {
             continue;
         }
-        let key = (peer.to_owned(), row.get::<&str>("remote-id").unwrap_or_default().to_owned());
-        if let Some(other) = first.insert(key, row.path()) {
-            let said = format!("{other} is for the same peer and the same remote-id");
+        let key = (peer, row.get::<&str>("remote-id").unwrap_or_default());
+        if let Some(other) = first.insert(key, row) {
+            let said = format!("{} is for the same peer and the same remote-id", other.path());
             row.error(sink, "remote-id", said, "write another remote-id, or remove one of the two");
             continue;
         }
-        by_peer.entry(peer.into()).or_default().push(identity);
+        by_peer.entry(peer).or_default().push(identity);
     }
     by_peer
 }
 
-fn identity<'r>(row: &'r Row, sink: &mut Sink) -> Result<(&'r str, Identity), Bad> {
-    let peer = row.get("peer")?;
+fn identity(row: &Row, sink: &mut Sink) -> Result<Identity, Bad> {
     row.word("auth-method")?; // pre-shared-key is the only one that gets here
     let Some(secret) = row.opt::<&crate::Secret>("secret")? else {
         let said = "auth-method=pre-shared-key needs `secret`";
@@ -271,7 +280,7 @@ fn identity<'r>(row: &'r Row, sink: &mut Sink) -> Result<(&'r str, Identity), Ba
         "auto" => MyId::Auto,
         text => MyId::Id(id(row, "my-id", text, sink)?),
     };
-    Ok((peer, Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()) }))
+    Ok(Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()) })
 }
 
 fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {
@@ -292,15 +301,29 @@ fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {
         .ok_or_else(|| row.error(sink, name, format!("`{text}` is not an identity"), KINDS))
 }
 
+/// What the last check made of a peer about which nothing was to be said, and of what.
+struct Former {
+    around: Arc<Around>,
+    identities: Vec<Arc<Identity>>,
+    peer: Arc<Peer>,
+}
+/// What else a peer is held against.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Around {
+    addresses: Vec<Address>,
+    routes: Vec<Route>,
+}
+
 fn peers(
     tables: &Tables,
     network: &Network,
     ways: &Ways,
     profiles: &Named<Profile>,
-    mut identities: HashMap<String, Vec<Identity>>,
+    mut identities: Identities,
+    around: &Arc<Around>,
     sink: &mut Sink,
 ) -> Vec<Arc<Peer>> {
-    let mut by_address: HashMap<Prefix, String> = HashMap::new();
+    let mut by_address: HashMap<Prefix, &Row> = HashMap::new();
     super::enabled(tables.list("ip.ipsec.peer"), |row| {
         let name: &str = row.get("name")?;
         let address: Prefix = row.get("address")?;
@@ -310,7 +333,8 @@ fn peers(
         if !row.enabled() {
             return Err(Bad);
         }
-        if let Some(first) = by_address.insert(address, row.path()) {
+        if let Some(first) = by_address.insert(address, row) {
+            let first = first.path();
             let said = format!("{first} has the address {address} too; nobody could tell the two apart");
             return Err(row.error(
                 sink,
@@ -319,15 +343,32 @@ fn peers(
                 "write another address, or give one peer two identities",
             ));
         }
-        endpoints(row, network, ways, address, local_address, sink)?;
         let identities = identities.remove(name);
+        let former = row.kept::<Former>().filter(|former| {
+            let same = |ours: &Vec<Arc<Identity>>| {
+                ours.len() == former.identities.len()
+                    && ours.iter().zip(&former.identities).all(|(ours, was)| Arc::ptr_eq(ours, was))
+            };
+            Arc::ptr_eq(&former.around, around)
+                && identities.as_ref().is_some_and(same)
+                && profile.as_ref().is_ok_and(|profile| *profile == former.peer.profile)
+        });
+        if let Some(former) = former {
+            return Ok(Arc::clone(&former.peer));
+        }
+        let (complaints, errors) = (sink.count(), sink.errors());
+        endpoints(row, network, ways, address, local_address, sink)?;
         // A warning: who adds one after the other begins with the peer.
+        if identities.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Bad); // complained about there
+        }
         if identities.is_none() {
             let said = format!("`{name}` has no identity, so nobody can prove anything to it");
             row.warning(sink, "", said, format!("add a row with `peer: {name}` to `ip.ipsec.identity`"));
         }
         let host = Prefix::host(address.addr()) == address;
-        Ok(Arc::new(Peer {
+        let identities = identities.unwrap_or_default();
+        let peer = Arc::new(Peer {
             name: name.into(),
             address,
             local_address,
@@ -335,9 +376,13 @@ fn peers(
             passive: row.get::<bool>("passive")? || !host,
             send_initial_contact: row.get("send-initial-contact")?,
             profile: profile?,
-            identities: identities
-                .map_or(Ok(Vec::new()), |list| if list.is_empty() { Err(Bad) } else { Ok(list) })?,
-        }))
+            identities: identities.iter().map(|identity| Identity::clone(identity)).collect(),
+        });
+        if (sink.count(), errors) == (complaints, 0) {
+            let (around, peer) = (Arc::clone(around), Arc::clone(&peer));
+            row.keep(Arc::new(Former { around, identities, peer }));
+        }
+        Ok(peer)
     })
 }
 

@@ -15,6 +15,7 @@ use crate::nearest;
 use crate::schema::Kind;
 use crate::walk::{Bad, Row, Rows, Value};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Rows that exist without being written.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -24,14 +25,25 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("ip.ipsec.mode-config", "request-only"),
 ];
 
+/// What the next check of almost the same rows need not find out again.
+#[derive(Debug, Default)]
+pub struct Memo {
+    order: order::Memo,
+    around: Option<Arc<ipsec::Around>>,
+}
+
 /// `None` when something was complained about that the model cannot do without.
 pub fn build(rows: &Rows, sink: &mut Sink) -> Option<Config> {
+    build_again(rows, &mut Memo::default(), sink)
+}
+/// The same, for rows that are much like those of the last time.
+pub fn build_again(rows: &Rows, memo: &mut Memo, sink: &mut Sink) -> Option<Config> {
     let tables = Tables { rows };
-    names(rows, sink);
-    references(rows, sink);
+    let known = names(rows, sink);
+    references(rows, known, sink);
     let system = system::build(tables.one("system")?, sink);
     let network = net::build(&tables, sink);
-    let ipsec = ipsec::build(&tables, &network, sink);
+    let ipsec = ipsec::build(&tables, &network, memo, sink);
     if let Ok(system) = &system {
         system::fits(tables.one("system")?, system, &ipsec, sink);
     }
@@ -55,38 +67,41 @@ impl<'r> Tables<'r> {
     }
 }
 
+/// The names of each menu.
+type Names<'r> = HashMap<&'r str, HashMap<&'r str, Option<&'r Row>>>;
+
 /// Names are unique in their menu, disabled rows included.
-pub fn names(rows: &Rows, sink: &mut Sink) {
-    for list in rows.values() {
-        let mut seen: HashMap<&str, &Row> = HashMap::new();
-        for row in list {
+pub fn names<'r>(rows: &'r Rows, sink: &mut Sink) -> Names<'r> {
+    let mut all = Names::new();
+    for (menu, list) in rows {
+        let named = list.first().is_some_and(Row::may_have_name);
+        let mut seen = HashMap::with_capacity(if named { list.len() } else { 0 });
+        for row in list.iter().filter(|_| named) {
             let Some(name) = row.name() else { continue };
             match seen.get(name) {
-                None => _ = seen.insert(name, row),
+                None => _ = seen.insert(name, Some(row)),
                 Some(first) => {
-                    let said = format!("`{name}` is the name of {} already", first.place());
+                    let first = first.map(Row::place).unwrap_or_default();
+                    let said = format!("`{name}` is the name of {first} already");
                     row.error(sink, "name", said, "choose another name");
                 }
             }
         }
+        all.insert(menu, seen);
     }
+    all
 }
 
 /// Every reference points at a row.
-fn references(rows: &Rows, sink: &mut Sink) {
-    let mut known: HashMap<&str, HashMap<&str, ()>> = HashMap::new();
-    for (path, list) in rows {
-        let names = list.iter().filter_map(Row::name).map(|name| (name, ())).collect();
-        known.insert(path, names);
-    }
+fn references<'r>(rows: &'r Rows, mut known: Names<'r>, sink: &mut Sink) {
     for (menu, name) in BUILT_IN {
-        known.entry(menu).or_default().insert(name, ());
+        known.entry(menu).or_default().entry(name).or_default();
     }
     for row in rows.values().flatten() {
         check_references(row, &known, sink);
     }
 }
-fn check_references(row: &Row, known: &HashMap<&str, HashMap<&str, ()>>, sink: &mut Sink) {
+fn check_references(row: &Row, known: &Names, sink: &mut Sink) {
     for (property, value) in row.cells() {
         match (value, property.kind) {
             (Value::Group(group), _) => check_references(group, known, sink),
@@ -118,6 +133,6 @@ fn check_references(row: &Row, known: &HashMap<&str, HashMap<&str, ()>>, sink: &
 }
 
 /// Builds every row and keeps those that are good and enabled.
-fn enabled<T>(rows: &[Row], mut build: impl FnMut(&Row) -> Result<T, Bad>) -> Vec<T> {
+fn enabled<'r, T>(rows: &'r [Row], mut build: impl FnMut(&'r Row) -> Result<T, Bad>) -> Vec<T> {
     rows.iter().filter_map(|row| build(row).ok().filter(|_| row.enabled())).collect()
 }

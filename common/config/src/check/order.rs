@@ -6,7 +6,8 @@
 //! network are covered, for the same of everything else, the whole network is as good as written. That finds what a
 //! network was split into; covers put together of odd pieces are not found, and nothing is said that is not so.
 use sa::{PortRange, Prefix, Selector};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 
 /// What covers a selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,91 +51,196 @@ impl Ports {
 
 /// Whether it is IPv4, lengths of both prefixes, whether it names a protocol, kinds of both ports.
 type Shape = (bool, u8, u8, bool, Ports, Ports);
-type Key = (Prefix, Prefix, Option<u8>, Option<u16>, Option<u16>);
+/// Both networks, and the rest. One array of numbers is hashed in one go.
+type Key = [u128; 3];
 
 /// Ranges of ports between the same networks are looked through one by one, this many of them.
 const RANGES: usize = 256;
 
+/// Earlier rows of one key.
 #[derive(std::default::Default)]
-pub struct Order {
-    exact: HashMap<Selector, usize>,
-    shapes: BTreeMap<Shape, HashMap<Key, Vec<(Selector, Cover)>>>,
+struct Alike {
+    /// Where no range of ports is meant the key says everything, so there is one at most.
+    whole: Option<Cover>,
+    ranges: Vec<(Selector, Cover)>,
+}
+impl Alike {
+    fn covering(&self, selector: &Selector) -> Option<Cover> {
+        let range = || self.ranges.iter().find(|(earlier, _)| covers(earlier, selector));
+        self.whole.or_else(|| range().map(|(_, cover)| *cover))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Src,
+    Dst,
+}
+
+/// What was found out about an order, for the next check of almost the same rows. Most changes leave it as it is or add
+/// to its end.
+#[derive(std::default::Default)]
+pub struct Memo {
+    order: Order,
+    /// Number of the row and selector, and what comes before.
+    known: Vec<(usize, Selector, Option<Before>)>,
+    /// So many of them have been met this time.
+    met: usize,
+}
+/// What makes a row useless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    Same(usize),
+    Covered(Cover),
+}
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memo of {} rows", self.known.len())
+    }
+}
+impl Memo {
+    pub fn begin(&mut self) {
+        self.met = 0;
+    }
+    /// The row that comes next. One with an earlier selector takes no part in what follows.
+    pub fn next(&mut self, row: usize, selector: Selector) -> Option<Before> {
+        match self.known.get(self.met) {
+            Some((number, same, before)) if (*number, *same) == (row, selector) => {
+                self.met += 1;
+                return *before;
+            }
+            // Nobody can be taken out of an order: what was met is put into a new one.
+            Some(_) => {
+                self.known.truncate(self.met);
+                self.order = Order::default();
+                for (row, selector, before) in &self.known {
+                    if !matches!(before, Some(Before::Same(_))) {
+                        self.order.add(*row, *selector);
+                    }
+                }
+            }
+            None => {}
+        }
+        let before = match self.order.same(&selector) {
+            Some(first) => Some(Before::Same(first)),
+            None => self.order.add(row, selector).map(Before::Covered),
+        };
+        self.known.push((row, selector, before));
+        self.met += 1;
+        before
+    }
+}
+
+#[derive(std::default::Default)]
+struct Order {
+    exact: HashMap<Key, usize>,
+    shapes: BTreeMap<Shape, HashMap<Key, Alike>>,
+    /// Every network that stands on a side of anything.
+    networks: HashSet<(Side, Prefix)>,
 }
 
 impl Order {
     /// An earlier row with the same selector.
-    pub fn same(&self, selector: &Selector) -> Option<usize> {
-        self.exact.get(selector).copied()
+    fn same(&self, selector: &Selector) -> Option<usize> {
+        self.exact.get(&everything(selector)).copied()
     }
     /// The row comes after all that were added before. Tells what covers it already.
-    pub fn add(&mut self, row: usize, selector: Selector) -> Option<Cover> {
-        let cover = self.covering(&selector);
-        self.exact.insert(selector, row);
+    fn add(&mut self, row: usize, selector: Selector) -> Option<Cover> {
+        let cover = self.covering(&selector, None);
+        self.exact.insert(everything(&selector), row);
         if cover.is_none() {
             self.put(selector, Cover::One(row));
         }
         cover
     }
 
-    fn covering(&self, selector: &Selector) -> Option<Cover> {
+    /// With a side, only by what is as narrow on this side.
+    fn covering(&self, selector: &Selector, exactly: Option<Side>) -> Option<Cover> {
         let Selector { src, dst, protocol, src_port, dst_port } = *selector;
-        let mut best: Option<Cover> = None;
-        for (shape, by_key) in &self.shapes {
-            let (v4, src_len, dst_len, named, src_kind, dst_kind) = *shape;
-            let fits = v4 == src.is_ipv4()
-                && src_len <= src.len()
-                && dst_len <= dst.len()
+        let fits = |(v4, src_len, dst_len, named, src_kind, dst_kind): &Shape| {
+            *v4 == src.is_ipv4()
+                && *src_len <= src.len()
+                && *dst_len <= dst.len()
+                && (exactly != Some(Side::Src) || *src_len == src.len())
+                && (exactly != Some(Side::Dst) || *dst_len == dst.len())
                 && (!named || protocol.is_some())
                 && src_kind.may_cover(src_port)
-                && dst_kind.may_cover(dst_port);
-            let (true, Some(src), Some(dst)) =
-                (fits, Prefix::new(src.addr(), src_len), Prefix::new(dst.addr(), dst_len))
-            else {
-                continue;
-            };
-            let key = (src, dst, protocol.filter(|_| named), src_kind.key(src_port), dst_kind.key(dst_port));
-            let found = by_key.get(&key).into_iter().flatten().find(|(earlier, _)| covers(earlier, selector));
-            best = match (best, found) {
-                (Some(best), Some((_, cover))) => Some(better(best, *cover)),
-                (best, found) => best.or(found.map(|(_, cover)| *cover)),
-            };
-        }
-        best
+                && dst_kind.may_cover(dst_port)
+        };
+        let found = self.shapes.iter().filter(|(shape, _)| fits(shape));
+        let found =
+            found.filter_map(|(shape, by_key)| by_key.get(&key(selector, *shape))?.covering(selector));
+        found.reduce(better)
     }
 
     fn put(&mut self, selector: Selector, cover: Cover) {
         let Selector { src, dst, protocol, src_port, dst_port } = selector;
         let (src_kind, dst_kind) = (Ports::of(src_port), Ports::of(dst_port));
         let shape = (src.is_ipv4(), src.len(), dst.len(), protocol.is_some(), src_kind, dst_kind);
-        let key = (src, dst, protocol, src_kind.key(src_port), dst_kind.key(dst_port));
-        let same = self.shapes.entry(shape).or_default().entry(key).or_default();
-        if same.len() < RANGES {
-            same.push((selector, cover));
+        let same = self.shapes.entry(shape).or_default().entry(key(&selector, shape)).or_default();
+        if ![src_kind, dst_kind].contains(&Ports::Range) {
+            same.whole = Some(cover);
+        } else if same.ranges.len() < RANGES {
+            same.ranges.push((selector, cover));
         }
-        for (sibling, whole) in halves(&selector) {
-            if let Some(other) = self.covering(&sibling)
-                && self.covering(&whole).is_none()
+        self.networks.extend([(Side::Src, src), (Side::Dst, dst)]);
+        // Nothing covers this one but itself. So nothing that is wider on a side covers the other half of that side, and
+        // nothing covers the whole but what comes of the other side.
+        let mut grown = false;
+        for (side, sibling, whole) in halves(&selector) {
+            let half = (side, if side == Side::Src { sibling.src } else { sibling.dst });
+            if self.networks.contains(&half)
+                && let Some(other) = self.covering(&sibling, Some(side))
+                && !(grown && self.covering(&whole, None).is_some())
             {
+                grown = true;
                 self.put(whole, Cover::Together(cover.last().max(other.last())));
             }
         }
     }
 }
 
+/// What rows of a shape that cover the selector have in common with it.
+fn key(selector: &Selector, (_, src_len, dst_len, named, src_kind, dst_kind): Shape) -> Key {
+    let Selector { src, dst, protocol, src_port, dst_port } = *selector;
+    let protocol = protocol.filter(|_| named).map_or(0, |protocol| 1 << 40 | u128::from(protocol) << 32);
+    let port = |port: Option<u16>| u128::from(port.unwrap_or(0));
+    let rest = protocol | port(src_kind.key(src_port)) << 16 | port(dst_kind.key(dst_port));
+    [first_bits(src.addr(), src_len), first_bits(dst.addr(), dst_len), rest]
+}
+fn everything(selector: &Selector) -> Key {
+    let Selector { src, dst, protocol, src_port, dst_port } = *selector;
+    let ports = [src_port.first, src_port.last, dst_port.first, dst_port.last];
+    let ports = ports.into_iter().fold(0, |all, port| all << 16 | u128::from(port));
+    let protocol = protocol.map_or(0, |protocol| 1 << 8 | u128::from(protocol));
+    let lengths = u128::from(src.is_ipv4()) << 16 | u128::from(src.len()) << 8 | u128::from(dst.len());
+    let bits = |prefix: Prefix| first_bits(prefix.addr(), prefix.len());
+    [bits(src), bits(dst), lengths << 80 | protocol << 64 | ports]
+}
+fn first_bits(addr: IpAddr, len: u8) -> u128 {
+    let (bits, width) = match addr {
+        IpAddr::V4(a) => (u128::from(u32::from(a)), 32u8),
+        IpAddr::V6(a) => (u128::from(a), 128),
+    };
+    bits.checked_shr(width.saturating_sub(len).into()).unwrap_or(0)
+}
+
 /// The other half of the network on either side, and the whole it makes with this one.
-fn halves(selector: &Selector) -> impl Iterator<Item = (Selector, Selector)> {
+fn halves(selector: &Selector) -> impl Iterator<Item = (Side, Selector, Selector)> {
     let selector = *selector;
-    let src = split(selector.src)
-        .map(|(other, whole)| (Selector { src: other, ..selector }, Selector { src: whole, ..selector }));
-    let dst = split(selector.dst)
-        .map(|(other, whole)| (Selector { dst: other, ..selector }, Selector { dst: whole, ..selector }));
+    let src = split(selector.src).map(|(other, whole)| {
+        (Side::Src, Selector { src: other, ..selector }, Selector { src: whole, ..selector })
+    });
+    let dst = split(selector.dst).map(|(other, whole)| {
+        (Side::Dst, Selector { dst: other, ..selector }, Selector { dst: whole, ..selector })
+    });
     src.into_iter().chain(dst)
 }
 fn split(prefix: Prefix) -> Option<(Prefix, Prefix)> {
     let len = prefix.len().checked_sub(1)?;
     let addr = match prefix.addr() {
-        std::net::IpAddr::V4(a) => (u32::from(a) ^ 1 << (31 - u32::from(len))).to_be_bytes().into(),
-        std::net::IpAddr::V6(a) => (u128::from(a) ^ 1 << (127 - u32::from(len))).to_be_bytes().into(),
+        IpAddr::V4(a) => (u32::from(a) ^ 1 << (31 - u32::from(len))).to_be_bytes().into(),
+        IpAddr::V6(a) => (u128::from(a) ^ 1 << (127 - u32::from(len))).to_be_bytes().into(),
     };
     Some((Prefix::new(addr, prefix.len())?, Prefix::new(addr, len)?))
 }

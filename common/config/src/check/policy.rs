@@ -1,7 +1,7 @@
 //! `ip.ipsec.policy`: selectors, order, who negotiates.
 use super::Tables;
 use super::ipsec::Named;
-use super::order::{Cover, Order};
+use super::order::{Before, Cover, Memo};
 use crate::complaint::Sink;
 use crate::model::{Peer, Policy, Proposal};
 use crate::value;
@@ -14,22 +14,32 @@ use std::sync::Arc;
 /// Every good and enabled policy with the number of its row.
 pub type Numbered = Vec<(usize, Policy)>;
 
-pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, sink: &mut Sink) -> Numbered {
+pub fn build(
+    tables: &Tables,
+    peers: &[Arc<Peer>],
+    proposals: &Named<Proposal>,
+    order: &mut Memo,
+    sink: &mut Sink,
+) -> Numbered {
     let rows = tables.list("ip.ipsec.policy");
     let peers: HashMap<&str, &Arc<Peer>> = peers.iter().map(|p| (p.name.as_str(), p)).collect();
     let off = |list: &str| -> HashSet<&str> {
         tables.list(list).iter().filter(|row| !row.enabled()).filter_map(Row::name).collect()
     };
     let (peers_off, proposals_off) = (off("ip.ipsec.peer"), off("ip.ipsec.proposal"));
-    let mut policies = Numbered::new();
-    let mut order = Order::default();
+    let mut policies = Numbered::with_capacity(rows.len());
+    order.begin();
     for (number, row) in rows.iter().enumerate() {
-        let Ok(selector) = selector(row, sink) else { continue };
         // Exports of routers often have the built-in template switched off: nothing else is asked of it.
-        if !row.enabled() && row.get::<bool>("template").unwrap_or_default() {
-            continue;
-        }
-        let Ok(action) = action(row, sink) else { continue };
+        let is_off = |row: &Row| !row.enabled() && row.get::<bool>("template").unwrap_or_default();
+        let made = row.made(sink, |row, sink| {
+            let selector = selector(row, sink)?;
+            if is_off(row) {
+                return Err(Bad);
+            }
+            Ok((selector, action(row, sink)?))
+        });
+        let Ok((selector, action)) = made else { continue };
         let peer = match peer(row, action, &peers, &peers_off, sink) {
             Ok(peer) => peer,
             Err(Bad) => continue,
@@ -45,20 +55,23 @@ pub fn build(tables: &Tables, peers: &[Arc<Peer>], proposals: &Named<Proposal>, 
             continue;
         }
         let place = |row: usize| rows.get(row).map(Row::place).unwrap_or_default();
-        if let Some(first) = order.same(&selector) {
-            let said = format!("{} has the same selector, so this one would never match", place(first));
-            row.error(sink, "", said, "remove one of the two");
-            continue;
-        }
-        if let Some(cover) = order.add(number, selector) {
-            let (who, fix) = match cover {
-                Cover::One(first) => (format!("{} matches", place(first)), "move this one above it"),
-                Cover::Together(last) => {
-                    (format!("{} and others above it match", place(last)), "move this one above them")
-                }
-            };
-            let said = format!("{who} everything this one is for, so it never comes to its turn");
-            row.warning(sink, "", said, format!("{fix}, or remove it"));
+        let covered =
+            |who: String| format!("{who} everything this one is for, so it never comes to its turn");
+        match order.next(number, selector) {
+            None => {}
+            Some(Before::Same(first)) => {
+                let said = format!("{} has the same selector, so this one would never match", place(first));
+                row.error(sink, "", said, "remove one of the two");
+                continue;
+            }
+            Some(Before::Covered(Cover::One(first))) => {
+                let said = covered(format!("{} matches", place(first)));
+                row.warning(sink, "", said, "move this one above it, or remove it");
+            }
+            Some(Before::Covered(Cover::Together(last))) => {
+                let said = covered(format!("{} and others above it match", place(last)));
+                row.warning(sink, "", said, "move this one above them, or remove it");
+            }
         }
         let spec = PolicySpec { id: PolicyId(0), selector, action };
         let comment = row.get::<&str>("comment").unwrap_or_default().into();
@@ -175,35 +188,52 @@ pub fn without_peer(tables: &Tables, policies: &Numbered, sink: &mut Sink) {
 
 /// Ids from the selectors (which are unique): the same in every process and after every change elsewhere.
 fn number(policies: &mut Numbered) {
-    let mut order: Vec<usize> = (0..policies.len()).collect();
-    let key = |policies: &Numbered, at: usize| policies.get(at).map(|(_, p)| bytes(&p.spec.selector));
-    order.sort_by_cached_key(|at| key(policies, *at));
-    let mut taken = HashSet::new();
-    for at in order {
-        let Some((_, policy)) = policies.get_mut(at) else { continue };
-        let mut id = fnv1a(&bytes(&policy.spec.selector)).max(1);
+    let mut taken = HashSet::with_capacity(policies.len());
+    let mut all_differ = true;
+    for (_, policy) in policies.iter_mut() {
+        let id = fnv1a(bytes(&policy.spec.selector)).max(1);
+        all_differ &= taken.insert(id);
+        policy.spec.id = PolicyId(id);
+    }
+    if all_differ {
+        return;
+    }
+    // Two have the same: whose bytes are smaller keeps it, the other takes the next that is free.
+    taken.clear();
+    let mut order: Vec<&mut Policy> = policies.iter_mut().map(|(_, policy)| policy).collect();
+    order.sort_by_cached_key(|policy| bytes(&policy.spec.selector).collect::<Vec<u8>>());
+    for policy in order {
+        let mut id = policy.spec.id.0;
         while !taken.insert(id) {
             id = id.checked_add(1).unwrap_or(1);
         }
         policy.spec.id = PolicyId(id);
     }
 }
-fn bytes(selector: &Selector) -> Vec<u8> {
-    let mut out = Vec::with_capacity(48);
+fn bytes(selector: &Selector) -> impl Iterator<Item = u8> {
+    let mut out = ([0; 48], 0);
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            if let Some(at) = out.0.get_mut(out.1) {
+                *at = *byte;
+                out.1 += 1;
+            }
+        }
+    };
     for prefix in [selector.src, selector.dst] {
         match prefix.addr() {
-            IpAddr::V4(a) => out.extend(a.octets()),
-            IpAddr::V6(a) => out.extend(a.octets()),
+            IpAddr::V4(a) => add(&a.octets()),
+            IpAddr::V6(a) => add(&a.octets()),
         }
-        out.push(prefix.len());
+        add(&[prefix.len()]);
     }
-    out.extend([u8::from(selector.protocol.is_some()), selector.protocol.unwrap_or(0)]);
+    add(&[u8::from(selector.protocol.is_some()), selector.protocol.unwrap_or(0)]);
     for ports in [selector.src_port, selector.dst_port] {
-        out.extend(ports.first.to_be_bytes());
-        out.extend(ports.last.to_be_bytes());
+        add(&ports.first.to_be_bytes());
+        add(&ports.last.to_be_bytes());
     }
-    out
+    out.0.into_iter().take(out.1)
 }
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u32 {
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -212,7 +212,7 @@ impl Document {
             }
             let rows = &mut Arc::make_mut(table).rows;
             for at in users {
-                for (field, text) in Arc::make_mut(&mut rows[at].cells) {
+                for (field, text) in rows[at].cells_mut() {
                     if refers(field.property.kind, menu) && says(text, old) {
                         let words: Vec<&str> =
                             text.split(',').map(|word| if word == old { new } else { word }).collect();
@@ -261,7 +261,7 @@ pub(super) fn assign(
     let text = text.filter(|text| !(text.is_empty() && field.property.default == Default::Unset));
     let Some(text) = text else {
         if there {
-            Arc::make_mut(&mut row.cells).remove(at);
+            row.cells_mut().remove(at);
         }
         return Ok(());
     };
@@ -276,7 +276,7 @@ pub(super) fn assign(
     if text.is_empty() && field.property.default == Default::Unset {
         return assign(place, row, name, None);
     }
-    let cells = Arc::make_mut(&mut row.cells);
+    let cells = row.cells_mut();
     if there {
         cells[at].1 = text;
     } else {

@@ -2,20 +2,23 @@
 //!
 //! File, console, REST and importer are views of it. It keeps what RouterOS knows, also what this version cannot run
 //! yet; [`Document::check`] says whether it can be run. A change that is refused leaves nothing behind.
+mod cells;
 mod diff;
 mod edit;
 mod json;
 mod tree;
 mod yaml;
 
+pub(crate) use cells::Cells;
 pub use diff::{Change, Difference};
 pub use edit::{Assignment, Fault, FaultKind};
 pub use json::{JsonFault, value_text};
 
+use crate::check::Memo;
 use crate::schema::{Default, Field, Place, place, places};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 /// Number of a row: unique in its menu, never given twice. Shown as `*1A`.
@@ -52,7 +55,6 @@ pub struct Object {
     /// In the order of the table. Shared by the copies of a row: a document of ten thousand rows is copied in no time.
     cells: Arc<Cells>,
 }
-type Cells = Vec<(&'static Field, Zeroizing<String>)>;
 impl Object {
     /// What is written.
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -60,6 +62,10 @@ impl Object {
     }
     pub fn cells(&self) -> impl Iterator<Item = (&'static Field, &str)> {
         self.cells.iter().map(|(field, text)| (*field, text.as_str()))
+    }
+    /// To change them: what was found of them before is not so any more.
+    fn cells_mut(&mut self) -> &mut Vec<(&'static Field, Zeroizing<String>)> {
+        Arc::make_mut(&mut self.cells).change()
     }
     /// What is written, or else what that means.
     pub fn effective<'a>(&'a self, place: &'static Place, name: &str) -> Option<&'a str> {
@@ -138,6 +144,8 @@ impl Table {
 #[derive(Clone, Debug)]
 pub struct Document {
     tables: BTreeMap<&'static str, Arc<Table>>,
+    /// From the last check of any copy.
+    memo: Arc<Mutex<Memo>>,
 }
 impl PartialEq for Document {
     fn eq(&self, other: &Self) -> bool {
@@ -157,7 +165,7 @@ impl Document {
             .iter()
             .filter(|p| p.menu.shape.is_written())
             .map(|place| (place.path, Arc::new(built_in(place))));
-        Self { tables: tables.collect() }
+        Self { tables: tables.collect(), memo: Arc::default() }
     }
     /// The rows of a list in their order, or the one object of a group of settings.
     pub fn rows(&self, place: &Place) -> &[Object] {
@@ -205,7 +213,11 @@ fn built_in(place: &'static Place) -> Table {
             let (_, text) = cells.iter().find(|(name, _)| *name == field.name)?;
             Some((field, Zeroizing::new((*text).to_owned())))
         };
-        Object { id: Id(id), built_in: true, cells: Arc::new(place.fields.iter().filter_map(said).collect()) }
+        Object {
+            id: Id(id),
+            built_in: true,
+            cells: Arc::new(Cells::of(place.fields.iter().filter_map(said).collect())),
+        }
     });
     let mut rows: Vec<_> = rows.collect();
     if !place.is_list() {

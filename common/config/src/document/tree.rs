@@ -1,6 +1,6 @@
 //! To and from the tree of nodes that checking walks.
 use super::edit::assign;
-use super::{Document, Id, Object, Table, known};
+use super::{Cells, Document, Id, Object, Table, known};
 use crate::complaint::{Complaints, Sink};
 use crate::schema::{Kind, Menu, Place, ROOT, Shape, places};
 use crate::walk::{self, Row, Rows, Value};
@@ -13,9 +13,16 @@ impl Document {
     /// Whether it can be run, and what it means then. Complaints name rows as the file counts them.
     pub fn check(&self) -> Result<Checked, Complaints> {
         let mut sink = Sink::default();
-        let tree = self.tree(Kept::Everything);
+        let tree = self.tree();
         let rows = walk::walk(Some(&tree), &mut sink);
-        let config = check::build(&rows, &mut sink);
+        let mut memo = self.memo.lock().unwrap_or_else(|dirty| {
+            // Whoever panicked with it may have left it half done.
+            let mut memo = dirty.into_inner();
+            *memo = check::Memo::default();
+            memo
+        });
+        let config = check::build_again(&rows, &mut memo, &mut sink);
+        drop(memo);
         let complaints = sink.finish("", true);
         match config {
             Some(config) if complaints.errors == 0 => Ok(Checked { config, warnings: complaints }),
@@ -24,8 +31,8 @@ impl Document {
     }
 
     /// As the file has it: settings and rows, without what is built in and unchanged.
-    pub(super) fn tree(&self, kept: Kept) -> Node<'_> {
-        folder(self, &ROOT, "", kept).unwrap_or_else(|| node(Body::Nothing))
+    pub(super) fn tree(&self) -> Node<'_> {
+        folder(self, &ROOT, "").unwrap_or_else(|| node(Body::Nothing))
     }
 
     pub(super) fn from_rows(rows: &Rows) -> Self {
@@ -57,13 +64,6 @@ impl Document {
     }
 }
 
-/// Whether secrets are in the tree.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
-    Everything,
-    NoSecrets,
-}
-
 fn node(body: Body<'_>) -> Node<'_> {
     Node { spot: Spot::default(), body }
 }
@@ -71,47 +71,52 @@ fn word(text: &str) -> Node<'_> {
     node(Body::Scalar(Cow::Borrowed(text)))
 }
 
-fn folder<'a>(document: &'a Document, menu: &'static Menu, path: &str, kept: Kept) -> Option<Node<'a>> {
+fn folder<'a>(document: &'a Document, menu: &'static Menu, path: &str) -> Option<Node<'a>> {
     let mut pairs = Vec::new();
     for sub in menu.menus {
         let path = if path.is_empty() { sub.name.to_owned() } else { format!("{path}.{}", sub.name) };
         let found = match sub.shape {
-            Shape::Folder => folder(document, sub, &path, kept),
-            Shape::Settings | Shape::List => known(&path).and_then(|place| table(document, place, kept)),
+            Shape::Folder => folder(document, sub, &path),
+            Shape::Settings | Shape::List => known(&path).and_then(|place| table(document, place)),
             Shape::Live | Shape::Figures => None,
         };
         pairs.extend(found.map(|found| (word(sub.name), found)));
     }
     (!pairs.is_empty()).then(|| node(Body::Map(pairs)))
 }
-fn table<'a>(document: &'a Document, place: &'static Place, kept: Kept) -> Option<Node<'a>> {
+fn table<'a>(document: &'a Document, place: &'static Place) -> Option<Node<'a>> {
     let rows = document.rows(place).iter().filter(|row| is_written(place, row));
     if place.is_list() {
-        let nodes: Vec<_> = rows.map(|row| object(row, kept)).collect();
+        let nodes: Vec<_> = rows.map(object).collect();
         return (!nodes.is_empty()).then(|| node(Body::List(nodes)));
     }
-    rows.map(|row| object(row, kept)).next()
+    rows.map(object).next()
 }
 /// Something is said that is not so anyway.
 fn is_written(place: &'static Place, row: &Object) -> bool {
     !row.built_in || super::original(place, row.id).is_none_or(|original| original != *row)
 }
-fn object(row: &Object, kept: Kept) -> Node<'_> {
-    let mut pairs: Vec<(Node, Node)> = Vec::new();
-    for (field, text) in row.cells() {
-        let shown = kept == Kept::Everything || !field.is_secret();
-        let value = || word(if shown { text } else { super::HIDDEN });
-        let Some((group, name)) = field.name.split_once('.') else {
-            pairs.push((word(field.name), value()));
-            continue;
-        };
-        let is_group = |pair: &&mut (Node, Node)| matches!(&pair.0.body, Body::Scalar(key) if key == group);
-        match pairs.iter_mut().find(is_group).map(|(_, node)| &mut node.body) {
-            Some(Body::Map(inner)) => inner.push((word(name), value())),
-            _ => pairs.push((word(group), node(Body::Map(vec![(word(name), value())])))),
+fn object(row: &Object) -> Node<'_> {
+    node(Body::Row(&row.cells))
+}
+impl Cells {
+    /// As a file has it.
+    pub(crate) fn node(&self) -> Node<'_> {
+        let mut pairs: Vec<(Node, Node)> = Vec::new();
+        for (field, text) in self.iter() {
+            let Some((group, name)) = field.name.split_once('.') else {
+                pairs.push((word(field.name), word(text)));
+                continue;
+            };
+            let is_group =
+                |pair: &&mut (Node, Node)| matches!(&pair.0.body, Body::Scalar(key) if key == group);
+            match pairs.iter_mut().find(is_group).map(|(_, node)| &mut node.body) {
+                Some(Body::Map(inner)) => inner.push((word(name), word(text))),
+                _ => pairs.push((word(group), node(Body::Map(vec![(word(name), word(text))])))),
+            }
         }
+        node(Body::Map(pairs))
     }
-    node(Body::Map(pairs))
 }
 
 fn take(place: &'static Place, row: &Row, table: &mut Table) {

@@ -1,9 +1,11 @@
 //! The file: YAML in and out.
-use super::tree::Kept;
-use super::{Document, Secrets};
+use super::cells::{Cells, Text};
+use super::{Document, HIDDEN, Secrets};
 use crate::complaint::{Complaints, Sink};
+use crate::schema::Field;
 use crate::yaml::{Body, Fault, Node, parse};
 use crate::{Checked, walk};
+use std::ops::Range;
 use zeroize::Zeroizing;
 
 impl Document {
@@ -53,59 +55,139 @@ impl Document {
 
     /// A file that reads back as the same.
     pub fn to_yaml(&self, secrets: Secrets) -> Zeroizing<String> {
-        let kept = if secrets == Secrets::Shown { Kept::Everything } else { Kept::NoSecrets };
-        let mut out = Zeroizing::new(String::with_capacity(256 + 256 * self.len()));
-        write(&self.tree(kept), 0, &mut out);
-        out
+        self.written(secrets).out
+    }
+    /// The same with every secret, and where in it the secrets stand.
+    pub fn to_marked_yaml(&self) -> (Zeroizing<String>, Vec<Range<usize>>) {
+        let Writer { out, marks, .. } = self.written(Secrets::Shown);
+        (out, marks)
+    }
+    fn written(&self, secrets: Secrets) -> Writer {
+        let out = Zeroizing::new(String::with_capacity(256 + 256 * self.len()));
+        let mut writer = Writer { out, secrets, marks: Vec::new() };
+        writer.write(&self.tree(), 0);
+        writer
     }
 }
 
-/// Block style: a group of properties on lines of its own, rows behind dashes.
-fn write(node: &Node, depth: usize, out: &mut String) {
-    let Body::Map(pairs) = &node.body else { return };
-    for (at, (key, value)) in pairs.iter().enumerate() {
-        // The first property of a row stands behind its dash.
-        if at > 0 || !out.ends_with("- ") {
-            indent(depth, out);
-        }
-        let Body::Scalar(key) = &key.body else { continue };
-        out.push_str(key);
-        out.push(':');
-        match &value.body {
-            Body::Nothing => out.push('\n'),
-            Body::Scalar(text) => {
-                out.push(' ');
-                scalar(text, out);
-                out.push('\n');
-            }
-            Body::Map(_) => {
-                out.push('\n');
-                write(value, depth + 1, out);
-            }
-            Body::List(rows) => {
-                out.push('\n');
-                for row in rows {
-                    indent(depth + 1, out);
-                    out.push_str("- ");
-                    // A row in which nothing is written.
-                    if row.body.is_empty() {
-                        out.push_str("{}\n");
+struct Writer {
+    out: Zeroizing<String>,
+    secrets: Secrets,
+    /// Where secrets were written.
+    marks: Vec<Range<usize>>,
+}
+impl Writer {
+    /// Block style: a group of properties on lines of its own, rows behind dashes.
+    fn write(&mut self, node: &Node, depth: usize) {
+        let pairs = match &node.body {
+            Body::Map(pairs) => pairs,
+            Body::Row(cells) if self.secrets == Secrets::Shown => return self.known(cells, depth),
+            Body::Row(cells) => return self.row(cells, depth),
+            _ => return,
+        };
+        for (at, (key, value)) in pairs.iter().enumerate() {
+            self.begin(at, depth);
+            let Body::Scalar(key) = &key.body else { continue };
+            self.out.push_str(key);
+            self.out.push(':');
+            match &value.body {
+                Body::Nothing => self.out.push('\n'),
+                Body::Scalar(text) => {
+                    self.out.push(' ');
+                    scalar(text, &mut self.out);
+                    self.out.push('\n');
+                }
+                Body::Map(_) | Body::Row(_) => {
+                    self.out.push('\n');
+                    self.write(value, depth + 1);
+                }
+                Body::List(rows) => {
+                    self.out.push('\n');
+                    for row in rows {
+                        indent(depth + 1, &mut self.out);
+                        self.out.push_str("- ");
+                        // A row in which nothing is written.
+                        if row.body.is_empty() {
+                            self.out.push_str("{}\n");
+                        }
+                        self.write(row, depth + 2);
                     }
-                    write(row, depth + 2, out);
                 }
             }
         }
     }
+    /// A row that was written before is the same again. It begins behind a dash.
+    fn known(&mut self, cells: &Cells, depth: usize) {
+        if !self.out.ends_with("- ") {
+            return self.row(cells, depth);
+        }
+        let text = cells.text(|| {
+            let length =
+                |(field, text): &(&Field, Zeroizing<String>)| field.name.len() + text.len() + 2 * depth + 5;
+            let mut out = Zeroizing::new(String::with_capacity(2 + cells.iter().map(length).sum::<usize>()));
+            out.push_str("- ");
+            let mut writer = Writer { out, secrets: self.secrets, marks: Vec::new() };
+            writer.row(cells, depth);
+            let Writer { out: lines, marks, .. } = writer;
+            Text { lines, marks, depth }
+        });
+        if text.depth != depth {
+            return self.row(cells, depth);
+        }
+        let at = self.out.len() - "- ".len();
+        self.out.push_str(text.lines.get("- ".len()..).unwrap_or_default());
+        self.marks.extend(text.marks.iter().map(|mark| at + mark.start..at + mark.end));
+    }
+    /// One line for each property; those of a group stand together.
+    fn row(&mut self, cells: &Cells, depth: usize) {
+        let mut open = None;
+        for (at, (field, text)) in cells.iter().enumerate() {
+            let (group, name) =
+                field.name.split_once('.').map_or((None, field.name), |(group, name)| (Some(group), name));
+            self.begin(at, depth);
+            if let Some(group) = group {
+                if open != Some(group) {
+                    self.out.push_str(group);
+                    self.out.push_str(":\n");
+                    indent(depth, &mut self.out);
+                }
+                self.out.push_str("  ");
+            }
+            open = group;
+            self.out.push_str(name);
+            self.out.push_str(": ");
+            let before = self.out.len();
+            match (field.is_secret(), self.secrets) {
+                (true, Secrets::Hidden) => scalar(HIDDEN, &mut self.out),
+                _ => scalar(text, &mut self.out),
+            }
+            if field.is_secret() {
+                self.marks.push(before..self.out.len());
+            }
+            self.out.push('\n');
+        }
+    }
+    /// The first property of a row stands behind its dash.
+    fn begin(&mut self, at: usize, depth: usize) {
+        if at > 0 || !self.out.ends_with("- ") {
+            indent(depth, &mut self.out);
+        }
+    }
 }
 fn indent(depth: usize, out: &mut String) {
-    out.extend(std::iter::repeat_n("  ", depth));
+    const SPACES: &str = "                ";
+    match SPACES.get(..2 * depth) {
+        Some(spaces) => out.push_str(spaces),
+        None => out.extend(std::iter::repeat_n("  ", depth)),
+    }
 }
 
 /// Plain where nobody can take it for anything else, else between quotes.
 fn scalar(text: &str, out: &mut String) {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./,%+@".contains(c);
+    let safe =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-'..=b'/' | b'_' | b',' | b'%' | b'+' | b'@');
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');
-    if begins && text.chars().all(safe) {
+    if begins && text.bytes().all(safe) {
         out.push_str(text);
         return;
     }
@@ -116,6 +198,7 @@ fn scalar(text: &str, out: &mut String) {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(c),
             c if c.is_control()
                 || matches!(c, '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}') =>
             {
