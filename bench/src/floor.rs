@@ -3,7 +3,7 @@
 use crate::case::{BUFFERS, Case, Direction, Label};
 use crate::engine::Slab;
 use anyhow::{Context, Result, ensure};
-use ipsec_mb::{CbcKey, ChaChaKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Manager, TAG_ROOM};
+use ipsec_mb::{CbcKey, ChaChaKey, ChainJob, Cipher, GcmKey, HmacAlg, HmacKey, Mac, Manager, TAG_ROOM};
 use sa::{Encryption, Integrity, Suite};
 
 pub struct Floor {
@@ -93,7 +93,15 @@ impl Case for Floor {
                     let len = esp.len() - tag_len;
                     let data = &mut esp[..len];
                     let cipher = if out { Cipher::CbcEncrypt(cipher) } else { Cipher::CbcDecrypt(cipher) };
-                    ChainJob { cipher, hmac, data, cipher_range: 8 + 16..len, tag, tag_len, token }
+                    ChainJob {
+                        cipher,
+                        mac: Mac::Hmac(hmac),
+                        data,
+                        cipher_range: 8 + 16..len,
+                        tag,
+                        tag_len,
+                        token,
+                    }
                 });
                 manager.run_chained(jobs, |_, _| ());
             }

@@ -72,13 +72,46 @@ impl Drop for GcmKey {
     }
 }
 
-/// Round keys of AES-CBC, both ways.
+/// Round keys of AES, both ways: for CBC, and for CTR and CCM.
 #[repr(C, align(16))]
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct CbcKey {
     pub(crate) encrypt: [u8; 240],
     pub(crate) decrypt: [u8; 240],
     pub(crate) bytes: u64,
+}
+
+/// The schedules of DES (all three the same) or 3DES.
+#[repr(C, align(64))]
+pub struct DesKey {
+    pub(crate) schedules: [[u64; 16]; 3],
+    /// To them: what the library wants for 3DES. The record stays where it is on the heap.
+    pub(crate) pointers: [*const u64; 3],
+    pub(crate) triple: bool,
+}
+// SAFETY: the pointers lead to the record's own schedules, which nobody writes once it is made.
+unsafe impl Send for DesKey {}
+// SAFETY: as above.
+unsafe impl Sync for DesKey {}
+impl Drop for DesKey {
+    fn drop(&mut self) {
+        self.schedules.zeroize();
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainAlg {
+    AesXcbc,
+    AesCmac,
+}
+/// Round keys of a chain of AES blocks, and what masks its last one.
+#[repr(C, align(64))]
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct ChainKey {
+    pub(crate) expanded: [u8; 240],
+    pub(crate) masks: [[u8; 16]; 2],
+    #[zeroize(skip)]
+    pub(crate) alg: ChainAlg,
 }
 
 /// A ChaCha20-Poly1305 key. There is nothing to expand.
@@ -93,6 +126,7 @@ impl ChaChaKey {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HmacAlg {
+    Md5,
     Sha1,
     Sha256,
     Sha384,
@@ -101,12 +135,13 @@ pub enum HmacAlg {
 impl HmacAlg {
     pub const fn block_len(self) -> usize {
         match self {
-            Self::Sha1 | Self::Sha256 => 64,
+            Self::Md5 | Self::Sha1 | Self::Sha256 => 64,
             Self::Sha384 | Self::Sha512 => 128,
         }
     }
     pub const fn digest_len(self) -> usize {
         match self {
+            Self::Md5 => 16,
             Self::Sha1 => 20,
             Self::Sha256 => 32,
             Self::Sha384 => 48,
@@ -115,6 +150,7 @@ impl HmacAlg {
     }
     pub(crate) const fn code(self) -> u32 {
         match self {
+            Self::Md5 => sys::AUTH_MD5,
             Self::Sha1 => sys::AUTH_HMAC_SHA_1,
             Self::Sha256 => sys::AUTH_HMAC_SHA_256,
             Self::Sha384 => sys::AUTH_HMAC_SHA_384,

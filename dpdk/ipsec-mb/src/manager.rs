@@ -1,12 +1,10 @@
 //! One worker's `IMB_MGR`.
-use crate::key::{AesKey, CbcKey, ChaChaKey, GcmKey, HashKeys, HmacAlg, HmacKey};
+use crate::job::ChainJob;
+use crate::key::{AesKey, CbcKey, ChaChaKey, ChainAlg, ChainKey, DesKey, GcmKey, HashKeys, HmacAlg, HmacKey};
 use crate::{Library, LoadError, self_test, sys};
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 use zeroize::Zeroize;
-
-/// Room a tag needs: the longest digest.
-pub const TAG_ROOM: usize = 64;
 
 /// The instruction set the library chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,31 +29,6 @@ impl std::fmt::Display for Arch {
     }
 }
 
-/// What a chained job does with the bytes from `cipher_from` to the end of the data.
-pub enum Cipher<'p> {
-    /// IV: the 16 bytes in front of `cipher_from`.
-    CbcEncrypt(&'p CbcKey),
-    CbcDecrypt(&'p CbcKey),
-    /// NULL encryption, hashed as a sender.
-    NullEncrypt,
-    NullDecrypt,
-}
-
-/// Cipher and HMAC over one contiguous buffer. Encryption runs before the hash, decryption after it.
-pub struct ChainJob<'p> {
-    pub cipher: Cipher<'p>,
-    pub hmac: &'p HmacKey,
-    /// Everything that is hashed from the start: header, IV, ciphertext, and what follows it.
-    pub data: &'p mut [u8],
-    /// The ciphered part of `data`; starts at 16 or later and is whole blocks, else the job is refused.
-    pub cipher_range: std::ops::Range<usize>,
-    pub tag: &'p mut [u8; TAG_ROOM],
-    /// Bytes of the tag that are wanted: the digest's length or the length RFC 2404 / RFC 4868 give.
-    pub tag_len: usize,
-    /// Comes back with the verdict.
-    pub token: usize,
-}
-
 #[derive(Clone, Copy)]
 struct Entry {
     get_next_job: sys::JobFn,
@@ -63,6 +36,10 @@ struct Entry {
     get_completed_job: sys::JobFn,
     flush_job: sys::JobFn,
     keyexp: [sys::KeyExpFn; 3],
+    cmac: sys::KeyExpFn,
+    xcbc: sys::XcbcKeyExpFn,
+    des: sys::DesKeyFn,
+    md5: sys::OneBlockFn,
     sha1: sys::OneBlockFn,
     sha256: sys::OneBlockFn,
     sha384: sys::OneBlockFn,
@@ -70,6 +47,9 @@ struct Entry {
     gcm_enc: [sys::GcmFn; 3],
     gcm_dec: [sys::GcmFn; 3],
     gcm_pre: [sys::GcmPreFn; 3],
+    gmac_init: [sys::GmacInitFn; 3],
+    gmac_update: [sys::GmacInitFn; 3],
+    gmac_finalize: [sys::GmacFinalizeFn; 3],
 }
 
 /// State of the multi-buffer scheduler and the entry points for this CPU.
@@ -161,6 +141,7 @@ impl Manager {
     /// `None` when `key` is longer than a block (ESP keys have the digest's length, RFC 4868 2.1.1).
     pub fn hmac_key(&self, alg: HmacAlg, key: &[u8]) -> Option<Box<HmacKey>> {
         let one_block = match alg {
+            HmacAlg::Md5 => self.entry.md5,
             HmacAlg::Sha1 => self.entry.sha1,
             HmacAlg::Sha256 => self.entry.sha256,
             HmacAlg::Sha384 => self.entry.sha384,
@@ -178,6 +159,58 @@ impl Manager {
         unsafe { one_block(block.as_ptr().cast(), out.outer.as_mut_ptr().cast()) };
         block.zeroize();
         Some(out)
+    }
+
+    /// `None` unless `key` is 8 bytes, or 24 for 3DES.
+    pub fn des_key(&self, key: &[u8]) -> Option<Box<DesKey>> {
+        let triple = key.len() == 24;
+        let mut out = Box::new(DesKey { schedules: [[0; 16]; 3], pointers: [ptr::null(); 3], triple });
+        let parts: [&[u8; 8]; 3] = match key.as_chunks::<8>() {
+            ([one], []) => [one; 3],
+            ([first, second, third], []) => [first, second, third],
+            _ => return None,
+        };
+        for ((schedule, pointer), part) in out.schedules.iter_mut().zip(&mut out.pointers).zip(parts) {
+            // SAFETY: a schedule of 128 bytes and a key of 8.
+            if unsafe { (self.entry.des)(schedule.as_mut_ptr(), part.as_ptr().cast()) } != 0 {
+                return None;
+            }
+            *pointer = schedule.as_ptr();
+        }
+        Some(out)
+    }
+    /// `None` unless `key` is 16 bytes.
+    pub fn chain_key(&self, alg: ChainAlg, key: &[u8]) -> Option<Box<ChainKey>> {
+        let key: &[u8; 16] = key.try_into().ok()?;
+        let schedule = self.cbc_key(key)?;
+        let mut out = Box::new(ChainKey { expanded: schedule.encrypt, masks: [[0; 16]; 2], alg });
+        let key = key.as_ptr().cast();
+        let expanded = out.expanded.as_mut_ptr().cast::<c_void>();
+        let [first, second] = &mut out.masks;
+        let (first, second) = (first.as_mut_ptr().cast(), second.as_mut_ptr().cast());
+        // SAFETY: `key` is 16 bytes, the schedule holds 11 round keys or more, the masks are blocks; the first member of a
+        // record that is aligned to 64 is aligned to 16, and so are the masks behind 240 bytes.
+        unsafe {
+            match alg {
+                ChainAlg::AesXcbc => (self.entry.xcbc)(key, expanded, first, second),
+                ChainAlg::AesCmac => (self.entry.cmac)(expanded, first, second),
+            }
+        }
+        Some(out)
+    }
+
+    /// The tag over what `parts` are in a row.
+    pub fn gmac(&mut self, key: &GcmKey, iv: &[u8; 12], parts: &[&[u8]], tag: &mut [u8; 16]) {
+        let (size, context) = (key.size as usize, &raw mut *self.context);
+        // SAFETY: key, context and functions are of one key size; every pointer comes from a live reference and is
+        // given with its own length.
+        unsafe {
+            (self.entry.gmac_init[size])(&*key.data, context, iv.as_ptr(), 12);
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                (self.entry.gmac_update[size])(&*key.data, context, part.as_ptr(), part.len() as u64);
+            }
+            (self.entry.gmac_finalize[size])(&*key.data, context, tag.as_mut_ptr(), 16);
+        }
     }
 
     /// Encrypts `data` in place and writes the tag.
@@ -359,55 +392,6 @@ impl Drop for InFlight<'_> {
     }
 }
 
-impl ChainJob<'_> {
-    /// What a lane of the library can count: it has 16 bits for a length, the block of the padded key included.
-    const LONGEST: usize = 0xff00;
-
-    /// The library trusts lengths; this is where they are checked.
-    fn is_sound(&self) -> bool {
-        let std::ops::Range { start, end } = self.cipher_range;
-        let fits = start <= end && end <= self.data.len() && self.tag_len <= self.hmac.alg.digest_len();
-        let cbc = matches!(self.cipher, Cipher::CbcEncrypt(_) | Cipher::CbcDecrypt(_));
-        fits && !self.data.is_empty()
-            && self.data.len() <= Self::LONGEST
-            && (!cbc || (start >= 16 && end > start && (end - start).is_multiple_of(16)))
-    }
-    fn fill(self, slot: &mut sys::ImbJob) {
-        let key = match self.cipher {
-            Cipher::CbcEncrypt(key) | Cipher::CbcDecrypt(key) => Some(key),
-            Cipher::NullEncrypt | Cipher::NullDecrypt => None,
-        };
-        let encrypts = matches!(self.cipher, Cipher::CbcEncrypt(_) | Cipher::NullEncrypt);
-        let data = self.data.as_mut_ptr();
-        slot.enc_keys = key.map_or(ptr::null(), |k| k.encrypt.as_ptr().cast());
-        slot.dec_keys = key.map_or(ptr::null(), |k| k.decrypt.as_ptr().cast());
-        slot.key_len_in_bytes = key.map_or(0, |k| k.bytes);
-        slot.cipher_mode = if key.is_some() { sys::CIPHER_CBC } else { sys::CIPHER_NULL };
-        slot.src = data;
-        // In range, by `is_sound`; the source has its own offset, the destination has not.
-        slot.dst = data.wrapping_add(self.cipher_range.start);
-        slot.cipher_start_src_offset_in_bytes = self.cipher_range.start as u64;
-        slot.msg_len_to_cipher_in_bytes = key.map_or(0, |_| self.cipher_range.len() as u64);
-        slot.iv = data.wrapping_add(self.cipher_range.start.saturating_sub(16));
-        slot.iv_len_in_bytes = if key.is_some() { 16 } else { 0 };
-        slot.hash_start_src_offset_in_bytes = 0;
-        slot.msg_len_to_hash_in_bytes = self.data.len() as u64;
-        slot.auth_tag_output = self.tag.as_mut_ptr();
-        slot.auth_tag_output_len_in_bytes = self.tag_len as u64;
-        slot.u.hmac = sys::HmacFields {
-            hashed_auth_key_xor_ipad: self.hmac.inner.as_ptr(),
-            hashed_auth_key_xor_opad: self.hmac.outer.as_ptr(),
-        };
-        slot.hash_alg = self.hmac.alg.code();
-        slot.cipher_direction = if encrypts { sys::DIR_ENCRYPT } else { sys::DIR_DECRYPT };
-        //= rfc4303#3.3.2.1/encrypt-then-hash: the ICV covers the ciphertext, so it is hashed after encryption
-        //= and checked before decryption.
-        slot.chain_order = if encrypts { sys::ORDER_CIPHER_HASH } else { sys::ORDER_HASH_CIPHER };
-        slot.user_data = self.token as *mut c_void;
-        slot.user_data2 = ptr::null_mut();
-    }
-}
-
 impl Entry {
     fn read(m: &sys::ImbMgr) -> Option<Self> {
         Some(Self {
@@ -416,6 +400,10 @@ impl Entry {
             get_completed_job: m.get_completed_job?,
             flush_job: m.flush_job?,
             keyexp: [m.keyexp_128?, m.keyexp_192?, m.keyexp_256?],
+            cmac: m.cmac_subkey_gen_128?,
+            xcbc: m.xcbc_keyexp?,
+            des: m.des_key_sched?,
+            md5: m.md5_one_block?,
             sha1: m.sha1_one_block?,
             sha256: m.sha256_one_block?,
             sha384: m.sha384_one_block?,
@@ -423,8 +411,15 @@ impl Entry {
             gcm_enc: [m.gcm128_enc?, m.gcm192_enc?, m.gcm256_enc?],
             gcm_dec: [m.gcm128_dec?, m.gcm192_dec?, m.gcm256_dec?],
             gcm_pre: [m.gcm128_pre?, m.gcm192_pre?, m.gcm256_pre?],
+            gmac_init: all(m.gmac_init)?,
+            gmac_update: all(m.gmac_update)?,
+            gmac_finalize: all(m.gmac_finalize)?,
         })
     }
+}
+
+fn all<F>([a, b, c]: [Option<F>; 3]) -> Option<[F; 3]> {
+    Some([a?, b?, c?])
 }
 
 impl From<u32> for Arch {

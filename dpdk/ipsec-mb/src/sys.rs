@@ -19,15 +19,15 @@ pub struct ImbMgr {
     pub keyexp_128: Option<KeyExpFn>,
     pub keyexp_192: Option<KeyExpFn>,
     pub keyexp_256: Option<KeyExpFn>,
-    pub cmac_subkey_gen_128: Unused,
-    pub xcbc_keyexp: Unused,
-    pub des_key_sched: Unused,
+    pub cmac_subkey_gen_128: Option<KeyExpFn>,
+    pub xcbc_keyexp: Option<XcbcKeyExpFn>,
+    pub des_key_sched: Option<DesKeyFn>,
     pub sha1_one_block: Option<OneBlockFn>,
     pub sha224_one_block: Option<OneBlockFn>,
     pub sha256_one_block: Option<OneBlockFn>,
     pub sha384_one_block: Option<OneBlockFn>,
     pub sha512_one_block: Option<OneBlockFn>,
-    pub md5_one_block: Unused,
+    pub md5_one_block: Option<OneBlockFn>,
     pub sha1: Unused,
     pub sha224: Unused,
     pub sha256: Unused,
@@ -45,12 +45,25 @@ pub struct ImbMgr {
     pub gcm128_pre: Option<GcmPreFn>,
     pub gcm192_pre: Option<GcmPreFn>,
     pub gcm256_pre: Option<GcmPreFn>,
+    /// ZUC, KASUMI, SNOW3G, GHASH alone, and IVs of other lengths.
+    pub mobile: [Unused; 31],
+    pub gmac_init: [Option<GmacInitFn>; 3],
+    pub gmac_update: [Option<GmacInitFn>; 3],
+    pub gmac_finalize: [Option<GmacFinalizeFn>; 3],
 }
 
 pub type Unused = Option<unsafe extern "C" fn()>;
 pub type JobFn = unsafe extern "C" fn(*mut ImbMgr) -> *mut ImbJob;
 /// `(key, enc_keys, dec_keys)`
 pub type KeyExpFn = unsafe extern "C" fn(*const c_void, *mut c_void, *mut c_void);
+/// `(key, k1_expanded, k2, k3)`
+pub type XcbcKeyExpFn = unsafe extern "C" fn(*const c_void, *mut c_void, *mut c_void, *mut c_void);
+/// `(schedule, key)`
+pub type DesKeyFn = unsafe extern "C" fn(*mut u64, *const c_void) -> c_int;
+/// `(key, ctx, iv or data, len)`
+pub type GmacInitFn = unsafe extern "C" fn(*const GcmKeyData, *mut GcmContext, *const u8, u64);
+/// `(key, ctx, tag, tag_len)`
+pub type GmacFinalizeFn = unsafe extern "C" fn(*const GcmKeyData, *mut GcmContext, *mut u8, u64);
 /// `(block, digest)`: one compression from the initial state.
 pub type OneBlockFn = unsafe extern "C" fn(*const c_void, *mut c_void);
 /// `(key, ctx, out, in, len, iv, aad, aad_len, tag, tag_len)`
@@ -118,6 +131,7 @@ pub struct ImbJob {
 #[derive(Clone, Copy)]
 pub union HashFields {
     pub hmac: HmacFields,
+    pub chain: ChainFields,
     pub aead: AeadFields,
 }
 /// `u.HMAC`
@@ -127,7 +141,15 @@ pub struct HmacFields {
     pub hashed_auth_key_xor_ipad: *const u8,
     pub hashed_auth_key_xor_opad: *const u8,
 }
-/// `u.CHACHA20_POLY1305`
+/// `u.XCBC` and `u.CMAC`: round keys, and what masks the last block.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ChainFields {
+    pub key_expanded: *const c_void,
+    pub mask_1: *const c_void,
+    pub mask_2: *const c_void,
+}
+/// `u.CHACHA20_POLY1305`, and the beginning of it is `u.CCM`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct AeadFields {
@@ -142,7 +164,11 @@ pub const FEATURE_VAES: u64 = 1 << 12;
 pub const FEATURE_GFNI: u64 = 1 << 16;
 pub const STATUS_COMPLETED: u32 = 3;
 pub const CIPHER_CBC: u32 = 1;
+pub const CIPHER_CNTR: u32 = 2;
 pub const CIPHER_NULL: u32 = 3;
+pub const CIPHER_DES: u32 = 7;
+pub const CIPHER_CCM: u32 = 9;
+pub const CIPHER_DES3: u32 = 10;
 pub const CIPHER_CHACHA20_POLY1305: u32 = 19;
 pub const DIR_ENCRYPT: u32 = 1;
 pub const DIR_DECRYPT: u32 = 2;
@@ -150,6 +176,10 @@ pub const AUTH_HMAC_SHA_1: u32 = 1;
 pub const AUTH_HMAC_SHA_256: u32 = 3;
 pub const AUTH_HMAC_SHA_384: u32 = 4;
 pub const AUTH_HMAC_SHA_512: u32 = 5;
+pub const AUTH_AES_XCBC: u32 = 6;
+pub const AUTH_MD5: u32 = 7;
+pub const AUTH_AES_CCM: u32 = 11;
+pub const AUTH_AES_CMAC: u32 = 12;
 pub const AUTH_CHACHA20_POLY1305: u32 = 29;
 pub const ORDER_CIPHER_HASH: u32 = 1;
 pub const ORDER_HASH_CIPHER: u32 = 2;

@@ -14,7 +14,7 @@ macro_rules! facts {
 }
 
 fn facts() -> Vec<(String, u64)> {
-    use sys::{AeadFields, GcmContext, GcmKeyData, HmacFields, ImbJob, ImbMgr};
+    use sys::{AeadFields, ChainFields, GcmContext, GcmKeyData, HmacFields, ImbJob, ImbMgr};
     facts! {
         at "IMB_MGR"."features" => offset_of!(ImbMgr, features);
         at "IMB_MGR"."used_arch" => offset_of!(ImbMgr, used_arch);
@@ -26,6 +26,13 @@ fn facts() -> Vec<(String, u64)> {
         at "IMB_MGR"."keyexp_128" => offset_of!(ImbMgr, keyexp_128);
         at "IMB_MGR"."keyexp_192" => offset_of!(ImbMgr, keyexp_192);
         at "IMB_MGR"."keyexp_256" => offset_of!(ImbMgr, keyexp_256);
+        at "IMB_MGR"."cmac_subkey_gen_128" => offset_of!(ImbMgr, cmac_subkey_gen_128);
+        at "IMB_MGR"."xcbc_keyexp" => offset_of!(ImbMgr, xcbc_keyexp);
+        at "IMB_MGR"."des_key_sched" => offset_of!(ImbMgr, des_key_sched);
+        at "IMB_MGR"."md5_one_block" => offset_of!(ImbMgr, md5_one_block);
+        at "IMB_MGR"."gmac128_init" => offset_of!(ImbMgr, gmac_init);
+        at "IMB_MGR"."gmac128_update" => offset_of!(ImbMgr, gmac_update);
+        at "IMB_MGR"."gmac256_finalize" => offset_of!(ImbMgr, gmac_finalize) + 16;
         at "IMB_MGR"."sha1_one_block" => offset_of!(ImbMgr, sha1_one_block);
         at "IMB_MGR"."sha256_one_block" => offset_of!(ImbMgr, sha256_one_block);
         at "IMB_MGR"."sha384_one_block" => offset_of!(ImbMgr, sha384_one_block);
@@ -55,6 +62,14 @@ fn facts() -> Vec<(String, u64)> {
         at "IMB_JOB"."auth_tag_output_len_in_bytes" => offset_of!(ImbJob, auth_tag_output_len_in_bytes);
         at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_ipad" => offset_of!(ImbJob, u) + offset_of!(HmacFields, hashed_auth_key_xor_ipad);
         at "IMB_JOB"."u.HMAC._hashed_auth_key_xor_opad" => offset_of!(ImbJob, u) + offset_of!(HmacFields, hashed_auth_key_xor_opad);
+        at "IMB_JOB"."u.XCBC._k1_expanded" => offset_of!(ImbJob, u) + offset_of!(ChainFields, key_expanded);
+        at "IMB_JOB"."u.XCBC._k2" => offset_of!(ImbJob, u) + offset_of!(ChainFields, mask_1);
+        at "IMB_JOB"."u.XCBC._k3" => offset_of!(ImbJob, u) + offset_of!(ChainFields, mask_2);
+        at "IMB_JOB"."u.CMAC._key_expanded" => offset_of!(ImbJob, u) + offset_of!(ChainFields, key_expanded);
+        at "IMB_JOB"."u.CMAC._skey1" => offset_of!(ImbJob, u) + offset_of!(ChainFields, mask_1);
+        at "IMB_JOB"."u.CMAC._skey2" => offset_of!(ImbJob, u) + offset_of!(ChainFields, mask_2);
+        at "IMB_JOB"."u.CCM.aad" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad);
+        at "IMB_JOB"."u.CCM.aad_len_in_bytes" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad_len_in_bytes);
         at "IMB_JOB"."u.CHACHA20_POLY1305.aad" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad);
         at "IMB_JOB"."u.CHACHA20_POLY1305.aad_len_in_bytes" => offset_of!(ImbJob, u) + offset_of!(AeadFields, aad_len_in_bytes);
         at "IMB_JOB"."u.CHACHA20_POLY1305.ctx" => offset_of!(ImbJob, u) + offset_of!(AeadFields, ctx);
@@ -75,6 +90,15 @@ fn facts() -> Vec<(String, u64)> {
         at "struct gcm_context_data"."current_counter" => offset_of!(GcmContext, current_counter);
         value "IMB_STATUS_COMPLETED" => sys::STATUS_COMPLETED;
         value "IMB_CIPHER_CBC" => sys::CIPHER_CBC;
+        value "IMB_CIPHER_CNTR" => sys::CIPHER_CNTR;
+        value "IMB_CIPHER_DES" => sys::CIPHER_DES;
+        value "IMB_CIPHER_DES3" => sys::CIPHER_DES3;
+        value "IMB_CIPHER_CCM" => sys::CIPHER_CCM;
+        value "IMB_AUTH_AES_XCBC" => sys::AUTH_AES_XCBC;
+        value "IMB_AUTH_MD5" => sys::AUTH_MD5;
+        value "IMB_AUTH_AES_CCM" => sys::AUTH_AES_CCM;
+        value "IMB_AUTH_AES_CMAC" => sys::AUTH_AES_CMAC;
+        value "IMB_DES_KEY_SCHED_SIZE" => size_of::<[u64; 16]>();
         value "IMB_CIPHER_NULL" => sys::CIPHER_NULL;
         value "IMB_CIPHER_CHACHA20_POLY1305" => sys::CIPHER_CHACHA20_POLY1305;
         value "IMB_AUTH_CHACHA20_POLY1305" => sys::AUTH_CHACHA20_POLY1305;

@@ -1,5 +1,5 @@
 //! What the safe wrapper promises whatever it is given.
-use ipsec_mb::{ChainJob, Cipher, HmacAlg, Manager, TAG_ROOM};
+use ipsec_mb::{ChainAlg, ChainJob, Cipher, HmacAlg, Mac, Manager, TAG_ROOM};
 
 fn manager() -> Manager {
     Manager::new().expect("package libipsec-mb1")
@@ -32,7 +32,7 @@ fn jobs_with_impossible_lengths_come_back_refused_and_untouched() {
         let mut verdicts = Vec::new();
         let job = ChainJob {
             cipher: Cipher::CbcEncrypt(&key),
-            hmac: &hmac,
+            mac: Mac::Hmac(&hmac),
             data: &mut data,
             cipher_range: range.clone(),
             tag: &mut tag,
@@ -42,6 +42,41 @@ fn jobs_with_impossible_lengths_come_back_refused_and_untouched() {
         m.run_chained([job], |token, ok| verdicts.push((token, ok)));
         assert_eq!(verdicts, [(5, false)], "{range:?} in {len}");
         assert_eq!((data, tag), (vec![3; len], [9; TAG_ROOM]), "{range:?} in {len}");
+    }
+}
+
+/// Ciphers and tags that do not belong together, keys the library has no code for, nothing to encrypt.
+#[test]
+fn jobs_that_make_no_sense_come_back_refused() {
+    let mut m = manager();
+    let (key, long) = (m.cbc_key(&[1; 16]).unwrap(), m.cbc_key(&[1; 24]).unwrap());
+    let (des, cmac) = (m.des_key(&[1; 24]).unwrap(), m.chain_key(ChainAlg::AesCmac, &[2; 16]).unwrap());
+    let (nonce, short, aad) = ([3; 12], [3; 11], [4; 47]);
+    let ccm = |key, aad| Cipher::Ccm { key, nonce: &short, aad, seals: true };
+    let ctr = Cipher::Ctr { key: &key, nonce: &nonce, seals: true };
+    let (of_cipher, cmac) = (Mac::OfCipher, Mac::Chain(&cmac));
+    for (cipher, mac, range, tag_len, good) in [
+        (ccm(&key, &aad[..8]), of_cipher, 16..40, 16, true),
+        (ccm(&key, &aad[..8]), of_cipher, 16..40, 5, false),
+        (ccm(&key, &aad[..]), of_cipher, 16..40, 16, false),
+        (ccm(&key, &aad[..8]), of_cipher, 40..40, 16, false),
+        (ccm(&long, &aad[..8]), of_cipher, 16..40, 16, false),
+        (ccm(&key, &aad[..8]), cmac, 16..40, 12, false),
+        (ctr, cmac, 16..39, 12, true),
+        (ctr, cmac, 40..40, 12, false),
+        (ctr, cmac, 16..40, 17, false),
+        (ctr, of_cipher, 16..40, 12, false),
+        (Cipher::Des { key: &des, seals: true }, cmac, 16..40, 12, true),
+        (Cipher::Des { key: &des, seals: true }, cmac, 4..36, 12, false),
+        (Cipher::Des { key: &des, seals: true }, cmac, 16..39, 12, false),
+        (Cipher::NullEncrypt, of_cipher, 16..40, 12, false),
+    ] {
+        let (mut data, mut tag, mut verdict) = (vec![5; 40], [0; TAG_ROOM], None);
+        let said = format!("{range:?}, {tag_len}");
+        let job =
+            ChainJob { cipher, mac, data: &mut data, cipher_range: range, tag: &mut tag, tag_len, token: 1 };
+        m.run_chained([job], |_, ok| verdict = Some(ok));
+        assert_eq!((verdict, data == [5; 40]), (Some(good), !good), "{said}");
     }
 }
 
@@ -56,7 +91,7 @@ fn every_job_of_a_burst_larger_than_the_queue_is_answered_once() {
         let cipher_range = 24..data.len();
         ChainJob {
             cipher: Cipher::CbcEncrypt(&key),
-            hmac: &hmac,
+            mac: Mac::Hmac(&hmac),
             data,
             cipher_range,
             tag,
@@ -73,7 +108,7 @@ fn every_job_of_a_burst_larger_than_the_queue_is_answered_once() {
         let cipher = Cipher::CbcEncrypt(&key);
         let job = ChainJob {
             cipher,
-            hmac: &hmac,
+            mac: Mac::Hmac(&hmac),
             data: &mut alone,
             cipher_range,
             tag: &mut alone_tag,
@@ -95,7 +130,7 @@ fn a_panic_while_jobs_are_in_flight_leaves_a_usable_manager() {
             assert!(token < 2, "the third job cannot be made");
             ChainJob {
                 cipher: Cipher::CbcEncrypt(&key),
-                hmac: &hmac,
+                mac: Mac::Hmac(&hmac),
                 data,
                 cipher_range: 24..56,
                 tag,
@@ -112,7 +147,7 @@ fn a_panic_while_jobs_are_in_flight_leaves_a_usable_manager() {
     let cipher = Cipher::CbcEncrypt(&key);
     let job = ChainJob {
         cipher,
-        hmac: &hmac,
+        mac: Mac::Hmac(&hmac),
         data: &mut data,
         cipher_range: 24..56,
         tag: &mut tag,

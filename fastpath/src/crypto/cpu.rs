@@ -202,8 +202,7 @@ impl CpuCrypto {
         if order.contains(&CpuEngineKind::Native) && native.is_none() {
             return Err(EngineError::NativeCpu);
         }
-        let empty = Prepared { nonce: [0; 12], aad: [0; 12], aad_len: 0, esp_len: 0 };
-        Ok(Self { order: order.to_vec(), native, mb, prepared: Box::new([empty; STAGE]) })
+        Ok(Self { order: order.to_vec(), native, mb, prepared: Box::new([Prepared::EMPTY; STAGE]) })
     }
     /// The native engine on a path other than the CPU's best. `None` if the CPU lacks it.
     pub fn native(path: native::Path) -> Option<Self> {
@@ -424,6 +423,10 @@ impl CpuCrypto {
                         chained = true;
                         false
                     }
+                    Keys::Mb(keys) if keys.is_alone() => match mb {
+                        Some(mb) => mb.alone(keys, key.suite, direction, prepared.both(), esp),
+                        None => false,
+                    },
                     Keys::RustCrypto(keys) => {
                         keys.packet(key.suite, direction, prepared.both(), esp, seq_high)
                     }
@@ -548,7 +551,20 @@ impl Work for EspOp<'_> {
     }
 }
 
+/// Salt and IV, additional data, and how much of it there is. NULL has no IV, and its packets may be shorter than one.
+pub(super) fn nonce_and_aad(
+    key: &KeyRecord,
+    esp: &[u8],
+    seq_high: Option<u32>,
+) -> ([u8; 12], [u8; 12], usize) {
+    let mut prepared = Prepared::EMPTY;
+    prepared.fill(&key.salt, esp, seq_high);
+    (prepared.nonce, prepared.aad, prepared.aad_len.into())
+}
+
 impl Prepared {
+    const EMPTY: Self = Self { nonce: [0; 12], aad: [0; 12], aad_len: 0, esp_len: 0 };
+
     /// Leaves what a packet is too short for as it was; such a packet is refused later.
     #[inline(always)]
     fn fill(&mut self, salt: &[u8; 4], esp: &[u8], seq_high: Option<u32>) {
