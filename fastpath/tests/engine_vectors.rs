@@ -1,130 +1,15 @@
 //! Every CPU engine against answers that others computed: Wycheproof, NIST CAVP, RFCs, DPDK's ESP packets.
 //!
 //! Each test counts what it ran, so that a file that is not read any more is noticed.
+mod vectors;
 use fastpath::crypto::cpu::{CpuCrypto, CpuEngineKind, EspOp};
-use fastpath::crypto::native::Path;
 use sa::{Direction, Encryption, Integrity, Suite};
-use serde_json::Value;
-use std::collections::BTreeMap;
-
-fn file(name: &str) -> String {
-    let path = format!("{}/../tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
-fn json(name: &str) -> Value {
-    serde_json::from_str(&file(name)).expect("a JSON file")
-}
-fn hex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2), "{text}");
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
-}
-/// Every engine, the native one once for each of its code paths that this CPU has.
-fn engines() -> impl Iterator<Item = (CpuEngineKind, CpuCrypto)> {
-    let native =
-        native_paths().map(|path| (CpuEngineKind::Native, CpuCrypto::native(path).expect("is here")));
-    let others = CpuEngineKind::ALL.into_iter().filter(|kind| *kind != CpuEngineKind::Native);
-    native.chain(others.map(|kind| (kind, CpuCrypto::new(kind).expect("libipsec-mb1"))))
-}
-fn native_paths() -> impl Iterator<Item = Path> {
-    Path::ALL.into_iter().filter(|path| path.is_here())
-}
-/// How many of [`engines`] have a suite.
-fn engines_for(suite: Suite) -> usize {
-    engines().filter(|(kind, _)| kind.supports(suite)).count()
-}
-fn gcm(key_len: usize) -> Suite {
-    let encryption = match key_len {
-        16 => Encryption::Aes128Gcm,
-        24 => Encryption::Aes192Gcm,
-        32 => Encryption::Aes256Gcm,
-        n => panic!("{n} bytes are no AES key"),
-    };
-    Suite::new(encryption, Integrity::None).unwrap()
-}
-
-/// Records of `NAME = hex` split by blank lines, under sections in brackets that stand for nothing here. A line
-/// without `=` (FAIL, [ENCRYPT]) is kept as a name without value.
-fn records(name: &str) -> Vec<BTreeMap<String, String>> {
-    let text = file(name).replace('\r', "");
-    let paragraphs = text.split("\n\n").map(|paragraph| {
-        let lines = paragraph.lines().filter(|l| !l.starts_with(['#', '[']) && !l.is_empty());
-        let pairs = lines.map(|l| l.split_once('=').unwrap_or((l, "")));
-        pairs.map(|(name, value)| (name.trim().into(), value.trim().into())).collect::<BTreeMap<_, _>>()
-    });
-    paragraphs.filter(|r| !r.is_empty()).collect()
-}
+use vectors::*;
 
 fn chacha() -> Suite {
     Suite::new(Encryption::ChaCha20Poly1305, Integrity::None).unwrap()
 }
 
-struct AeadCase {
-    name: String,
-    suite: Suite,
-    key: Vec<u8>,
-    nonce: Vec<u8>,
-    aad: Vec<u8>,
-    /// `None` when it must not authenticate.
-    text: Option<Vec<u8>>,
-    sealed: Vec<u8>,
-    tag: Vec<u8>,
-}
-impl AeadCase {
-    /// Both ways on every engine that has the suite; returns how many engines ran it.
-    fn check(&self) -> usize {
-        let suite = self.suite;
-        let nonce: [u8; 12] = self.nonce[..].try_into().expect("96 bits");
-        let mut ran = 0;
-        for (kind, mut engine) in engines().filter(|(kind, _)| kind.supports(suite)) {
-            let key = engine.new_key(suite, Direction::Outbound, &self.key, &[0; 4], &[]).unwrap();
-            let mut tag: [u8; 16] = self.tag[..].try_into().expect("128 bits");
-            let mut buffer = self.sealed.clone();
-            let opened = engine.aead_open(&key, &nonce, &self.aad, &mut buffer, &mut tag);
-            assert_eq!(opened, self.text.is_some(), "{kind} {}", self.name);
-            assert_eq!(buffer, self.text.clone().unwrap_or(vec![0; buffer.len()]), "{kind} {}", self.name);
-            if let Some(text) = &self.text {
-                let (mut buffer, mut tag) = (text.clone(), [0; 16]);
-                assert!(
-                    engine.aead_seal(&key, &nonce, &self.aad, &mut buffer, &mut tag),
-                    "{kind} {}",
-                    self.name
-                );
-                assert_eq!((&buffer, &tag[..]), (&self.sealed, &self.tag[..]), "{kind} {}", self.name);
-            }
-            ran += 1;
-        }
-        ran
-    }
-}
-
-fn wycheproof(name: &str, suite: impl Fn(usize) -> Suite) {
-    let (mut valid, mut invalid) = (0, 0);
-    let all = json(name);
-    for test in all["testGroups"].as_array().unwrap().iter().flat_map(|g| g["tests"].as_array().unwrap()) {
-        let field = |name: &str| hex(test[name].as_str().unwrap());
-        let good = match test["result"].as_str().unwrap() {
-            "valid" => true,
-            "invalid" => false,
-            other => panic!("{other}"),
-        };
-        let key = field("key");
-        let suite = suite(key.len());
-        let case = AeadCase {
-            name: format!("tcId {}", test["tcId"]),
-            suite,
-            key,
-            nonce: field("iv"),
-            aad: field("aad"),
-            text: good.then(|| field("msg")),
-            sealed: field("ct"),
-            tag: field("tag"),
-        };
-        assert_eq!(case.check(), engines_for(suite));
-        *if good { &mut valid } else { &mut invalid } += 1;
-    }
-    assert_eq!(valid + invalid, all["numberOfTests"].as_u64().unwrap());
-    assert!(valid > 50 && invalid > 50, "{valid} valid, {invalid} invalid");
-}
 #[test]
 fn wycheproof_aes_gcm() {
     wycheproof("wycheproof/aes_gcm_test.json", gcm);
@@ -188,59 +73,6 @@ fn nist_cavp_aes_gcm() {
         assert_eq!(records.len(), 375, "{name}");
         assert_eq!(failing > 100, name.starts_with("gcmDecrypt"), "{name}: {failing}");
     }
-}
-
-/// One whole ESP packet through `seal` and back through `open`, on every engine.
-struct EspCase<'a> {
-    name: &'a str,
-    suite: Suite,
-    enc_key: Vec<u8>,
-    salt: Vec<u8>,
-    integ_key: Vec<u8>,
-    seq_high: Option<u32>,
-    /// SPI, sequence number, IV.
-    head: Vec<u8>,
-    text: Vec<u8>,
-    sealed: Vec<u8>,
-    /// `None` where the origin has no ICV.
-    icv: Option<Vec<u8>>,
-}
-impl EspCase<'_> {
-    fn check(&self) -> usize {
-        let mut ran = 0;
-        for (kind, mut engine) in engines().filter(|(kind, _)| kind.supports(self.suite)) {
-            let key = |direction| {
-                engine.new_key(self.suite, direction, &self.enc_key, &self.salt, &self.integ_key).unwrap()
-            };
-            let (outbound, inbound) = (key(Direction::Outbound), key(Direction::Inbound));
-            let mut esp = [&self.head[..], &self.text, &vec![0xee; self.suite.icv_len()]].concat();
-            let icv_at = esp.len() - self.suite.icv_len();
-            let mut ops = [EspOp { key: &outbound, esp: &mut esp, seq_high: self.seq_high, ok: false }];
-            engine.seal(&mut ops);
-            assert!(ops[0].ok, "{kind} {}", self.name);
-            assert_eq!(esp[..icv_at], [&self.head[..], &self.sealed].concat(), "{kind} {}", self.name);
-            if let Some(icv) = &self.icv {
-                assert_eq!(esp[icv_at..], *icv, "{kind} {}", self.name);
-            }
-            let mut ops = [EspOp { key: &inbound, esp: &mut esp, seq_high: self.seq_high, ok: false }];
-            engine.open(&mut ops);
-            assert!(ops[0].ok, "{kind} {}", self.name);
-            assert_eq!(esp[..icv_at], [&self.head[..], &self.text].concat(), "{kind} {}", self.name);
-            ran += 1;
-        }
-        ran
-    }
-}
-
-fn cbc(key_len: usize, integrity: Integrity) -> Suite {
-    let encryption = match key_len {
-        0 => Encryption::Null,
-        16 => Encryption::Aes128Cbc,
-        24 => Encryption::Aes192Cbc,
-        32 => Encryption::Aes256Cbc,
-        n => panic!("{n} bytes are no AES key"),
-    };
-    Suite::new(encryption, integrity).unwrap()
 }
 
 /// CBC alone does not exist in the engines, so the hash of the packet goes unlooked at here.
@@ -330,31 +162,12 @@ fn rfc_7634_esp_packet() {
     assert_eq!(aead_packets("rfc/rfc-7634-esp-chacha20poly1305.txt", |_| chacha()), (1, 0));
 }
 
-/// HMAC alone is an ESP packet under NULL encryption: every byte of the message is hashed, the first eight being
-/// called SPI and sequence number. Keys shorter than the suite's mean the same with zeroes behind (RFC 2104 2).
-fn hmac_case(name: &str, integrity: Integrity, key: &[u8], message: &[u8], digest: &[u8]) {
-    let mut integ_key = key.to_vec();
-    integ_key.resize(integrity.key_len(), 0);
-    let case = EspCase {
-        name,
-        suite: cbc(0, integrity),
-        enc_key: vec![],
-        salt: vec![],
-        integ_key,
-        seq_high: None,
-        head: message[..8].to_vec(),
-        text: message[8..].to_vec(),
-        sealed: message[8..].to_vec(),
-        icv: Some(digest[..integrity.icv_len()].to_vec()),
-    };
-    assert_eq!(case.check(), 2);
-}
-
 //= test rfc2404#3/hmac-sha1-96
 //= test rfc4868#2.6/truncated-hmac
 #[test]
 fn rfc_2202_and_4231_hmac() {
     for (name, integrity, fitting) in [
+        ("rfc-2202-md5", Integrity::HmacMd5, 4),
         ("rfc-2202-sha1", Integrity::HmacSha1, 4),
         ("rfc-4231-sha256", Integrity::HmacSha256, 4),
         ("rfc-4231-sha512", Integrity::HmacSha512, 4),
@@ -373,11 +186,21 @@ fn rfc_2202_and_4231_hmac() {
     }
 }
 
+fn right_when_cut(integrity: Integrity, key: &[u8], message: &[u8], tag: &[u8]) -> bool {
+    let key = CpuCrypto::ah_key(Suite::ah(integrity).unwrap(), Direction::Inbound, &[], key).unwrap();
+    let mut computed = vec![0; tag.len()];
+    key.icv([0; 8], &[message], &mut computed).unwrap();
+    computed == tag
+}
+
 #[test]
 fn wycheproof_hmac() {
-    for (name, integrity) in
-        [("hmac_sha256_test", Integrity::HmacSha256), ("hmac_sha384_test", Integrity::HmacSha384)]
-    {
+    for (name, integrity) in [
+        ("hmac_sha1_test", Integrity::HmacSha1),
+        ("hmac_sha256_test", Integrity::HmacSha256),
+        ("hmac_sha384_test", Integrity::HmacSha384),
+        ("aes_cmac_test", Integrity::AesCmac),
+    ] {
         let (mut valid, mut invalid) = (0, 0);
         let all = json(&format!("wycheproof/{name}.json"));
         for test in all["testGroups"].as_array().unwrap().iter().flat_map(|g| g["tests"].as_array().unwrap())
@@ -392,10 +215,15 @@ fn wycheproof_hmac() {
                 valid += 1;
                 continue;
             }
+            // What is wrong with some tags is cut off by ESP.
+            let tag = tag.get(..integrity.icv_len()).unwrap_or(&tag);
+            if message.is_empty() || right_when_cut(integrity, &key, &message, tag) {
+                continue;
+            }
             let suite = cbc(0, integrity);
             for (kind, mut engine) in engines().filter(|(kind, _)| kind.supports(suite)) {
                 let key = engine.new_key(suite, Direction::Inbound, &[], &[], &key).unwrap();
-                let mut esp = [&message[..], &tag].concat();
+                let mut esp = [&message[..], tag].concat();
                 let mut ops = [EspOp { key: &key, esp: &mut esp, seq_high: None, ok: true }];
                 engine.open(&mut ops);
                 assert!(!ops[0].ok, "{kind} tcId {}", test["tcId"]);
@@ -404,6 +232,28 @@ fn wycheproof_hmac() {
         }
         assert!(valid > 10 && invalid > 10, "{name}: {valid} valid, {invalid} invalid");
     }
+}
+
+/// `None`: not ESP, or without integrity.
+fn dpdk_suite(algorithms: &str, key_len: usize) -> Option<Suite> {
+    let encryption = match algorithms {
+        a if a.contains("AEAD_AES_GCM") => return Some(gcm(key_len)),
+        a if a.contains("AEAD_AES_CCM") => "aes-256-ccm",
+        a if a.contains("CIPHER_AES_CBC") => "aes-128-cbc",
+        a if a.contains("CIPHER_AES_CTR") => "aes-128-ctr",
+        a if a.contains("CIPHER_DES_CBC") => "des",
+        a if a.contains("CIPHER_3DES_CBC") => "3des",
+        _ => return None,
+    };
+    let hashes = [
+        ("MD5_HMAC", "md5"),
+        ("SHA256_HMAC", "sha256"),
+        ("SHA384_HMAC", "sha384"),
+        ("SHA512_HMAC", "sha512"),
+    ];
+    let integrity =
+        hashes.into_iter().find(|(theirs, _)| algorithms.contains(theirs)).map_or("null", |(_, ours)| ours);
+    Suite::new(Encryption::from_name(encryption)?, Integrity::from_name(integrity)?).ok()
 }
 
 #[test]
@@ -415,12 +265,7 @@ fn dpdk_esp_packets() {
         let name = vector["name"].as_str().unwrap();
         let algorithms = vector["params"]["algo"].to_string();
         let enc_key = field("key");
-        let suite = match &algorithms {
-            a if a.contains("AEAD_AES_GCM") => gcm(enc_key.len()),
-            a if a.contains("CIPHER_AES_CBC") && a.contains("SHA256_HMAC") => cbc(16, Integrity::HmacSha256),
-            a if a.contains("CIPHER_AES_CBC") && a.contains("SHA512_HMAC") => cbc(16, Integrity::HmacSha512),
-            _ => continue,
-        };
+        let Some(suite) = dpdk_suite(&algorithms, enc_key.len()) else { continue };
         let (clear, outer) = (field("input_text"), field("output_text"));
         let esp = &outer[if outer[0] >> 4 == 4 { 20 } else { 40 }..];
         let (head, rest) = esp.split_at(8 + suite.iv_len());
@@ -453,9 +298,18 @@ fn dpdk_esp_packets() {
     let expected = [
         "pkt_aes_128_gcm",
         "pkt_aes_256_gcm",
+        "pkt_aes_256_ccm",
+        "pkt_aes_128_cbc_md5",
         "pkt_aes_128_cbc_hmac_sha256",
         "pkt_aes_128_cbc_hmac_sha512",
+        "pkt_3des_cbc_hmac_sha256",
+        "pkt_3des_cbc_hmac_sha384",
+        "pkt_des_cbc_hmac_sha256",
+        "pkt_des_cbc_hmac_sha512",
+        "pkt_aes_128_ctr_hmac_sha256",
+        "pkt_aes_128_ctr_hmac_sha384",
         "pkt_aes_128_cbc_hmac_sha256_v6",
+        "pkt_des_cbc_hmac_sha256_v6",
         "pkt_aes_128_gcm_frag",
     ];
     assert_eq!(ran, expected);
