@@ -28,12 +28,12 @@ impl Line<'_> {
             text += &format!(" {name}={value}");
         }
         // One line stays one line, whatever is in a value.
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+        clean(&text)
     }
     pub fn text(&self, prefix: &str, colours: bool) -> String {
         let (on, off) = if colours { (colour(self.level), "\x1b[0m") } else { ("", "") };
         let time = self.time();
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}: ") };
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{}: ", clean(prefix)) };
         format!("{time} {on}{:>5}{off} {}: {prefix}{}\n", self.level, self.topics, self.said())
     }
     pub fn json(&self, prefix: &str) -> String {
@@ -51,6 +51,13 @@ impl Line<'_> {
         let date = config::date::show(self.at.as_secs()).replace(' ', "T");
         format!("{date}.{:06}Z", self.at.subsec_micros())
     }
+}
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
+}
+/// Characters that begin a line somewhere, turn the direction of writing, or show nothing.
+const fn turns(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 const fn colour(level: Level) -> &'static str {
     match level {
@@ -145,6 +152,16 @@ mod tests {
             (Some("ipsec,error"), Some("b\nERROR forged"))
         );
         assert_eq!(line.json("").lines().count(), 1);
+    }
+    #[test]
+    fn g11_one_event_is_one_line_whoever_wrote_it() {
+        let forged = "b\r\n2026-01-01T00:00:00Z ERROR system,error: forged\u{2028}\u{85}\0\u{1b}[2J\u{202e}";
+        let fields = [("peer", forged.to_owned()), ("id", forged.to_owned())];
+        let line = Line { fields: &fields, ..line(forged) };
+        let text = line.text(forged, false);
+        let body = text.strip_suffix('\n').expect("a line");
+        assert!(!body.contains(|c: char| c.is_control() || turns(c)), "{text:?}");
+        assert_eq!(line.json(forged).matches(['\n', '\r', '\0', '\x1b']).count(), 1);
     }
     #[test]
     fn a_file_that_was_moved_away_is_begun_anew() {

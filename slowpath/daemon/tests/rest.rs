@@ -311,54 +311,229 @@ fn g6_hostile_requests_are_answered_and_hold_up_nobody() {
     wait(|| (ask(dir, "GET", "/ip/ipsec/peer", "", Value::Null).status == 200).then_some(()));
 }
 
-/// A key and a certificate for 127.0.0.1, as PEM files.
-fn certificate(dir: &Path) {
+#[test]
+fn g7_what_others_wrote_is_text_and_other_pages_do_not_speak_for_us() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let script = "<script>alert(1)</script>\"'`\u{202e}\u{2028}";
+    for text in [script.to_owned(), "x".repeat(10_240), "<b>".repeat(1000)] {
+        let said = ask(dir, "PATCH", "/ip/ipsec/peer/other", "", json!({"comment": text}));
+        assert_eq!((said.status, &said.body["comment"]), (200, &json!(text)), "{}", said.body);
+        let shown = ask(dir, "GET", "/ip/ipsec/peer/other", "accept: text/html\r\n", Value::Null);
+        assert_eq!(shown.body["comment"], json!(text));
+        // Nothing a browser could take for a page, frame, run or keep.
+        assert_eq!(shown.header("content-type"), Some("application/json"));
+        assert_eq!(shown.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(
+            shown.header("content-security-policy"),
+            Some("default-src 'none'; frame-ancestors 'none'")
+        );
+        assert_eq!((shown.header("cache-control"), shown.header("set-cookie")), (Some("no-store"), None));
+        assert_eq!(shown.header("access-control-allow-origin"), None);
+    }
+    let named = json!({"name": script, "address": "192.0.2.7", "profile": "p", "exchange-mode": "ike2"});
+    assert_eq!(ask(dir, "PUT", "/ip/ipsec/peer", "", named).status, 400);
+    let lost = ask(dir, "GET", "/%3Cscript%3E", "", Value::Null);
+    assert_eq!((lost.status, lost.header("content-type")), (404, Some("application/problem+json")));
+    // A form or a script of another page, with everything a browser would let it say.
+    for header in [
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-site\r\n",
+    ] {
+        let posted = ask(dir, "POST", "/ip/ipsec/peer/disable", header, json!({".id": "other"}));
+        assert_eq!(posted.status, 403, "{header}");
+    }
+    let form = "POST /rest/ip/ipsec/peer/disable HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+        content-type: application/x-www-form-urlencoded\r\ncontent-length: 9\r\n\r\n.id=other";
+    assert_eq!(raw(dir, form.as_bytes()).status, 415);
+    assert_eq!(get(dir, "/ip/ipsec/peer/other")["disabled"], false);
+}
+
+/// What people send to others when something is wrong: all menus, exports, metrics, log.
+#[test]
+fn g12_what_is_sent_to_others_holds_no_secret() {
+    const TOKEN: &str = "a token that is nobody's business";
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let user = json!({"name": "ann", "token": TOKEN, "roles": "read"});
+    assert_eq!(ask(dir, "PUT", "/system/api/user", "", user).status, 201);
+    let other =
+        ask(dir, "PATCH", "/ip/ipsec/identity/*1", "", json!({"secret": "the second secret for tests"}));
+    assert_eq!(other.status, 200, "{}", other.body);
+    let mut bundle = Vec::new();
+    let document = get(dir, "/openapi.json");
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, calls) in paths {
+        let is_stream = calls["get"]["responses"]["200"]["content"].get("text/event-stream").is_some();
+        if calls.get("get").is_some() && !path.contains('{') && !is_stream {
+            let said = ask(dir, "GET", path, "", Value::Null);
+            assert!([200, 501].contains(&said.status), "{path}: {}", said.body);
+            bundle.push((path.clone(), said.body.to_string()));
+        }
+    }
+    assert!(bundle.len() > 20 && bundle.iter().any(|(path, _)| path == "/system/history"));
+    for format in ["routeros", "yaml", "json"] {
+        let said =
+            ask(dir, "POST", "/export", "", json!({"format": format, "verbose": format == "routeros"}));
+        assert_eq!(said.status, 200, "{}", said.body);
+        bundle.push((format.into(), said.body.to_string()));
+    }
+    let mut metrics = UnixStream::connect(dir.join("api.sock")).expect("it listens");
+    metrics.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("sent");
+    let mut text = String::new();
+    metrics.read_to_string(&mut text).expect("text");
+    bundle.push(("metrics".into(), text));
+    for (what, text) in &bundle {
+        for secret in [TOKEN, "secret for tests"] {
+            assert!(!text.contains(secret), "{what}: {text}");
+        }
+    }
+    // Asked for, they are there: the search looks for the right words.
+    let shown =
+        ask(dir, "POST", "/export", "", json!({"format": "yaml", "show-sensitive": true})).body.to_string();
+    assert!(shown.contains(TOKEN) && shown.contains("the second secret for tests"));
+}
+
+type Certificate = (openssl::x509::X509, openssl::pkey::PKey<openssl::pkey::Private>);
+
+/// A key and a certificate for 127.0.0.1, by this authority or by itself, as PEM files.
+fn certificate(dir: &Path, file: &str, name: &str, by: Option<&Certificate>) -> Certificate {
     use openssl::asn1::Asn1Time;
     use openssl::ec::{EcGroup, EcKey};
     use openssl::hash::MessageDigest;
     use openssl::nid::Nid;
     use openssl::pkey::PKey;
-    use openssl::x509::extension::SubjectAlternativeName;
+    use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
     use openssl::x509::{X509, X509Name};
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     let key = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
-    let mut name = X509Name::builder().expect("a name");
-    name.append_entry_by_text("CN", "gateway").expect("a name");
-    let name = name.build();
+    let mut subject = X509Name::builder().expect("a name");
+    subject.append_entry_by_text("CN", name).expect("a name");
+    let subject = subject.build();
     let mut made = X509::builder().expect("one");
     made.set_version(2).expect("3");
-    made.set_subject_name(&name).expect("set");
-    made.set_issuer_name(&name).expect("set");
+    made.set_subject_name(&subject).expect("set");
+    made.set_issuer_name(by.map_or(&subject, |(issuer, _)| issuer.subject_name())).expect("set");
     made.set_pubkey(&key).expect("set");
     made.set_not_before(&Asn1Time::days_from_now(0).expect("now")).expect("set");
     made.set_not_after(&Asn1Time::days_from_now(1).expect("tomorrow")).expect("set");
     let names = SubjectAlternativeName::new().ip("127.0.0.1").build(&made.x509v3_context(None, None));
     made.append_extension(names.expect("names")).expect("set");
-    made.sign(&key, MessageDigest::sha256()).expect("signed");
-    std::fs::write(dir.join("cert.pem"), made.build().to_pem().expect("PEM")).expect("written");
-    std::fs::write(dir.join("key.pem"), key.private_key_to_pem_pkcs8().expect("PEM")).expect("written");
+    if file.starts_with("ca") {
+        made.append_extension(BasicConstraints::new().critical().ca().build().expect("a CA")).expect("set");
+    }
+    made.sign(by.map_or(&key, |(_, key)| key), MessageDigest::sha256()).expect("signed");
+    let made = made.build();
+    std::fs::write(dir.join(format!("{file}.pem")), made.to_pem().expect("PEM")).expect("written");
+    let pem = key.private_key_to_pem_pkcs8().expect("PEM");
+    std::fs::write(dir.join(format!("{file}.key")), pem).expect("written");
+    (made, key)
 }
-fn over_tls(dir: &Path, port: u16, request: &str) -> Option<Said> {
+/// `None`: nobody listens. Status 0: they hung up.
+fn over_tls(dir: &Path, port: u16, client: Option<&Certificate>, request: &str) -> Option<Said> {
     use openssl::ssl::{SslConnector, SslMethod};
     let mut connector = SslConnector::builder(SslMethod::tls_client()).expect("TLS");
     connector.set_ca_file(dir.join("cert.pem")).expect("the certificate");
+    if let Some((certificate, key)) = client {
+        connector.set_certificate(certificate).expect("set");
+        connector.set_private_key(key).expect("set");
+    }
     let stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(SOON)).expect("a timeout");
     let mut stream = connector.build().connect("127.0.0.1", stream).expect("a handshake");
-    stream.write_all(request.as_bytes()).expect("sent");
+    let _ = stream.write_all(request.as_bytes()); // with TLS 1.3 a refusal comes after our part of the handshake
     Some(read(stream))
+}
+fn free_port() -> u16 {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    probe.local_addr().expect("bound").port()
+}
+
+#[test]
+fn g6_a_client_certificate_says_who_and_what() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    certificate(dir, "cert", "gateway", None);
+    let (ca, other_ca) =
+        (certificate(dir, "ca", "our CA", None), certificate(dir, "ca-other", "our CA", None));
+    let robot = certificate(dir, "robot", "robot.example", Some(&ca));
+    let unknown = certificate(dir, "unknown", "unknown.example", Some(&ca));
+    let forged = certificate(dir, "forged", "robot.example", Some(&other_ca));
+    let _running = start(dir, CONFIG);
+    let port = free_port();
+    let user = json!({"name": "robot", "certificate-name": "robot.example", "roles": "read"});
+    assert_eq!(ask(dir, "PUT", "/system/api/user", "", user).status, 201);
+    let listen = json!({"enabled": true, "port": port, "certificate-file": dir.join("cert.pem"),
+        "key-file": dir.join("cert.key"), "client-ca-file": dir.join("ca.pem")});
+    let said = ask(dir, "PATCH", "/system/api", "", listen);
+    assert_eq!(said.status, 200, "{}", said.body);
+    let remote = |client: Option<&Certificate>, method: &str, body: Value| {
+        let path = if method == "GET" { "/ip/ipsec/peer" } else { "/ip/ipsec/peer/other" };
+        wait(|| over_tls(dir, port, client, &text(method, path, "", &body)))
+    };
+    assert_eq!(remote(Some(&robot), "GET", Value::Null).body[0]["name"], "other");
+    // Its role holds.
+    assert_eq!(remote(Some(&robot), "PATCH", json!({"comment": "x"})).status, 403);
+    let more = ask(dir, "PATCH", "/system/api/user/robot", "", json!({"roles": "read,write"}));
+    assert_eq!(more.status, 200, "{}", more.body);
+    assert_eq!(remote(Some(&robot), "PATCH", json!({"comment": "by a robot"})).status, 200);
+    let history = get(dir, "/system/history");
+    assert_eq!(history.as_array().and_then(|rows| rows.last()).expect("one")["who"], "robot@127.0.0.1");
+    // Nobody's name, none at all, and the right name by the wrong CA, which does not get through the handshake.
+    assert_eq!(remote(Some(&unknown), "GET", Value::Null).status, 401);
+    assert_eq!(remote(None, "GET", Value::Null).status, 401);
+    assert_eq!(remote(Some(&forged), "GET", Value::Null).status, 0);
+    assert_eq!(remote(Some(&robot), "GET", Value::Null).status, 200);
+}
+
+#[test]
+fn a_failed_negotiation_is_a_row_and_an_event() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let mut fast = Fast::new();
+    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).expect("it listens");
+    let mut events = UnixStream::connect(dir.join("api.sock")).expect("it listens");
+    events.set_read_timeout(Some(SOON)).expect("a timeout");
+    events.write_all(b"GET /rest/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    // The peer wants none of what we offer.
+    let rows = wait(|| {
+        fast.side.poll_peer();
+        for (meta, request) in fast.turn() {
+            let mut refusal = request[..8].to_vec();
+            refusal.extend([0, 0, 0, 0, 0, 0, 0, 7, 41, 0x20, 34, 0x20, 0, 0, 0, 0, 0, 0, 0, 36]);
+            refusal.extend([0, 0, 0, 8, 0, 0, 0, 14]);
+            fast.side.frame_to_slow(&meta, &refusal);
+        }
+        let rows = get(dir, "/ip/ipsec/diagnosis");
+        rows.as_array().filter(|rows| !rows.is_empty()).cloned()
+    });
+    let row = &rows[0];
+    assert_eq!((&row["peer"], &row["exchange"]), (&json!("other"), &json!("IKE_SA_INIT")), "{row}");
+    for property in ["cause", "ours", "tell-them"] {
+        assert!(row[property].as_str().is_some_and(|text| !text.is_empty()), "{property}: {row}");
+    }
+    let one = get(dir, &format!("/ip/ipsec/diagnosis/{}", row[".id"].as_str().expect("one")));
+    assert_eq!(one["cause"], row["cause"]);
+    assert_eq!(get(dir, "/ip/ipsec/diagnosis?peer=nobody"), json!([]));
+    let mut lines = BufReader::new(events).lines().map(|line| line.expect("a line"));
+    lines.find(|line| line == "event: diagnosis").expect("an event");
+    let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("a row");
+    assert_eq!(serde_json::from_str::<Value>(&data).expect("JSON")["peer"], "other");
+    assert_eq!(ask(dir, "POST", "/ip/ipsec/diagnosis/clear", "", json!({})).status, 200);
 }
 
 #[test]
 fn g6_over_tls_a_token_says_who_and_what() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();
-    certificate(dir);
+    certificate(dir, "cert", "gateway", None);
     let _running = start(dir, CONFIG);
-    let port = {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        probe.local_addr().expect("bound").port()
-    };
+    let port = free_port();
     // Users and the address to listen on come while it runs.
     for (name, token, roles) in [
         ("ann", "a token that ann keeps to herself", "read,write"),
@@ -367,13 +542,13 @@ fn g6_over_tls_a_token_says_who_and_what() {
         let user = json!({"name": name, "token": token, "roles": roles});
         assert_eq!(ask(dir, "PUT", "/system/api/user", "", user).status, 201);
     }
-    let listen = json!({"enabled": true, "port": port, "certificate-file": dir.join("cert.pem"), "key-file": dir.join("key.pem")});
+    let listen = json!({"enabled": true, "port": port, "certificate-file": dir.join("cert.pem"), "key-file": dir.join("cert.key")});
     let said = ask(dir, "PATCH", "/system/api", "", listen);
     assert_eq!(said.status, 200, "{}", said.body);
     let remote = |method: &str, path: &str, token: &str, body: Value| {
         let header =
             if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
-        wait(|| over_tls(dir, port, &text(method, path, &header, &body)))
+        wait(|| over_tls(dir, port, None, &text(method, path, &header, &body)))
     };
     let (ann, bob) = ("a token that ann keeps to herself", "a token of bob's, who only looks");
     let nobody = remote("GET", "/ip/ipsec/peer", "", Value::Null);

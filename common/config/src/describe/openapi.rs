@@ -242,6 +242,7 @@ fn whole() -> Map<String, Value> {
             "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             "default": {"$ref": "#/components/responses/problem"}}}})
     };
+    let port = json!({"type": "integer", "minimum": 0, "maximum": 65535});
     let how = json!({"dry-run": yes, "confirm": number, "comment": text()});
     let with = |more: Value| {
         let mut all = how.as_object().cloned().unwrap_or_default();
@@ -279,6 +280,18 @@ fn whole() -> Map<String, Value> {
         (
             "/system/rollback",
             post("rollback", "Back to an entry of the history.", with(json!({"entry": number})), planned()),
+        ),
+        (
+            "/tool/explain",
+            post(
+                "explain",
+                "What the gateway does with a packet: interface, route, policy, SA, and why such packets were dropped.",
+                json!({"src": text(), "dst": text(), "protocol": {"type": "string", "description": "A name or a number."},
+                    "src-port": port, "dst-port": port}),
+                json!({"type": "object", "properties": {
+                    "explanation": {"type": "object"},
+                    "text": {"type": "string", "description": "The same for people."}}}),
+            ),
         ),
         ("/system/confirm", post("confirm", "The change that waits for it stays.", json!({}), json!({}))),
         (

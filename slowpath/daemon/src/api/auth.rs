@@ -5,7 +5,7 @@ use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use manage::api::{Problem, Roles};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,8 +29,20 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Sources that are remembered; beyond that, those with the fewest wrong tokens are forgotten.
 const REMEMBERED: usize = 4096;
 
+/// Who is counted as one: an IPv4 address, or an IPv6 /64, all of which a single host has (RFC 7934 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(IpAddr);
+impl Origin {
+    pub fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        })
+    }
+}
+
 #[derive(Default)]
-pub struct Guard(Mutex<HashMap<IpAddr, Wrong>>);
+pub struct Guard(Mutex<HashMap<Origin, Wrong>>);
 #[derive(Clone, Copy)]
 struct Wrong {
     times: u32,
@@ -39,16 +51,16 @@ struct Wrong {
 
 impl Guard {
     /// How much longer nobody is let in from there.
-    fn closed(&self, from: IpAddr, now: Instant) -> Option<Duration> {
+    fn closed(&self, from: Origin, now: Instant) -> Option<Duration> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = sources.get(&from)?.until.checked_duration_since(now)?;
         (!left.is_zero()).then_some(left)
     }
-    fn wrong(&self, from: IpAddr, now: Instant) {
+    fn wrong(&self, from: Origin, now: Instant) {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= REMEMBERED && !sources.contains_key(&from) {
-            let least = sources.iter().min_by_key(|(_, wrong)| wrong.times).map(|(address, _)| *address);
-            least.and_then(|address| sources.remove(&address));
+            let least = sources.iter().min_by_key(|(_, wrong)| wrong.times).map(|(origin, _)| *origin);
+            least.and_then(|origin| sources.remove(&origin));
         }
         let wrong = sources.entry(from).or_insert(Wrong { times: 0, until: now });
         wrong.times = wrong.times.saturating_add(1);
@@ -56,7 +68,7 @@ impl Guard {
         let delay = if exponent == 0 { 0 } else { 1u64 << (exponent - 1).min(16) };
         wrong.until = now + Duration::from_secs(delay).min(LONGEST);
     }
-    fn right(&self, from: IpAddr) {
+    fn right(&self, from: Origin) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&from);
     }
 
@@ -65,8 +77,8 @@ impl Guard {
             Source::Local { uid } => return Ok(local(*uid, headers)),
             Source::Remote { address, names } => (*address, names),
         };
-        let now = Instant::now();
-        if let Some(left) = self.closed(address, now) {
+        let (now, origin) = (Instant::now(), Origin::of(address));
+        if let Some(left) = self.closed(origin, now) {
             let fix = format!("wait {} seconds", left.as_secs() + 1);
             return Err(Problem { fix, ..Problem::new(429, "too many wrong tokens from there") });
         }
@@ -81,11 +93,11 @@ impl Guard {
         let nobody = |said: &str| Problem::new(401, said);
         match (found, headers.contains_key(AUTHORIZATION)) {
             (Some(user), _) => {
-                self.right(address);
+                self.right(origin);
                 Ok(Who { name: format!("{}@{address}", user.name), roles: roles(user) })
             }
             (None, true) => {
-                self.wrong(address, now);
+                self.wrong(origin, now);
                 Err(nobody("the token is nobody's, or its time is over"))
             }
             (None, false) => {
@@ -195,17 +207,34 @@ mod tests {
         let other = Source::Remote { address: IpAddr::from([192, 0, 2, 10]), names: Vec::new() };
         guard.who(&other, &headers("a long token of ann's"), &api).expect("another source");
         // Each further one doubles the delay, up to a limit; the table stays small.
+        let guesser = Origin::of(IpAddr::from([192, 0, 2, 9]));
         let start = Instant::now();
         let mut last = Duration::ZERO;
         for _ in 0..30 {
-            guard.wrong(IpAddr::from([192, 0, 2, 9]), start);
-            let left = guard.closed(IpAddr::from([192, 0, 2, 9]), start).expect("closed");
+            guard.wrong(guesser, start);
+            let left = guard.closed(guesser, start).expect("closed");
             assert!(left >= last && left <= LONGEST);
             last = left;
         }
         assert_eq!(last, LONGEST);
-        (0..10_000u32).for_each(|n| guard.wrong(IpAddr::from(n.to_be_bytes()), start));
+        (0..10_000u32).for_each(|n| guard.wrong(Origin(IpAddr::from(n.to_be_bytes())), start));
         assert!(guard.0.lock().expect("whole").len() <= REMEMBERED);
-        assert!(guard.closed(IpAddr::from([192, 0, 2, 9]), start).is_some(), "the worst is not forgotten");
+        assert!(guard.closed(guesser, start).is_some(), "the worst is not forgotten");
+    }
+    #[test]
+    fn g6_a_guesser_has_no_new_address_for_each_guess() {
+        let (guard, api) = (Guard::default(), api());
+        let from =
+            |address: String| Source::Remote { address: address.parse().expect("one"), names: Vec::new() };
+        for n in 0..=FREE {
+            let said = guard.who(&from(format!("2001:db8:1:2:{n:x}::{n:x}")), &headers("guess"), &api);
+            assert_eq!(said.expect_err("wrong").status, 401);
+        }
+        let ask = |address: &str| guard.who(&from(address.into()), &headers("a long token of ann's"), &api);
+        assert_eq!(ask("2001:db8:1:2:ffff::1").expect_err("closed").status, 429);
+        assert_eq!(ask("2001:db8:1:3::1").expect("another network").name, "ann@2001:db8:1:3::1");
+        // An IPv4 address is itself, however it is written.
+        assert_eq!(Origin::of("::ffff:192.0.2.1".parse().expect("one")), Origin::of([192, 0, 2, 1].into()));
+        assert_ne!(Origin::of([192, 0, 2, 1].into()), Origin::of([192, 0, 2, 2].into()));
     }
 }

@@ -1,5 +1,5 @@
 //! Connections: as many as memory and the driver bear, each with its limits, none of which holds up another.
-use super::auth::Source;
+use super::auth::{Origin, Source};
 use super::handle::{App, handle};
 use super::tls;
 use crate::control::bind;
@@ -138,7 +138,7 @@ async fn listen_on(listen: ApiListen, app: Arc<App>) {
 
 /// How many connections each source has.
 #[derive(Clone, Default)]
-struct Sources(Arc<Mutex<HashMap<IpAddr, usize>>>);
+struct Sources(Arc<Mutex<HashMap<Origin, usize>>>);
 struct Seat {
     sources: Sources,
     address: IpAddr,
@@ -146,7 +146,7 @@ struct Seat {
 impl Sources {
     fn take(&self, address: IpAddr) -> Option<Seat> {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = sources.entry(address).or_default();
+        let taken = sources.entry(Origin::of(address)).or_default();
         if *taken >= OF_ONE {
             return None;
         }
@@ -157,12 +157,13 @@ impl Sources {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut sources = self.sources.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = sources.get_mut(&self.address).map_or(0, |taken| {
+        let origin = Origin::of(self.address);
+        let left = sources.get_mut(&origin).map_or(0, |taken| {
             *taken = taken.saturating_sub(1);
             *taken
         });
         if left == 0 {
-            sources.remove(&self.address);
+            sources.remove(&origin);
         }
     }
 }
@@ -192,7 +193,10 @@ mod tests {
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let seats: Vec<_> = (0..OF_ONE).map(|_| sources.take(one).expect("room")).collect();
         assert!(sources.take(one).is_none() && sources.take(other).is_some());
-        drop(seats);
+        let v6 = |n: u128| IpAddr::from((0x2001_0db8_u128 << 96 | n).to_be_bytes());
+        let network: Vec<_> = (0..OF_ONE).map(|n| sources.take(v6(n as u128)).expect("room")).collect();
+        assert!(sources.take(v6(1 << 63)).is_none() && sources.take(v6(1 << 64)).is_some());
+        drop((seats, network));
         assert!(sources.take(one).is_some());
         assert!(sources.0.lock().expect("whole").is_empty());
     }
