@@ -66,6 +66,11 @@ pub enum Outcome {
     },
     /// A fragment of a datagram for the gateway, of which others are missing.
     Held,
+    /// ICMP from the way to a peer that was believed.
+    Narrow {
+        remote: IpAddr,
+        mtu: u16,
+    },
     Event(Event),
 }
 
@@ -168,6 +173,12 @@ impl Gateway {
         let before = self.out.drops;
         self.worker.process(port, &mut vec![TestBuf::new(frame)], self.now, &mut self.out);
         let mut held = Vec::new();
+        for hint in std::mem::take(&mut self.out.hints) {
+            match self.control.take_hint(&hint, self.now) {
+                Some(mtu) => held.push(Outcome::Narrow { remote: hint.remote, mtu }),
+                None => self.out.drops[DropReason::HintRefused as usize] += 1,
+            }
+        }
         for ToHost { interface, frame } in std::mem::take(&mut self.out.pieces) {
             held.extend(self.piece(interface, frame.data()));
         }

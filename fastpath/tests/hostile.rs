@@ -382,6 +382,86 @@ fn a13_clear_packets_for_protected_places_are_dropped_in_silence() {
     assert_eq!(dropped(&receive(&mut b, &ping)), Some(DropReason::ClearForProtected));
 }
 
+#[test]
+fn a19_what_routers_say_of_sizes_is_believed_only_with_proof() {
+    let spec = a_to_b(Side::A, GCM);
+    let mut a = Side::A.gateway(std::slice::from_ref(&spec));
+    let big = udp(Side::A.host(false), Side::B.host(false), 4000, 53, &[0x5a; 1400]);
+    let lan = frame(Side::A, LAN, &big);
+    let passes = |a: &mut Gateway| matches!(a.run(LAN, &lan)[..], [Outcome::Sent { port: WAN, .. }]);
+    let (_, outer) = sent(&a.run(LAN, &lan));
+    let said = |a: &mut Gateway, mtu: u16, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut quoted = outer.clone();
+        change(&mut quoted);
+        let error = fastpath::host::IcmpError::TooBig { mtu };
+        let icmp = fastpath::host::icmp::error(&quoted, ip("192.0.2.99"), error).expect("an error");
+        a.run(WAN, &frame(Side::A, WAN, &icmp))
+    };
+    let refused = [Outcome::Dropped(DropReason::HintRefused)];
+    let remote = Side::B.wan(false);
+    for (what, mtu, change) in [
+        ("an unknown SPI", 1400, (&|p: &mut Vec<u8>| p[20] ^= 1) as &dyn Fn(&mut Vec<u8>)),
+        ("a number never sent", 1400, &|p| p[27] = 200),
+        ("number 0", 1400, &|p| p[27] = 0),
+        ("another peer", 1400, &|p| p[19] = 77),
+        ("as large as the packet", outer.len() as u16, &|_| {}),
+        ("larger", 65535, &|_| {}),
+    ] {
+        assert_eq!(said(&mut a, mtu, change), refused, "{what}");
+        assert!(passes(&mut a), "{what}");
+    }
+    // The true one; smaller ones later only down to what everybody carries; larger ones never.
+    assert_eq!(said(&mut a, 1400, &|_| {}), [Outcome::Narrow { remote, mtu: 1400 }]);
+    assert_eq!(dropped(&a.run(LAN, &lan)), Some(DropReason::TooBig));
+    assert_eq!(said(&mut a, 1450, &|_| {}), refused);
+    for mtu in [0, 67, 68, 576] {
+        let told = said(&mut a, mtu, &|_| {});
+        assert!(
+            told == [Outcome::Narrow { remote, mtu: if mtu == 0 { 1006 } else { 576 } }] || told == refused,
+            "{mtu}: {told:?}"
+        );
+    }
+    // A new SA to the same peer knows it at once.
+    let next = SaSpec { slot: SaSlot(2), spi: Spi::new(0x1000_0022).expect("an SPI"), ..spec };
+    a.apply(Command::InstallSa(Box::new(next))).expect("room");
+    assert_eq!(dropped(&a.run(LAN, &lan)), Some(DropReason::TooBig));
+    // Packets that may be fragmented still pass, and after ten minutes large ones are tried again.
+    let mut splits = big.clone();
+    splits[6] = 0;
+    let sum_of = |p: &mut Vec<u8>| {
+        p[10..12].fill(0);
+        let sum = wire::checksum(&p[..20]);
+        p[10..12].copy_from_slice(&sum.to_be_bytes());
+    };
+    sum_of(&mut splits);
+    let pieces = a.run(LAN, &frame(Side::A, LAN, &splits));
+    assert!(
+        pieces.len() > 2
+            && pieces.iter().all(|o| matches!(o, Outcome::Sent { frame, .. } if frame.len() <= 14 + 576))
+    );
+    a.advance(Duration::from_secs(600));
+    assert!(passes(&mut a));
+}
+
+#[test]
+fn a20_other_icmp_from_the_black_side_changes_nothing() {
+    let mut a = Side::A.gateway(&[a_to_b(Side::A, GCM)]);
+    let lan = frame(Side::A, LAN, &inner());
+    let (_, outer) = sent(&a.run(LAN, &lan));
+    for kind in [[3, 0], [3, 1], [3, 2], [3, 3], [3, 13], [4, 0], [5, 1], [11, 0], [12, 0]] {
+        for source in ["192.0.2.99", "192.0.2.2"] {
+            let mut icmp = vec![kind[0], kind[1], 0, 0, 0, 0, 2, 64];
+            icmp.extend(&outer[..28]);
+            let sum = wire::checksum(&icmp);
+            icmp[2..4].copy_from_slice(&sum.to_be_bytes());
+            let packet = packet(ip(source), Side::A.wan(false), 1, &icmp);
+            let outcomes = a.run(WAN, &frame(Side::A, WAN, &packet));
+            assert!(matches!(outcomes[..], [Outcome::ToHost { .. }]), "{kind:?}: {outcomes:?}");
+        }
+        assert!(matches!(a.run(LAN, &lan)[..], [Outcome::Sent { port: WAN, .. }]), "{kind:?}");
+    }
+}
+
 /// A packet in pieces of at most `mtu` bytes.
 fn pieces(packet: &[u8], mtu: u16) -> Vec<Vec<u8>> {
     let mut packet = packet.to_vec();

@@ -135,6 +135,7 @@ fn as_text(outcome: &Outcome, ports: &[String]) -> String {
             format!("IKE from {} to {}: {} bytes", meta.remote, meta.local, payload.len())
         }
         Outcome::Held => "waits for the other fragments of its datagram".to_owned(),
+        Outcome::Narrow { remote, mtu } => format!("the path to {remote} carries {mtu} bytes at most"),
         Outcome::Event(event) => format!("event: {}", event_text(event)),
     }
 }
@@ -162,6 +163,7 @@ fn as_json(outcome: &Outcome, ports: &[String]) -> Value {
             json!({ "ike": { "local": meta.local, "remote": meta.remote, "bytes": payload.len() } })
         }
         Outcome::Held => json!({ "held": "fragment" }),
+        Outcome::Narrow { remote, mtu } => json!({ "path-mtu": { "remote": remote, "mtu": mtu } }),
         Outcome::Event(event) => json!({ "event": event_text(event) }),
     }
 }
@@ -181,7 +183,10 @@ impl Count {
             match outcome {
                 Outcome::Sent { .. } => count.sent += 1,
                 Outcome::Dropped(reason) => *count.drops.entry(*reason).or_default() += 1,
-                Outcome::ToHost { .. } | Outcome::Unresolved { .. } | Outcome::Held => count.to_host += 1,
+                Outcome::ToHost { .. }
+                | Outcome::Unresolved { .. }
+                | Outcome::Held
+                | Outcome::Narrow { .. } => count.to_host += 1,
                 Outcome::Ike { .. } => count.ike += 1,
                 Outcome::Event(_) => count.events += 1,
             }

@@ -76,6 +76,7 @@ drop_reasons! {
     FrameQueueFull      "frame-queue-full"      _ "queue of IKE frames to the slow path is full",
     UnsupportedProtocol "unsupported-protocol"  _ "protocol this gateway neither forwards nor terminates",
     Keepalive           "nat-keepalive"         _ "NAT keepalive, dropped as RFC 3948 4 says",
+    HintRefused         "icmp-hint-refused"     _ "ICMP says a packet of ours was too big, but quotes none that was sent lately",
     // Inbound.
     EspTooShort         "esp-too-short"         InHeaderErrors "ESP shorter than its header, IV and ICV",
     FragmentBad         "fragment-bad"          InHeaderErrors "fragments for the gateway that overlap, lie about their end or are too many",

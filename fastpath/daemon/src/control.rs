@@ -9,6 +9,7 @@ use crate::ports::Tap;
 use dpdk::{Burst, Mbuf, Mempool, Port};
 use fastpath::graph::{ErrorReport, ike_in};
 use fastpath::host::frame::{addresses, ethernet};
+use fastpath::host::pmtu::Hint;
 use fastpath::host::reassemble::{Added, Reassembly};
 use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
 use fastpath::tables::control::Applied;
@@ -183,6 +184,7 @@ impl Main {
                         self.host.on_frame(frame.interface, frame.frame.data(), now_ms, &mut acts);
                     }
                     ToMain::Piece(piece) => self.piece(piece.interface, piece.frame.data(), now_ms),
+                    ToMain::Hint(hint) => self.hint(&hint, now),
                     ToMain::Unresolved(p) => {
                         let packet = p.packet.data().to_vec();
                         self.host.on_unresolved(p.interface, p.next_hop, packet, now_ms, &mut acts);
@@ -217,6 +219,16 @@ impl Main {
                 }
                 None => self.inject(&packet, |packet| ToWorker::Whole { interface, packet }),
             },
+        }
+    }
+
+    fn hint(&mut self, hint: &Hint, now: Duration) {
+        match self.control.take_hint(hint, now) {
+            Some(mtu) => {
+                let (peer, router) = (hint.remote, hint.router);
+                info!(%peer, mtu, %router, "the path to a peer is narrower than its link; larger packets are fragmented or refused before encryption");
+            }
+            None => self.mirror.drop(DropReason::HintRefused, 1),
         }
     }
 

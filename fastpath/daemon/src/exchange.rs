@@ -2,6 +2,7 @@
 use crossbeam::queue::ArrayQueue;
 use dpdk::Mbuf;
 use fastpath::graph::{ErrorReport, IkeFrame, ToHost, Unresolved};
+use fastpath::host::pmtu::Hint;
 use ipc::{Event, LostPacket, WorkerCounters};
 use sa::DropReason;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ pub enum ToMain {
     Host(ToHost<Mbuf>),
     /// A fragment of a datagram for the gateway.
     Piece(ToHost<Mbuf>),
+    Hint(Hint),
     Unresolved(Unresolved<Mbuf>),
     Ike(IkeFrame<Mbuf>),
     Error(ErrorReport<Mbuf>),

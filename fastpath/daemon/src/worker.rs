@@ -267,6 +267,7 @@ impl Loop {
         };
         out.host.drain(..).for_each(|frame| hand(ToMain::Host(frame), Some(DropReason::HostQueueFull)));
         out.pieces.drain(..).for_each(|piece| hand(ToMain::Piece(piece), Some(DropReason::HostQueueFull)));
+        out.hints.drain(..).for_each(|hint| hand(ToMain::Hint(hint), Some(DropReason::HostQueueFull)));
         out.unresolved.drain(..).for_each(|p| hand(ToMain::Unresolved(p), Some(DropReason::NoNeighbour)));
         // Counted already: only the ICMP error is lost.
         out.errors.drain(..).for_each(|report| hand(ToMain::Error(report), None));

@@ -4,6 +4,7 @@ use super::forward::{Forward, enqueue, judge_flow, judge_packet};
 use super::inbound::Incoming;
 use super::seen::{Plain, Seen, flow_of};
 use super::{Out, ToHost, Verdict, Work};
+use crate::host::pmtu::Hint;
 use crate::prefetch::near;
 use crate::tables::{Interface, Tables};
 use ipc::contract::{FrameKind, FrameMeta};
@@ -249,6 +250,13 @@ fn local<B: PacketBuf, K>(
             return udp_for_us(work, link, &packet, buf, out);
         }
         _ => {}
+    }
+    // A hint about ESP comes in clear whatever the policies say; it proves itself.
+    if own
+        && matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6)
+        && let Some(hint) = Hint::parse(buf.data())
+    {
+        return out.hints.push(hint);
     }
     let exempt = !own || is_neighbour_discovery(&packet, &flow);
     if !exempt {

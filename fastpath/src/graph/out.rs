@@ -1,5 +1,6 @@
 //! Where packets end up.
 use super::lost::{self, lost};
+use crate::host::pmtu::Hint;
 use ipc::LostPacket;
 use ipc::contract::{Event, FrameMeta};
 use sa::DropReason;
@@ -48,6 +49,8 @@ pub struct Out<B> {
     /// [`super::Worker::reassembled`].
     pub pieces: Vec<ToHost<B>>,
     pub unresolved: Vec<Unresolved<B>>,
+    /// What routers said about ESP packets of ours, for [`crate::tables::Control::take_hint`].
+    pub hints: Vec<Hint>,
     pub ike: Vec<IkeFrame<B>>,
     /// Also counted in `drops`.
     pub errors: Vec<ErrorReport<B>>,
@@ -67,6 +70,7 @@ impl<B> Default for Out<B> {
             pieces: Vec::new(),
             unresolved: Vec::new(),
             ike: Vec::new(),
+            hints: Vec::new(),
             errors: Vec::new(),
             events: Vec::new(),
             fragments: 0,
@@ -106,6 +110,7 @@ impl<B> Out<B> {
         other.pieces.append(&mut self.pieces);
         other.unresolved.append(&mut self.unresolved);
         other.ike.append(&mut self.ike);
+        other.hints.append(&mut self.hints);
         other.errors.append(&mut self.errors);
         other.events.append(&mut self.events);
         let room = lost::KEPT.saturating_sub(other.lost.len());
@@ -119,7 +124,12 @@ impl<B> Out<B> {
     /// Pieces of one packet count as one.
     pub fn accounted(&self) -> u64 {
         let sent: usize = self.tx.iter().map(Vec::len).sum();
-        let handed = sent + self.host.len() + self.pieces.len() + self.unresolved.len() + self.ike.len();
+        let handed = sent
+            + self.host.len()
+            + self.pieces.len()
+            + self.unresolved.len()
+            + self.ike.len()
+            + self.hints.len();
         handed as u64 + self.drops.iter().sum::<u64>() - self.fragments
     }
     pub fn dropped(&self, reason: DropReason) -> u64 {

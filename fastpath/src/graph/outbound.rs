@@ -35,8 +35,9 @@ impl Shape {
         self.front + inner + self.trailer + self.icv
     }
 }
-/// The largest inner packet whose ESP form fits `mtu`.
-fn inner_mtu<K>(sa: &Sa<K>, mtu: usize) -> usize {
+/// The largest inner packet whose ESP form fits the link and what is known of the path behind it.
+fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
+    let mtu = usize::from(way.mtu.min(sa.shared.path_mtu()));
     let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
     let room = mtu.saturating_sub(front + usize::from(sa.icv_len));
     (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
@@ -72,7 +73,7 @@ pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, pack
             && let Some(way) = work.ways.find(tables, peer(sa))
         {
             plan.way = Some(*way);
-            let inner = inner_mtu(sa, way.mtu.into());
+            let inner = inner_mtu(sa, way);
             if run.iter().all(|item| item.buf.len() <= inner) {
                 plan.reserved = Some(sa.shared.reserve(count as u64));
             }
@@ -125,7 +126,7 @@ pub(crate) fn frame<B: PacketBuf, K>(
     }
     let mut ready = std::mem::take(&mut work.ready);
     ready.extend(left.by_ref().take(count));
-    split_large(sa_ref, inner_mtu(sa, way.mtu.into()), work, &mut ready, out);
+    split_large(sa_ref, inner_mtu(sa, &way), work, &mut ready, out);
     let count = ready.len();
     let reserved = sa.shared.reserve(count as u64);
     run.frame(ready.drain(..), count, reserved, work, out);

@@ -7,6 +7,7 @@ pub mod fragment;
 pub mod frame;
 pub mod icmp;
 pub mod neighbour;
+pub mod pmtu;
 pub mod reassemble;
 
 use frame::{Arp, Mac};

@@ -4,12 +4,14 @@
 //! nothing when it refuses. [`Control::poll`] moves publications along, completes removals, fires
 //! lifetimes. It never waits for a worker.
 use super::order::{Edit, Order};
+use super::paths::Paths;
 use super::ports::Interface;
 use super::sad::{self, Install, Shared};
 use super::shards::{Shards, spread};
 use super::shared::{Publisher, Reader};
 use super::{NextHop, Op, Tables};
 use crate::crypto::{KeyMaker, SaRef};
+use crate::host::pmtu::Hint;
 use ipc::contract::{Command, Event, Expiry, Refusal};
 use sa::{Direction, Mode, PolicyId, PolicySpec, Prefix, ReplayWidth, ReplayWindow, SaSlot, SaSpec, Spi};
 use std::cmp::Reverse;
@@ -44,6 +46,7 @@ struct Installed<K> {
     install: u32,
     direction: Direction,
     removing: bool,
+    remote: IpAddr,
     shared: Arc<Shared<K>>,
 }
 #[derive(Debug)]
@@ -80,6 +83,7 @@ pub struct Control<M: KeyMaker> {
     routes: HashMap<Prefix, NextHop>,
     timers: BinaryHeap<Reverse<(Duration, Timer)>>,
     settling: VecDeque<(u64, Settle)>,
+    paths: Paths<M::Key>,
 }
 
 impl<M: KeyMaker> Control<M> {
@@ -99,6 +103,7 @@ impl<M: KeyMaker> Control<M> {
             routes: HashMap::new(),
             timers: BinaryHeap::new(),
             settling: VecDeque::new(),
+            paths: Paths::default(),
         }
     }
     /// One for each worker. A reader that is never refreshed holds up every later change.
@@ -151,18 +156,26 @@ impl<M: KeyMaker> Control<M> {
             Command::RemoveSa { slot, spi } => {
                 let installed = self.installed(slot, spi)?;
                 installed.removing = true;
-                let direction = installed.direction;
-                if direction == Direction::Inbound {
-                    self.inbound.remove(spread(spi.get()));
+                let remote = installed.remote;
+                match installed.direction {
+                    Direction::Inbound => drop(self.inbound.remove(spread(spi.get()))),
+                    Direction::Outbound => self.paths.remove(remote, spi.get()),
                 }
                 let number = self.submit(Op::RemoveSa { slot: slot.0 });
                 self.settling.push_back((number, Settle::Removed { slot: slot.0 }));
                 return Ok(Applied::Later(number));
             }
             Command::MoveSa { slot, spi, ends, encap } => {
-                self.installed(slot, spi)?;
                 if !sad::same_family(ends) {
                     return Err(Refusal::Unsupported);
+                }
+                let installed = self.installed(slot, spi)?;
+                let (remote, direction) = (installed.remote, installed.direction);
+                if direction == Direction::Outbound && remote != ends.remote {
+                    installed.remote = ends.remote;
+                    let shared = installed.shared.clone();
+                    self.paths.remove(remote, spi.get());
+                    self.paths.add(ends.remote, spi.get(), &shared);
                 }
                 self.submit(Op::MoveSa { slot: slot.0, ends, encap });
             }
@@ -270,14 +283,16 @@ impl<M: KeyMaker> Control<M> {
                 self.timers.push(Reverse((at, timer)));
             }
         }
-        if spec.direction == Direction::Inbound {
-            self.inbound.insert(spread(spec.spi.get()), ());
+        match spec.direction {
+            Direction::Inbound => drop(self.inbound.insert(spread(spec.spi.get()), ())),
+            Direction::Outbound => self.paths.add(spec.ends.remote, spec.spi.get(), &shared),
         }
         let installed = Installed {
             spi: spec.spi,
             install,
             direction: spec.direction,
             removing: false,
+            remote: spec.ends.remote,
             shared: shared.clone(),
         };
         self.slots.insert(spread(slot), installed);
@@ -298,6 +313,11 @@ impl<M: KeyMaker> Control<M> {
             self.settling.push_back((number, Settle::Bound { policy: spec.policy }));
         }
         Ok(())
+    }
+
+    /// What a router said about the size of an ESP packet of ours: the size from now on, if it can be believed.
+    pub fn take_hint(&mut self, hint: &Hint, now: Duration) -> Option<u16> {
+        self.paths.learn(hint, now)
     }
 
     /// Sets an interface, its addresses and the routes to the networks they are in.
@@ -379,6 +399,7 @@ impl<M: KeyMaker> Control<M> {
                 Settle::Bound { policy } => self.clear_pending(policy),
             }
         }
+        self.paths.on_time(now);
         while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
             if at > now {
                 break;

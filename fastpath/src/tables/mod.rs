@@ -11,6 +11,7 @@ pub mod control;
 pub mod fib;
 pub mod hash;
 mod order;
+mod paths;
 pub mod ports;
 pub mod sad;
 mod shards;

@@ -14,7 +14,7 @@ use sa::{
 };
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use wire::{ip, udp};
 
 /// What an SA may do (RFC 4301 4.4.2.1; the names are RouterOS's).
@@ -38,6 +38,8 @@ pub struct Shared<K> {
     last: AtomicU64,
     state: AtomicU8,
     limited: bool,
+    /// Outbound: what was learnt of the path to the peer; the largest number when nothing was.
+    path_mtu: AtomicU16,
     /// Inbound. On a line of its own: every packet writes it, and other workers read the key meanwhile.
     window: Padded<ReplayWindow>,
     used: Padded<Used>,
@@ -81,6 +83,7 @@ impl<K> Shared<K> {
             key,
             last_allowed: if esn { u64::MAX } else { u64::from(u32::MAX) },
             state: AtomicU8::new(State::Mature as u8),
+            path_mtu: AtomicU16::new(u16::MAX),
             limited: limits.iter().any(|l| *l != Limit::default()),
             last: AtomicU64::new(last_seq),
             window: Padded(window),
@@ -117,6 +120,14 @@ impl<K> Shared<K> {
             Direction::Outbound => self.last.load(Ordering::Relaxed),
             Direction::Inbound => self.window().newest().0,
         }
+    }
+
+    #[inline]
+    pub fn path_mtu(&self) -> u16 {
+        self.path_mtu.load(Ordering::Relaxed)
+    }
+    pub(crate) fn set_path_mtu(&self, mtu: Option<u16>) {
+        self.path_mtu.store(mtu.unwrap_or(u16::MAX), Ordering::Relaxed);
     }
 
     /// The replay window, to look at.

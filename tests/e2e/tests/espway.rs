@@ -3,7 +3,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::{Gateway, SOON, Seen, Suite, flow, rekey_child, rekey_ike, until};
 use harness::capture::{Keys, tshark};
 use harness::sys::{Signal, signal};
-use harness::traffic::{expect_pings, iperf3, ping, ping_until_up};
+use harness::traffic::{expect_pings, iperf3, ping, ping_until_up, tcp_echo};
 use harness::{Capture, Espway, Lab, Plan, Side, Site, capture, wait_until};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -40,9 +40,30 @@ fn native_esp_between_two_of_us() -> Result<()> {
         let inner = "ip.addr == 10.0.0.0/8 || ipv6.addr == fd00::/8";
         let [esp, inner] = capture::counts(&file, ["esp && !udp", inner])?;
         ensure!(esp > 100 && inner == 0, "{esp} ESP packets, {inner} in clear");
+        narrow_path(lab, &a)?;
         a.stop()?;
         b.stop()
     })
+}
+
+/// A link behind the gateway's own is narrower. Its router tells the gateway, and the gateway the host: what may be
+/// fragmented passes in fragments, TCP sends less.
+fn narrow_path(lab: &Lab, a: &Espway) -> Result<()> {
+    lab.wan.ip(&format!("route add {}/32 dev {} mtu 1000\n", Side::B.wan4(), Lab::wan_link(Side::B)))?;
+    let (from, to) = (lab.host(Side::A), Side::B.host4());
+    let ping = |may_fragment: &str| -> Result<String> {
+        let words = ["-c", "4", "-i", "0.2", "-W", "1", "-s", "1200", "-M", may_fragment];
+        let out = from.command("ping").args(words).arg(to.to_string()).output()?;
+        Ok(String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
+    };
+    let told = ping("do")?;
+    let knows = from.run(&format!("ip route get {to}"))?;
+    ensure!(told.contains(" 0 received") && knows.contains(" mtu 9"), "{told} {knows}");
+    let log = a.log();
+    ensure!(log.contains("narrower") && log.contains("mtu=1000"), "{log}");
+    let passed = ping("dont")?;
+    ensure!(passed.contains(" 4 received"), "{passed}");
+    tcp_echo(from, (lab.host(Side::B), to), 100_000)
 }
 
 /// A9, H4: the fast path forwards without the slow path, and the new slow path takes the tunnels over.
