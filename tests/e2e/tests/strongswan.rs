@@ -1,6 +1,6 @@
 //! Against Debian's strongSwan with its user-space ESP (inside UDP): who calls, which suite, NAT or not.
 use anyhow::{Result, ensure};
-use e2e::{Gateway, SOON, Seen, Suite, until};
+use e2e::{Gateway, Pair, SOON, Seen, Suite, pairs_pass, until};
 use harness::traffic::{expect_pings, ping, ping_until_up, tcp_second};
 use harness::{Capture, Lab, Plan, Side, Site, StrongSwan, capture};
 
@@ -81,6 +81,26 @@ matrix! {
     strongswan_calls_aes_gcm_through_nat: Responder, AesGcm, true;
     strongswan_calls_aes_cbc_sha256: Responder, AesCbcSha256, false;
     strongswan_calls_aes_cbc_sha256_through_nat: Responder, AesCbcSha256, true;
+}
+
+/// ESP of strongSwan's own, which is not Linux's.
+const PAIRS: &[Pair] = &[
+    ("3des", "sha1", "3des-sha1"),
+    ("camellia-256", "sha512", "camellia256-sha512"),
+    ("aes-192-cbc", "aes-xcbc", "aes192-aesxcbc"),
+    ("aes-128-cbc", "aes-cmac", "aes128-aescmac"),
+    ("aes-256-ctr", "sha384", "aes256ctr-sha384"),
+    ("aes-256-cbc", "md5", "aes256-md5"),
+    ("aes-256-gcm-8", "null", "aes256gcm8"),
+    ("aes-128-gcm-12", "null", "aes128gcm12"),
+    ("aes-128-ccm-8", "null", "aes128ccm8"),
+    ("aes-256-ccm", "null", "aes256ccm16"),
+];
+#[test]
+fn rarer_pairs_are_negotiated_and_pass() -> Result<()> {
+    Lab::run(&Plan::new(Site::Dpdk, Site::Kernel), |lab| {
+        pairs_pass(lab, PAIRS, false, |swan| StrongSwan::start(lab, lab.site(Side::B), swan))
+    })
 }
 
 /// What `espway print-remote --for swanctl` prints is all strongSwan needs.

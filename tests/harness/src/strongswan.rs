@@ -33,6 +33,8 @@ pub struct Swan {
     /// More lines for the connection and for its child.
     pub connection: Vec<String>,
     pub child: Vec<String>,
+    /// Further children, `net0` and so on: networks here, networks there, ESP proposals.
+    pub others: Vec<[String; 3]>,
 }
 
 impl Swan {
@@ -55,6 +57,7 @@ impl Swan {
             dpd_action: "clear",
             connection: Vec::new(),
             child: Vec::new(),
+            others: Vec::new(),
         }
     }
     pub fn suites(mut self, ike: &str, esp: &str) -> Self {
@@ -71,12 +74,17 @@ impl Swan {
     fn to_conf(&self) -> String {
         let remote = self.remote.map_or_else(|| "%any".to_owned(), |address| address.to_string());
         let lines = |more: &[String]| more.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let other = |(n, [local, remote, esp]): (usize, &[String; 3])| {
+            let child = Self::CHILD;
+            format!("{child}{n} {{\nlocal_ts = {local}\nremote_ts = {remote}\nesp_proposals = {esp}\n}}\n")
+        };
+        let others: String = self.others.iter().enumerate().map(other).collect();
         format!(
             "connections {{\n{connection} {{\nversion = 2\nmobike = no\nlocal_addrs = {local}\nremote_addrs = {remote}\n\
              proposals = {ike}\ndpd_delay = {dpd}s\nunique = replace\n{more}\
              local {{\nauth = psk\nid = {local_id}\n}}\nremote {{\nauth = psk\nid = {remote_id}\n}}\n\
              children {{\n{child} {{\nlocal_ts = {local_ts}\nremote_ts = {remote_ts}\nesp_proposals = {esp}\n\
-             start_action = {start}\ndpd_action = {dpd_action}\nclose_action = none\n{child_more}}}\n}}\n}}\n}}\n\
+             start_action = {start}\ndpd_action = {dpd_action}\nclose_action = none\n{child_more}}}\n{others}}}\n}}\n}}\n\
              secrets {{\nike-1 {{\nsecret = \"{psk}\"\n}}\n}}\n",
             connection = Self::CONNECTION,
             child = Self::CHILD,
@@ -98,7 +106,8 @@ impl Swan {
 }
 
 /// What PSK tunnels need and nothing else: a charon with all of Debian's plugins takes long to start in a guest.
-const PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm chapoly gmp curve25519 openssl drbg";
+const PLUGINS: &str =
+    "random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc cmac chapoly gmp curve25519 openssl drbg";
 
 fn strongswan_conf(user_space_esp: bool) -> String {
     // The first that can do ESP does it.
