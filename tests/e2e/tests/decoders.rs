@@ -83,6 +83,8 @@ const ALGORITHMS: &[Algorithms] = &[
     Algorithms { ours: ("aes-192-cbc", "sha384"), scapys: ("AES-CBC", "SHA2-384-192"), keys: (24, 48) },
     Algorithms { ours: ("aes-256-cbc", "sha256"), scapys: ("AES-CBC", "SHA2-256-128"), keys: (32, 32) },
     Algorithms { ours: ("aes-256-cbc", "sha512"), scapys: ("AES-CBC", "SHA2-512-256"), keys: (32, 64) },
+    Algorithms { ours: ("aes-192-ctr", "aes-cmac"), scapys: ("AES-CTR", "AES-CMAC-96"), keys: (28, 16) },
+    Algorithms { ours: ("3des", "md5"), scapys: ("3DES", "HMAC-MD5-96"), keys: (24, 16) },
 ];
 
 fn key(len: usize, first: u8) -> String {

@@ -21,7 +21,31 @@ SUITES = {  # RouterOS's name: scapy's cipher, key, salt, scapy's integrity, key
     "aes-192-cbc/sha384": ("AES-CBC", 24, 0, "SHA2-384-192", 48),
     "aes-256-cbc/sha512": ("AES-CBC", 32, 0, "SHA2-512-256", 64),
     "null/sha256": ("NULL", 0, 0, "SHA2-256-128", 32),
+    "aes-128-ccm": ("AES-CCM", 16, 3, None, 0),
+    "aes-192-ccm": ("AES-CCM", 24, 3, None, 0),
+    "aes-256-ccm": ("AES-CCM", 32, 3, None, 0),
 }
+# Every pair of a cipher and an integrity algorithm that scapy has (and CAST, which the gateway lacks).
+CIPHERS = {
+    "null": ("NULL", 0, 0),
+    "des": ("DES", 8, 0),
+    "3des": ("3DES", 24, 0),
+    "blowfish": ("Blowfish", 16, 0),
+    "aes-128-cbc": ("AES-CBC", 16, 0),
+    "aes-192-ctr": ("AES-CTR", 24, 4),
+    "aes-256-ctr": ("AES-CTR", 32, 4),
+}
+HASHES = {
+    "md5": ("HMAC-MD5-96", 16),
+    "sha1": ("HMAC-SHA1-96", 20),
+    "sha256": ("SHA2-256-128", 32),
+    "sha384": ("SHA2-384-192", 48),
+    "sha512": ("SHA2-512-256", 64),
+    "aes-cmac": ("AES-CMAC-96", 16),
+}
+PAIRS = {f"{e}/{i}": (*c, *h) for e, c in CIPHERS.items() for i, h in HASHES.items()}
+COUNTERS = ("AES-GCM", "AES-CTR", "AES-CCM", "CHACHA20-POLY1305")
+RANDOM = {"AES-CBC": 16, "DES": 8, "3DES": 8, "Blowfish": 8}
 
 
 class SignsHighHalf:
@@ -54,7 +78,7 @@ def outer(v6, seq, inner_pkt, df):
 
 
 def build(suite, outer_v6, inner_v6, encap, seq, esn, size):
-    cipher, key_len, salt_len, auth, auth_len = SUITES[suite]
+    cipher, key_len, salt_len, auth, auth_len = SUITES.get(suite) or PAIRS[suite]
     label = f"{suite} out{6 if outer_v6 else 4} in{6 if inner_v6 else 4}{' udp' if encap else ''}{' esn' if esn else ''} seq {seq:#x} {size} bytes"
     key, salt, akey = stream("key " + label, key_len), stream("salt " + label, salt_len), stream("auth " + label, auth_len)
     pkt = inner(inner_v6, size, label)
@@ -66,7 +90,7 @@ def build(suite, outer_v6, inner_v6, encap, seq, esn, size):
     sa = SecurityAssociation(ESP, spi=0x1000_0021, tunnel_header=outer(outer_v6, seq, pkt, True), esn_en=esn, esn=seq >> 32, **args)
     if esn and auth:  # scapy 2.5 does not sign the high half of ESP's sequence number (RFC 4303 2.2.1)
         sa.auth_algo = SignsHighHalf(auth, seq >> 32)
-    iv = seq.to_bytes(8, "big") if cipher in ("AES-GCM", "CHACHA20-POLY1305") else stream("iv " + label, 16) if cipher == "AES-CBC" else b""
+    iv = seq.to_bytes(8, "big") if cipher in COUNTERS else stream("iv " + label, RANDOM.get(cipher, 0))
     kwargs = {"iv": iv} if iv else {}
     enc = sa.encrypt(pkt, seq_num=seq & 0xFFFFFFFF, esn_en=esn, esn=seq >> 32, **kwargs)
     if encap:  # scapy has fixed the lengths before it appends the payload
@@ -88,6 +112,9 @@ def main():
     for suite in SUITES:
         vectors.append(build(suite, False, False, False, 1, False, 64))
         vectors.append(build(suite, False, False, True, 2, False, 33))
+    for suite in PAIRS:
+        if suite not in SUITES:
+            vectors.append(build(suite, False, False, False, 3, False, 41))
     for out6 in (False, True):
         for in6 in (False, True):
             for encap in (False, True):
