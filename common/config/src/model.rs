@@ -4,7 +4,7 @@
 //! defaults are filled in. Objects and words are RouterOS's; see `schema` for each property.
 use crate::Secret;
 use sa::{Device, InterfaceName, PolicyId, PolicySpec, Prefix, ReplayWidth, SaSpec, Suite};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,25 @@ pub struct ApiUser {
     pub expires: Option<u64>,
 }
 
+/// Where a row of `system logging` sends to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogAction {
+    Memory,
+    Disk,
+    Echo,
+    Remote(Syslog),
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    pub to: SocketAddr,
+    pub from: Option<IpAddr>,
+    /// RFC 3164's shape.
+    pub bsd: bool,
+    /// Numbers of RFC 5424 6.2.1.
+    pub facility: u8,
+    /// `None`: as the message is.
+    pub severity: Option<u8>,
+}
 /// A row of `system logging`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
@@ -318,7 +337,6 @@ named! {
         Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
         ChaCha20Poly1305 = "chacha20poly1305",
     }
-    LogAction { Memory = "memory", Disk = "disk", Echo = "echo" }
     Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
     Engine {
         Native = "native", Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto",

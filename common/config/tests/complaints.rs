@@ -687,3 +687,24 @@ fn who_may_use_the_api_is_told_apart_safely() {
     assert!(!secret.contains("do not show"), "{secret}");
     assert_eq!(said("api-user: [{name: a, token: a long enough token of ours, roles: 'read,write'}]"), "");
 }
+
+#[test]
+fn a_log_that_is_sent_to_nobody_is_refused() {
+    let gateway = "system: {name: t}\ninterface: [{name: wan, device: \"null\"}]\n";
+    let said = |more: &str| check(&format!("{gateway}{more}"));
+    let lost = said("log: [{topics: ipsec, action: remote}]\n").expect_err("refused").to_string();
+    assert!(lost.contains("log[0].action: nothing says which machine the log is sent to"), "{lost}");
+    let other = "log-action: [{name: far, target: remote, remote: 192.0.2.1, src-address: \"fd00::1\"}]\nlog: [{action: far}]\n";
+    let other = said(other).expect_err("refused").to_string();
+    assert!(other.contains("log-action[0].src-address: it differs from `remote`"), "{other}");
+    let none = said("log: [{action: nowhere}]\n").expect_err("refused").to_string();
+    assert!(none.contains("there is no log-action `nowhere`"), "{none}");
+    let good = "log-action: [{name: remote, target: remote, remote: 192.0.2.1, syslog-facility: local0, syslog-severity: info}]\n\
+        log: [{topics: ipsec, action: remote}, {action: echo}]\n";
+    let config = said(good).expect("good").config;
+    let config::model::LogAction::Remote(to) = &config.logging[0].action else {
+        panic!("{:?}", config.logging)
+    };
+    assert_eq!((to.to.to_string().as_str(), to.facility, to.severity), ("192.0.2.1:514", 16, Some(6)));
+    assert_eq!(config.logging[1].action, config::model::LogAction::Echo);
+}

@@ -136,3 +136,26 @@ add comment="a remark that is longer than a line may be, so that it has to be co
     );
     assert!(export_menu(&document, SHOWN, "ip ipsec policy").starts_with("/ip ipsec policy group\n"));
 }
+
+#[test]
+fn logs_to_another_machine_are_taken_over_as_routeros_writes_them() {
+    let text = "/system logging action\nset 3 remote=192.0.2.50 remote-port=5514\n\
+        add bsd-syslog=yes name=old remote=192.0.2.51 syslog-facility=local7 syslog-severity=alert target=remote\n\
+        /system logging\nadd action=remote topics=ipsec,!debug\nadd action=old topics=error\n";
+    let read = import(text);
+    let notes: Vec<_> =
+        read.report.notes.iter().filter(|note| !note.said.contains("not in the source")).collect();
+    assert!(notes.is_empty(), "{notes:?}");
+    let actions = at("log-action");
+    let row = |name: &str| read.document.by_name(actions, name).expect("there");
+    assert_eq!(
+        (row("remote").get("remote"), row("remote").get("remote-port")),
+        (Some("192.0.2.50"), Some("5514"))
+    );
+    assert_eq!(
+        (row("old").get("syslog-facility"), row("old").get("target")),
+        (Some("local7"), Some("remote"))
+    );
+    let again = export_menu(&read.document, SHOWN, "system logging action").to_string();
+    assert!(again.contains("set [ find name=remote ] remote=192.0.2.50 remote-port=5514"), "{again}");
+}

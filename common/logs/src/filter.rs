@@ -1,12 +1,14 @@
 //! What is wanted: the level that was asked for, levels of peers, rows of `system logging`.
+use crate::syslog::Target;
 use crate::topics;
 use regex::Regex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Where a row sends what fits it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// What `/log print` shows.
     Memory,
@@ -14,6 +16,8 @@ pub enum Action {
     Echo,
     /// The log file.
     Disk,
+    /// Another machine.
+    Remote(Arc<Target>),
 }
 /// A row of `system logging`.
 #[derive(Clone, Debug)]
@@ -59,10 +63,12 @@ pub(crate) struct Wanted {
     pub memory: Option<String>,
     pub echo: Option<String>,
     pub disk: Option<String>,
+    /// Each once, by the first row that says so.
+    pub remote: Vec<(Arc<Target>, String)>,
 }
 impl Wanted {
     pub fn nowhere(&self) -> bool {
-        self.memory.is_none() && self.echo.is_none() && self.disk.is_none()
+        self.memory.is_none() && self.echo.is_none() && self.disk.is_none() && self.remote.is_empty()
     }
 }
 
@@ -116,15 +122,22 @@ impl Filter {
             *on &= own.is_some() || !self.rules.iter().any(|rule| rule.action == action);
         }
         let some = |on: bool| on.then(String::new);
-        let mut wanted = Wanted { memory: some(memory), echo: some(plain), disk: some(disk) };
+        let mut wanted =
+            Wanted { memory: some(memory), echo: some(plain), disk: some(disk), remote: Vec::new() };
         for rule in self.rules.iter().filter(|rule| rule.fits(target, level)) {
             if rule.regex.as_ref().is_some_and(|regex| !regex.is_match(message)) {
                 continue;
             }
-            let to = match rule.action {
+            let to = match &rule.action {
                 Action::Memory => &mut wanted.memory,
                 Action::Echo => &mut wanted.echo,
                 Action::Disk => &mut wanted.disk,
+                Action::Remote(target) => {
+                    if !wanted.remote.iter().any(|(known, _)| known == target) {
+                        wanted.remote.push((Arc::clone(target), rule.prefix.clone()));
+                    }
+                    continue;
+                }
             };
             if to.as_ref().is_none_or(String::is_empty) {
                 *to = Some(rule.prefix.clone());

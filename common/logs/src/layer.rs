@@ -3,6 +3,7 @@ use crate::filter::{Filter, Rule};
 use crate::limit::Limits;
 use crate::output::{Console, Line, LogFile};
 use crate::ring::{Entry, Ring};
+use crate::syslog::Senders;
 use crate::{Options, topics};
 use anyhow::Context as _;
 use std::fmt::{Debug, Write};
@@ -22,6 +23,7 @@ struct Outputs {
     console: Option<Console>,
     file: Option<LogFile>,
     ring: Ring,
+    remote: Senders,
     /// By place in the program, and by cause where one place tells many.
     limits: Limits<(tracing::callsite::Identifier, String)>,
 }
@@ -52,6 +54,7 @@ impl Layer {
             console: journal.is_none().then(|| Console::new(options.log_json)),
             file: file.transpose()?,
             ring: Ring::default(),
+            remote: Senders::default(),
             limits: Limits::new(),
         };
         let shared = Arc::new(Shared { filter: RwLock::new(filter), outputs: Mutex::new(outputs) });
@@ -151,10 +154,19 @@ impl Outputs {
             let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}: ") };
             self.ring.push(line.at, line.topics.to_owned(), prefix + &line.said());
         }
+        for (target, prefix) in &wanted.remote {
+            self.remote.send(target, line, prefix);
+        }
     }
     fn said_later(&mut self, now: Instant) {
-        for (count, example) in self.limits.over(now) {
-            let message = format!("{count} more messages like this one were suppressed: {example}");
+        let over = self.limits.over(now).into_iter();
+        let mut later: Vec<String> = over
+            .map(|(count, example)| format!("{count} more messages like this one were suppressed: {example}"))
+            .collect();
+        later.extend(self.remote.lost(now).into_iter().map(|(count, to, why)| {
+            format!("{count} messages could not be sent to {to} at once and are not sent: {why}")
+        }));
+        for message in later {
             let (level, target) = (Level::WARN, "logs");
             let topics = topics(target, level);
             let line = Line { at: wall(), level, target, topics: &topics, message: &message, fields: &[] };
@@ -163,6 +175,7 @@ impl Outputs {
                 memory: everywhere.clone(),
                 echo: everywhere.clone(),
                 disk: everywhere,
+                remote: Vec::new(),
             };
             self.write(&line, &wanted, now);
         }

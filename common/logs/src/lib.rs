@@ -9,11 +9,13 @@ mod layer;
 mod limit;
 mod output;
 mod ring;
+mod syslog;
 mod topics;
 
 pub use filter::{Action, Rule};
 pub use layer::Handle;
 pub use ring::Entry;
+pub use syslog::Target;
 pub use topics::topics;
 
 use anyhow::Context;

@@ -47,12 +47,12 @@ impl Line<'_> {
         }
         format!("{object}\n")
     }
-    fn time(&self) -> String {
+    pub fn time(&self) -> String {
         let date = config::date::show(self.at.as_secs()).replace(' ', "T");
         format!("{date}.{:06}Z", self.at.subsec_micros())
     }
 }
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
 }
 /// Characters that begin a line somewhere, turn the direction of writing, or show nothing.

@@ -9,7 +9,7 @@ use crate::metrics::{Snapshot, Sums};
 use crate::negotiator::SystemRng;
 use crate::translate::{Translated, network, translate};
 use anyhow::{Context, Result, anyhow};
-use config::model::LogAction;
+use config::model::{LogAction, Syslog};
 use ike::api::{Input, Now};
 use ipc::change::{Plan, Refused};
 use ipc::process::Signals;
@@ -110,6 +110,8 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     let api_socket = options.control_socket.with_file_name("api.sock");
     let api = api::start(&api_socket, desk.asker(), store.shared())
         .with_context(|| format!("cannot listen on {}", api_socket.display()))?;
+    // With or without a fast path.
+    logs.set_rules(rules(store.config()));
     let driver = Driver::new(engine, options.vault_key.clone());
     let mut process = Process {
         driver,
@@ -194,7 +196,6 @@ impl Process<'_> {
         self.policy_peers = policy_peers;
         self.configured = Some(sa_slots);
         self.driver.set_network(network(&self.config), now);
-        self.logs.set_rules(rules(&self.config.logging));
         self.watch();
         self.driver.configure(ike, policies, now);
     }
@@ -219,6 +220,7 @@ impl Process<'_> {
                 if let Some(config) = change.config {
                     self.config = config;
                     self.configured = None;
+                    self.logs.set_rules(rules(&self.config));
                     if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {
                         self.configure(sa_slots, now);
                         self.changed = Some(self.driver.generation());
@@ -400,17 +402,23 @@ fn explained(
 }
 
 /// Rows of `system logging` in the logger's terms; their regular expressions were checked.
-fn rules(rows: &[config::model::Logging]) -> Vec<logs::Rule> {
-    let action = |action| match action {
+fn rules(config: &config::Config) -> Vec<logs::Rule> {
+    let host = &config.system.name;
+    let action = |action: &LogAction| match action {
         LogAction::Memory => logs::Action::Memory,
         LogAction::Disk => logs::Action::Disk,
         LogAction::Echo => logs::Action::Echo,
+        LogAction::Remote(Syslog { to, from, bsd, facility, severity }) => {
+            let (to, from, bsd, facility, severity) = (*to, *from, *bsd, *facility, *severity);
+            let target = logs::Target { to, from, bsd, facility, severity, host: host.clone() };
+            logs::Action::Remote(Arc::new(target))
+        }
     };
     let rule = |row: &config::model::Logging| {
         let topics = row.topics.iter().map(String::as_str);
-        logs::Rule::new(topics, action(row.action), &row.prefix, &row.regex).ok()
+        logs::Rule::new(topics, action(&row.action), &row.prefix, &row.regex).ok()
     };
-    rows.iter().filter_map(rule).collect()
+    config.logging.iter().filter_map(rule).collect()
 }
 fn set_level(logs: &logs::Handle, filter: &str, peer: Option<&str>) -> Result<(), String> {
     match peer {

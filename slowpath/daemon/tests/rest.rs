@@ -398,6 +398,40 @@ fn g12_what_is_sent_to_others_holds_no_secret() {
     assert!(shown.contains(TOKEN) && shown.contains("the second secret for tests"));
 }
 
+#[test]
+fn g11_logs_go_to_another_machine_a_line_each() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let there = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    there.set_read_timeout(Some(SOON)).expect("a timeout");
+    let port = there.local_addr().expect("bound").port();
+    let early = ask(dir, "PUT", "/system/logging", "", json!({"topics": "info", "action": "remote"}));
+    assert_eq!(early.status, 422, "nobody knows where to: {}", early.body);
+    let to = json!({"remote": "127.0.0.1", "remote-port": port, "syslog-facility": "local0"});
+    let said = ask(dir, "PATCH", "/system/logging/action/remote", "", to);
+    assert_eq!(said.status, 200, "{}", said.body);
+    let row = json!({"topics": "info", "action": "remote", "prefix": "gw"});
+    let said = ask(dir, "PUT", "/system/logging", "", row);
+    assert_eq!(said.status, 201, "{}", said.body);
+    let comment = json!({"comment": "one\n<0>1 another"});
+    assert_eq!(ask(dir, "PATCH", "/ip/ipsec/peer/other?note=a%0Ab", "", comment).status, 200);
+    let mut bytes = [0; 4096];
+    wait(|| {
+        let length = there.recv(&mut bytes).expect("a message");
+        let text = std::str::from_utf8(&bytes[..length]).expect("text");
+        assert!(text.starts_with("<134>1 20") && text.contains(" t espway "), "{text:?}");
+        assert!(text.contains("info: gw: ") && !text.contains(char::is_control), "{text:?}");
+        text.contains("comment").then_some(())
+    });
+    // Nobody is there any more: everything goes on.
+    drop(there);
+    for n in 0..20 {
+        let comment = json!({"comment": n.to_string()});
+        assert_eq!(ask(dir, "PATCH", "/ip/ipsec/peer/other", "", comment).status, 200);
+    }
+}
+
 type Certificate = (openssl::x509::X509, openssl::pkey::PKey<openssl::pkey::Private>);
 
 /// A key and a certificate for 127.0.0.1, by this authority or by itself, as PEM files.

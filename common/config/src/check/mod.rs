@@ -23,6 +23,10 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("ip.ipsec.proposal", "default"),
     ("ip.ipsec.policy-group", "default"),
     ("ip.ipsec.mode-config", "request-only"),
+    ("log-action", "memory"),
+    ("log-action", "disk"),
+    ("log-action", "echo"),
+    ("log-action", "remote"),
 ];
 
 /// What the next check of almost the same rows need not find out again.

@@ -81,7 +81,8 @@ const ESP_INTEGRITY: &[Choice] = &{
 const EAP_METHODS: &[Choice] = &[ok("eap-mschapv2"), ok("eap-peap"), ok("eap-tls"), ok("eap-ttls")];
 const PH2_STATES: &[Choice] = &[ok("no-phase2"), ok("established"), ok("expired")];
 const DYNAMIC: Property = shown("dynamic", Kind::YesNo, "The gateway made it by itself.");
-const DEFAULT: Property = shown("default", Kind::YesNo, "It is always there and cannot be removed.");
+pub(super) const DEFAULT: Property =
+    shown("default", Kind::YesNo, "It is always there and cannot be removed.");
 
 pub(super) const IPSEC_SETTINGS: Menu = Menu {
     name: "settings",

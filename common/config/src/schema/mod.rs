@@ -254,6 +254,7 @@ pub const ROOT: Menu = Menu {
         api::API,
         api::API_USER,
         services::LOG,
+        services::LOG_ACTION,
         live::ENTRIES,
         live::HISTORY,
         system::INTERFACE,

@@ -19,16 +19,11 @@ pub(super) const LOG: Menu = Menu {
         ),
         full(
             "action",
-            Kind::One(&[
-                ok("memory"),
-                ok("disk"),
-                ok("echo"),
-                later("remote", "sending logs to another machine"),
-            ]),
+            Kind::Reference("log-action"),
             Is("memory"),
             "Where to: `memory` is what `/log print` shows, `disk` the file of `espway run --log-file`, `echo` standard \
-             error or the journal. Rows for memory or disk take the place of everything that `--log-level` lets through; \
-             those for echo come on top.",
+             error or the journal, `remote` another machine, or a row of `log-action` by name. Rows for memory or disk \
+             take the place of everything that `--log-level` lets through; the others come on top.",
         ),
         full("prefix", Kind::Text, Is(""), "Put in front of each entry."),
         full("regex", Kind::Text, Is(""), "Only entries that match."),
@@ -37,6 +32,90 @@ pub(super) const LOG: Menu = Menu {
     flags: &[DISABLED_FLAG],
     ..LIST
 };
+
+pub(super) const LOG_ACTION: Menu = Menu {
+    name: "log-action",
+    console: Some("system logging action"),
+    help: "Where logs go. Syslog is sent over UDP (RFC 5424, RFC 5426) by the process that negotiates; what cannot be \
+           sent at once is counted and not sent.",
+    properties: &[
+        NAME,
+        full(
+            "target",
+            Kind::One(&[ok("memory"), ok("disk"), ok("echo"), ok("remote")]),
+            Is("memory"),
+            "What kind of place it is.",
+        ),
+        full(
+            "remote",
+            Kind::Address,
+            Unset,
+            "The machine that collects; needed where something is sent to it.",
+        ),
+        full("remote-port", Kind::Integer { min: 1, max: 65535 }, Is("514"), "Its UDP port."),
+        full("src-address", Kind::Address, Unset, "The host's address that it is sent from."),
+        full(
+            "bsd-syslog",
+            Kind::YesNo,
+            Is("no"),
+            "The older shape of a message (RFC 3164) instead of RFC 5424's.",
+        ),
+        full("syslog-facility", Kind::One(FACILITIES), Is("daemon"), "What it is filed under there."),
+        full(
+            "syslog-severity",
+            Kind::One(&[
+                ok("auto"),
+                ok("emergency"),
+                ok("alert"),
+                ok("critical"),
+                ok("error"),
+                ok("warning"),
+                ok("notice"),
+                ok("info"),
+                ok("debug"),
+            ]),
+            Is("auto"),
+            "How grave every message is said to be; `auto`: as grave as it is.",
+        ),
+        COMMENT,
+    ],
+    flags: &[DEFAULT_FLAG],
+    built_in: &[
+        &[("name", "memory")],
+        &[("name", "disk"), ("target", "disk")],
+        &[("name", "echo"), ("target", "echo")],
+        &[("name", "remote"), ("target", "remote")],
+    ],
+    shown: &[ipsec::DEFAULT],
+    ..LIST
+};
+/// In the order of their numbers (RFC 5424 6.2.1).
+const FACILITIES: &[Choice] = &[
+    ok("kern"),
+    ok("user"),
+    ok("mail"),
+    ok("daemon"),
+    ok("auth"),
+    ok("syslog"),
+    ok("lpr"),
+    ok("news"),
+    ok("uucp"),
+    ok("cron"),
+    ok("authpriv"),
+    ok("ftp"),
+    ok("ntp"),
+    ok("log-audit"),
+    ok("log-alert"),
+    ok("clock"),
+    ok("local0"),
+    ok("local1"),
+    ok("local2"),
+    ok("local3"),
+    ok("local4"),
+    ok("local5"),
+    ok("local6"),
+    ok("local7"),
+];
 
 pub(super) const RADIUS: Menu = Menu {
     name: "radius",

@@ -133,7 +133,10 @@ fn changed(place: &'static Place, row: &Object, before: Option<&Object>, style: 
     if cells.is_empty() {
         return None;
     }
-    let which = place.is_list().then(|| word("[ find default=yes ]"));
+    let which = place.is_list().then(|| match (place.menu.built_in.len(), row.name()) {
+        (2.., Some(name)) => word(format!("[ find name={name} ]")),
+        _ => word("[ find default=yes ]"),
+    });
     Some(std::iter::once(word("set")).chain(which).chain(cells).collect())
 }
 fn added(place: &'static Place, row: &Object, style: Style, before_built_in: bool) -> Words {

@@ -43,7 +43,6 @@ const MISSING: &[(&str, &str)] = &[
     ("ip ipsec user", "XAuth users are not available yet"),
     ("ip ipsec installed-sa", "this is a command for a running gateway"),
     ("ip ipsec active-peers", "this is a command for a running gateway"),
-    ("system logging action", "targets of logs are set where the gateway is started"),
     ("ip dns", "the host's resolver is used"),
     ("ip dhcp-client", "addresses are configured, not asked for"),
     ("ip dhcp-server", "address assignment is not part of this gateway"),
