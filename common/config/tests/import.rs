@@ -191,3 +191,20 @@ fn piece() -> impl Strategy<Value = String> {
         any::<char>().prop_map(String::from)
     ]
 }
+
+#[test]
+fn a_report_names_commands_as_they_are_written() {
+    let text = "/ip ipsec peer add address=192.0.2.7/32 name=b\n/ip/ipsec/identity\nadd peer=b secret=abc\n\
+        /ip ipsec proposal set [ find default=yes ] enc-algorithms=aes-256-gcm\nput x\n";
+    let report = import(text).report;
+    let commands: Vec<_> = report.lines.iter().map(|line| (line.line, line.command.as_str())).collect();
+    assert_eq!(
+        commands,
+        [
+            (1, "/ip ipsec peer add"),
+            (3, "/ip ipsec identity add"),
+            (4, "/ip ipsec proposal set"),
+            (5, "/ip ipsec identity put")
+        ]
+    );
+}

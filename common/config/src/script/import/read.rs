@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         let line = self.lines.line(statement.span.start);
         let menu = done.menu.console().to_owned();
         let name = done.command.as_ref().map_or("", |command| &command.name);
-        let command = format!("{}{}{name}", if menu.is_empty() { "" } else { "/" }, join(&menu, name));
+        let command = if menu.is_empty() { name.to_owned() } else { format!("/{}", join(&menu, name)) };
         self.report.lines.push(Line { line, command, outcome: Outcome::Done });
         let mut refuse =
             |outcome, said: &str, fix: &str| self.report.note(line, outcome, join(&menu, name), said, fix);
