@@ -8,8 +8,8 @@ use fastpath::graph::{Out, Worker};
 use fastpath::tables::{Control, Interface, NextHop, Tables};
 use ipc::contract::Command;
 use sa::{
-    Action, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, SaSlot, SaSpec, Selector,
-    Spi, Suite, TunnelEnds,
+    Action, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, Protocol, SaSlot, SaSpec,
+    Selector, Spi, Suite, TunnelEnds,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -239,6 +239,7 @@ fn spec(n: usize, site: u8, direction: sa::Direction, setup: &Setup, policy: Pol
         // The receiver's slot in the low bits, as it would choose it.
         spi: Spi::new((0x1000_0000 * u32::from(from)) | inbound_slot)?,
         direction,
+        protocol: Protocol::Esp,
         mode: Mode::Tunnel,
         suite,
         encryption_key: key(0, suite.encryption().key_len())?,
@@ -246,6 +247,7 @@ fn spec(n: usize, site: u8, direction: sa::Direction, setup: &Setup, policy: Pol
         integrity_key: key(2, suite.integrity().key_len())?,
         ends: TunnelEnds { local: wan(site), remote: wan(peer) },
         encap: None,
+        original: None,
         esn: true,
         replay_window: 1024,
         last_seq: 0,

@@ -365,7 +365,7 @@ fn commands_that_cannot_be_carried_out_are_refused_by_name() {
         spec
     };
     for (change, expected) in [
-        ((|s| s.mode = Mode::Transport) as fn(&mut SaSpec), Refusal::Unsupported),
+        ((|s| s.protocol = Protocol::Ah) as fn(&mut SaSpec), Refusal::Unsupported),
         (|s| s.ends.local = Side::B.wan(true), Refusal::Unsupported),
         (|s| s.selectors.clear(), Refusal::Unsupported),
         (|s| s.encryption_key = key(15, 1), Refusal::Malformed),

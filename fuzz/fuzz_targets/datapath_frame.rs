@@ -5,7 +5,7 @@ use fastpath::offline::{Gateway, InterfaceSpec, NeighbourSpec, Outcome, RouteSpe
 use libfuzzer_sys::fuzz_target;
 use sa::{
     Action, Direction, Encap, Encryption, Integrity, Key, Level, Lifetime, Mode, PolicyId, PolicySpec,
-    PortRange, SaSlot, SaSpec, Selector, Spi, Suite, TunnelEnds,
+    PortRange, Protocol, SaSlot, SaSpec, Selector, Spi, Suite, TunnelEnds,
 };
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -38,6 +38,7 @@ fn gateway() -> Gateway {
         slot: SaSlot(slot),
         spi: Spi::new(spi).expect("an SPI"),
         direction,
+        protocol: Protocol::Esp,
         mode: Mode::Tunnel,
         suite,
         encryption_key: Key::new(&[1; 32][..suite.encryption().key_len()]).expect("a key"),
@@ -45,6 +46,7 @@ fn gateway() -> Gateway {
         integrity_key: Key::new(&[3; 64][..suite.integrity().key_len()]).expect("a key"),
         ends: TunnelEnds { local: ip("192.0.2.2"), remote: ip("192.0.2.1") },
         encap,
+        original: None,
         esn: false,
         replay_window: 64,
         last_seq: 0,

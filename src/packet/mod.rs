@@ -148,6 +148,9 @@ fn event_text(event: &Event) -> String {
         Event::SoftExpire { spi, why, .. } => format!("SA {spi} is to be replaced ({why:?})"),
         Event::HardExpire { spi, why, .. } => format!("SA {spi} has expired ({why:?})"),
         Event::PeerMoved { spi, from, .. } => format!("the peer of SA {spi} has moved to {from}"),
+        Event::Mismatch { spi, packet: p, .. } => {
+            format!("SA {spi} is not for {} to {} protocol {}", p.src, p.dst, p.protocol)
+        }
         Event::UnknownSpi { spi, local, remote } => format!("unknown SPI {spi:#x} from {remote} to {local}"),
     }
 }

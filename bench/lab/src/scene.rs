@@ -9,8 +9,8 @@
 //! remember what it sent.
 use anyhow::{Context, Result, ensure};
 use sa::{
-    Action, Direction, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, SaSlot, SaSpec,
-    Selector, Spi, Suite, TrafficSelector, TunnelEnds,
+    Action, Direction, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, Protocol, SaSlot,
+    SaSpec, Selector, Spi, Suite, TrafficSelector, TunnelEnds,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use wire::Mac;
@@ -141,6 +141,7 @@ impl Scene {
             slot: SaSlot(slot),
             spi: Spi::new(spi)?,
             direction,
+            protocol: Protocol::Esp,
             mode: Mode::Tunnel,
             suite: self.suite,
             encryption_key: key(encryption.key_len())?,
@@ -148,6 +149,7 @@ impl Scene {
             integrity_key: key(integrity.key_len())?,
             ends: TunnelEnds { local: IpAddr::V4(DUT_WAN), remote: self.far_gateway(tunnel).into() },
             encap: None,
+            original: None,
             esn: self.esn,
             replay_window: self.replay_window,
             last_seq: 0,

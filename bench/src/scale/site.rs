@@ -111,6 +111,7 @@ fn child(n: u32) -> Child {
         policy: PolicyId(n + 1),
         selector: selector.into(),
         tunnel: true,
+        protocol: sa::Protocol::Esp,
         suites: Suite::new(Encryption::Aes128Gcm, Integrity::None).into_iter().collect(),
         pfs: None,
         lifetime: LIFETIME,

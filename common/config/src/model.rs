@@ -3,7 +3,9 @@
 //! Names are unique, references point at what exists (and are resolved to it), disabled objects are gone,
 //! defaults are filled in. Objects and words are RouterOS's; see `schema` for each property.
 use crate::Secret;
-use sa::{Device, InterfaceName, PolicyId, PolicySpec, Prefix, ReplayWidth, SaSpec, Suite};
+use sa::{
+    Device, Encryption, InterfaceName, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec, Suite,
+};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -261,6 +263,26 @@ pub struct Proposal {
     pub esn: bool,
 }
 
+impl Policy {
+    /// What is offered for its SAs, in order of preference: AH takes the integrity algorithms of the proposal.
+    pub fn suites(&self) -> Vec<Suite> {
+        match self.protocol {
+            Protocol::Esp => self.proposal.suites.clone(),
+            Protocol::Ah => ah_suites(&self.proposal.suites),
+        }
+    }
+}
+/// The integrity algorithms of these suites, each once.
+pub fn ah_suites(suites: &[Suite]) -> Vec<Suite> {
+    let mut found = Vec::new();
+    for suite in suites.iter().filter_map(|s| Suite::new(Encryption::Null, s.integrity()).ok()) {
+        if !found.contains(&suite) {
+            found.push(suite);
+        }
+    }
+    found
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The id depends on the selector alone: moving a policy or changing others does not change it.
@@ -268,6 +290,7 @@ pub struct Policy {
     /// Name of the peer that negotiates. `None` for `none` and `discard`, for a disabled peer (then nothing
     /// is negotiated and packets that need an SA are dropped), and for manual SAs.
     pub peer: Option<String>,
+    pub protocol: Protocol,
     pub proposal: Arc<Proposal>,
     pub comment: String,
 }

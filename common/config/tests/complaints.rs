@@ -273,7 +273,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "proposal: e, tunnel: yes",
             "proposal: e",
-            "21:9: ip.ipsec.policy[0].tunnel: this is transport mode (RouterOS's default), which this version does not have; write `tunnel: yes`",
+            "21:9: ip.ipsec.policy[0].tunnel: without it this is transport mode, between the gateways themselves, and dst-address 10.2.0.0/24 is not the peer 203.0.113.2/32; write `tunnel: yes`",
         ),
         (
             "dst-address: 10.2.0.0/24",
@@ -301,9 +301,9 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
             "ip.ipsec.policy[0].template: this version does not have generating policies from templates yet; leave `template` out",
         ),
         (
-            "tunnel: yes}",
-            "tunnel: yes, ipsec-protocols: ^ah}",
-            "ip.ipsec.policy[0].ipsec-protocols: `ah` needs support for AH, which this version does not have; write esp",
+            "proposal: e, tunnel: yes}",
+            "proposal: ^e, tunnel: yes, ipsec-protocols: ah}",
+            "ip.ipsec.policy[0].proposal: AH needs an integrity algorithm, and the proposal `e` has none; name one with `auth-algorithms: sha256`",
         ),
         (
             "    policy:\n",

@@ -365,7 +365,7 @@ prop_compose! {
             _ => Action::Encrypt { level: Level::Unique, tunnel: true },
         };
         let peer = matches!(action, Action::Encrypt { .. }).then(|| peer.clone());
-        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action }, peer, proposal, comment }, which)
+        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action }, peer, protocol: sa::Protocol::Esp, proposal, comment }, which)
     }
 }
 fn address(n: u8, interface: &str) -> [Address; 2] {

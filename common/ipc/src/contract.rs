@@ -81,7 +81,9 @@ pub enum Refusal {
     NoEngine = 8,
     #[error("a table is full")]
     Full = 9,
-    #[error("the fast path cannot run such an SA (transport mode, mixed address families, no selector)")]
+    #[error(
+        "the fast path cannot run such an SA (AH that encrypts or goes through a NAT, mixed address families, no selector)"
+    )]
     Unsupported = 10,
     #[error("there is no such interface: start the gateway again after a change of interfaces")]
     NoSuchInterface = 11,
@@ -118,6 +120,12 @@ pub enum Event {
         local: IpAddr,
         remote: IpAddr,
     },
+    /// What came out of an SA is not what the SA is for (at most a few a second).
+    Mismatch {
+        slot: SaSlot,
+        spi: Spi,
+        packet: PacketInfo,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +138,7 @@ pub enum Expiry {
     Sequence = 3,
 }
 
-/// The packet that triggered an acquire, outbound view.
+/// A packet in an event. Ports that cannot be seen are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketInfo {
     pub src: IpAddr,

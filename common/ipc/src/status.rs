@@ -227,6 +227,10 @@ pub struct InstalledSa {
     pub dst_address: String,
     /// `larval`, `mature`, `dying` or `dead`.
     pub state: String,
+    /// `esp` or `ah`.
+    pub protocol: String,
+    /// `tunnel` or `transport`.
+    pub mode: String,
     pub enc_algorithm: String,
     pub auth_algorithm: String,
     /// Who does the arithmetic, named as in `system.crypto.engines`.

@@ -18,7 +18,7 @@ pub use key::Key;
 pub use policy::{Action, Level, PolicyId, PolicySpec, Ranked, Ruling, rule};
 pub use replay::{Authentic, Candidate, Held, ReplayWidth, ReplayWindow, Stale};
 pub use selector::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
-pub use spec::{Direction, Encap, Lifetime, Limit, Mode, SaSlot, SaSpec, TunnelEnds};
+pub use spec::{Direction, Encap, Lifetime, Limit, Mode, Protocol, SaSlot, SaSpec, TunnelEnds};
 pub use spi::{ReservedSpi, SeqNo, Spi};
 pub use stat::{DropReason, Stat};
 pub use suite::{Cipher, CipherMode, Encryption, Integrity, MacKind, Suite, SuiteError};

@@ -1,4 +1,4 @@
-//! One unidirectional ESP SA, complete: what the slow path installs and the fast path runs.
+//! One unidirectional ESP or AH SA, complete: what the slow path installs and the fast path runs.
 use crate::{Key, PolicyId, Spi, Suite, TrafficSelector};
 use std::net::IpAddr;
 
@@ -28,6 +28,31 @@ pub enum Mode {
     Tunnel = 1,
 }
 
+/// Which security protocol an SA runs (RouterOS's `ipsec-protocols`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum Protocol {
+    #[default]
+    Esp = 0,
+    /// Integrity alone, of the outer header too (RFC 4302). Its suite has NULL encryption.
+    Ah = 1,
+}
+impl Protocol {
+    pub const ALL: [Self; 2] = [Self::Esp, Self::Ah];
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+        }
+    }
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.name() == name)
+    }
+    pub fn from_u8(raw: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| *p as u8 == raw)
+    }
+}
+
 /// UDP encapsulation (RFC 3948), ours first whatever the direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Encap {
@@ -54,6 +79,7 @@ pub struct SaSpec {
     pub slot: SaSlot,
     pub spi: Spi,
     pub direction: Direction,
+    pub protocol: Protocol,
     pub mode: Mode,
     pub suite: Suite,
     /// Cipher key without salt.
@@ -63,6 +89,9 @@ pub struct SaSpec {
     pub integrity_key: Key,
     pub ends: TunnelEnds,
     pub encap: Option<Encap>,
+    /// Transport mode through a NAT: the addresses as the peer sees them, over which it makes the checksums of TCP and
+    /// UDP (RFC 7296 2.23.1).
+    pub original: Option<TunnelEnds>,
     pub esn: bool,
     /// Inbound: window width in packets, 0 turns the check off. Outbound: ignored.
     pub replay_window: u32,

@@ -83,6 +83,7 @@ drop_reasons! {
     FragmentLate        "fragment-late"         InHeaderErrors "fragment for the gateway whose others did not come in time",
     FragmentFull        "fragment-full"         InHeaderErrors "given up: too many datagrams for the gateway were incomplete",
     FragmentTwice       "fragment-twice"        InHeaderErrors "fragment for the gateway that was there already",
+    AhMalformed         "ah-malformed"          InHeaderErrors "AH, or an IP option in front of it, with a length that cannot be right",
     NoHeadroomIn        "in-no-buffer"          InBufferErrors "buffer unfit for decryption",
     NoSuchSa            "no-such-sa"            InNoStates "no SA for this SPI, address and protocol",
     IcvMismatch         "icv-mismatch"          InStateProtocolErrors "integrity check failed",
@@ -103,6 +104,8 @@ drop_reasons! {
     NoSa                "no-sa"                 OutNoStates "policy requires protection and no SA is up; one was asked for",
     SaExpiredOut        "out-sa-expired"        OutStateExpired "SA past its hard lifetime",
     SeqExhausted        "seq-exhausted"         OutStateSequenceErrors "SA has used its last sequence number",
+    TransportEnds       "transport-ends"        OutStateModeErrors "transport mode, and the packet is not from and to the ends of the SA",
+    TransportFragment   "transport-fragment"    OutStateModeErrors "transport mode protects whole datagrams, and this is a fragment",
     NoHeadroom          "no-headroom"           OutErrors "no room in the buffer for the ESP headers",
     EngineError         "out-engine-error"      OutStateProtocolErrors "crypto engine could not process the packet",
 }

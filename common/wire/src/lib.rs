@@ -4,8 +4,10 @@
 //! slice, whatever the bytes. Views borrow: nothing is copied that does not have to be.
 #![forbid(unsafe_code)]
 
+pub mod ah;
 pub mod arp;
 pub mod buf;
+pub mod chain;
 pub mod checksum;
 pub mod esp;
 pub mod eth;

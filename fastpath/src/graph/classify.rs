@@ -121,7 +121,7 @@ fn plain<B: PacketBuf, K>(
     }
     if verdict == Word::OURS {
         let (esp_at, spi) = (ip::V4_HEADER as u16, head.packet.upper.swap_bytes());
-        return work.incoming.push(Incoming { buf, spi, esp_at, ports: None, interface: index });
+        return work.incoming.push(Incoming { buf, spi, esp_at, ah: false, ports: None, interface: index });
     }
     enqueue(tables, work, Forward { buf, verdict, origin: Origin::Clear, interface: Some(index) }, out);
 }
@@ -244,8 +244,9 @@ fn local<B: PacketBuf, K>(
             work.incoming.push(Incoming::new(buf, esp_at, None, interface));
             return;
         }
-        //= rfc4302#3.4.2/no-sa: no SA of this gateway is for AH, so none has its SPI.
-        (protocol::AH, _) if own => return out.drop_packet(DropReason::NoSuchSa, buf.data(), 0),
+        (protocol::AH, _) if own => {
+            return work.incoming.push(Incoming::ah(buf, packet.upper_at, link.index));
+        }
         (protocol::UDP, Some(IKE_PORT | NAT_T_PORT)) if own => {
             return udp_for_us(work, link, &packet, buf, out);
         }

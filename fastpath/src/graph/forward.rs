@@ -243,14 +243,16 @@ fn acquire<B, K>(tables: &Tables<K>, bytes: &[u8], out: &mut Out<B>) {
     let Ok((_, flow)) = flow_of(bytes) else { return };
     let Some(Entry { placed, .. }) = tables.spd.find(&flow) else { return };
     if placed.pending.claim() {
-        let packet = PacketInfo {
-            src: flow.src,
-            dst: flow.dst,
-            protocol: flow.protocol,
-            src_port: flow.src_port.unwrap_or(0),
-            dst_port: flow.dst_port.unwrap_or(0),
-        };
-        out.events.push(Event::Acquire { policy: placed.spec.id, packet });
+        out.events.push(Event::Acquire { policy: placed.spec.id, packet: packet_info(&flow) });
+    }
+}
+pub(crate) fn packet_info(flow: &Flow) -> PacketInfo {
+    PacketInfo {
+        src: flow.src,
+        dst: flow.dst,
+        protocol: flow.protocol,
+        src_port: flow.src_port.unwrap_or(0),
+        dst_port: flow.dst_port.unwrap_or(0),
     }
 }
 

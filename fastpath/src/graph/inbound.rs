@@ -1,12 +1,12 @@
 //! Inbound: find the SA, look at the window, open; then commit, unwrap and check what was inside.
 use super::cache::{FlowCache, Origin, Word, scope_of};
 use super::classify::to_host;
-use super::forward::{Forward, enqueue, judge_flow};
+use super::forward::{Forward, enqueue, judge_flow, packet_info};
 use super::seen::{Plain, Seen, flow_of};
-use super::{Context, Out, Progress, Verdict, Work, outbound};
+use super::{Context, Out, Progress, Verdict, Work, modes, outbound};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::prefetch::near;
-use crate::tables::sad::{Charge, State};
+use crate::tables::sad::{Charge, Form, State};
 use crate::tables::{Sa, Tables, spd};
 use ipc::contract::Event;
 use sa::{Authentic, Candidate, Direction, DropReason, SaSlot, Stale};
@@ -14,15 +14,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::vec::Drain;
 use wire::eth::ethertype;
 use wire::ip::{self, protocol};
-use wire::{PacketBuf, esp, udp};
+use wire::{PacketBuf, ah, esp, udp};
 
-/// An ESP packet for us, starting at its outer IP header.
+/// An ESP or AH packet for us, starting at its outer IP header.
 #[derive(Debug)]
 pub(crate) struct Incoming<B> {
     pub buf: B,
     /// 0 if the packet is too short to have one.
     pub spi: u32,
+    /// Where the ESP or AH header is.
     pub esp_at: u16,
+    pub ah: bool,
     /// Source and destination port of UDP encapsulation.
     pub ports: Option<(u16, u16)>,
     pub interface: u16,
@@ -30,7 +32,11 @@ pub(crate) struct Incoming<B> {
 impl<B: PacketBuf> Incoming<B> {
     pub fn new(buf: B, esp_at: u16, ports: Option<(u16, u16)>, interface: u16) -> Self {
         let header = esp::Header::parse(buf.data().get(esp_at.into()..).unwrap_or_default());
-        Self { spi: header.map_or(0, |header| header.spi), buf, esp_at, ports, interface }
+        Self { spi: header.map_or(0, |header| header.spi), buf, esp_at, ah: false, ports, interface }
+    }
+    pub fn ah(buf: B, esp_at: u16, interface: u16) -> Self {
+        let header = ah::Header::parse(buf.data().get(esp_at.into()..).unwrap_or_default());
+        Self { spi: header.map_or(0, |header| header.spi), buf, esp_at, ah: true, ports: None, interface }
     }
 }
 
@@ -48,19 +54,28 @@ pub(crate) fn admit<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, out
     let mut incoming = std::mem::take(&mut work.incoming);
     approach(tables, work, &incoming);
     for item in incoming.drain(..) {
+        if item.ah {
+            match modes::open(tables, item) {
+                Ok(job) => work.jobs.push(job),
+                Err((why, item)) => refused(work, why, &item, out),
+            }
+            continue;
+        }
         match check(tables, &item) {
             Ok((at, seq_high, candidate)) => work.jobs.push(job(item, at, seq_high, candidate)),
-            Err(Refused { reason, at }) => {
-                out.drop_packet(reason, item.buf.data(), item.spi);
-                match at {
-                    Some(at) => work.counts.dropped(at),
-                    None if reason == DropReason::NoSuchSa => unknown(work, &item, out),
-                    None => {}
-                }
-            }
+            Err(why) => refused(work, why, &item, out),
         }
     }
     work.incoming = incoming;
+}
+#[cold]
+fn refused<B: PacketBuf>(work: &mut Work<B>, why: Refused, item: &Incoming<B>, out: &mut Out<B>) {
+    out.drop_packet(why.reason, item.buf.data(), item.spi);
+    match why.at {
+        Some(at) => work.counts.dropped(at),
+        None if why.reason == DropReason::NoSuchSa => unknown(work, item, out),
+        None => {}
+    }
 }
 
 /// Has what is to be known of each SA brought near: first what its record points to, then what that points to.
@@ -78,9 +93,12 @@ fn approach<B, K>(tables: &Tables<K>, work: &Work<B>, incoming: &[Incoming<B>]) 
     }
 }
 
-struct Refused {
-    reason: DropReason,
-    at: Option<SaRef>,
+/// What even stream modes align to (RFC 4303 2.4).
+const ALIGNMENT: usize = 4;
+
+pub(crate) struct Refused {
+    pub reason: DropReason,
+    pub at: Option<SaRef>,
 }
 
 /// Everything that can be known before the ICV has been checked. Changes nothing.
@@ -96,6 +114,10 @@ fn check<B: PacketBuf, K>(
     let (slot, sa) = tables.sad.inbound(header.spi).ok_or_else(|| refuse(DropReason::NoSuchSa, None))?;
     let at = SaRef { slot, install: sa.install };
     let refuse = |reason| Refused { reason, at: Some(at) };
+    //= rfc4303#3.4.2/sa-lookup: an SPI of AH is none of ESP.
+    if sa.form.is_ah() {
+        return Err(refuse(DropReason::NoSuchSa));
+    }
     let (from_peer, to_us) = sa.header.answered_by(packet);
     match (item.ports, sa.encap) {
         //= rfc4301#4.1/outer-addresses: an SPI of one peer is not another's.
@@ -109,8 +131,8 @@ fn check<B: PacketBuf, K>(
     let fixed = esp::HEADER + usize::from(sa.iv_len) + usize::from(sa.icv_len);
     let cipher = bytes.len().checked_sub(fixed).filter(|n| *n >= esp::TRAILER);
     let cipher = cipher.ok_or_else(|| refuse(DropReason::EspTooShort))?;
-    // Counter modes and NULL take any length; CBC, whose IV is a block, does not.
-    if !sa.counter_iv && sa.iv_len > 0 && cipher % usize::from(sa.iv_len) != 0 {
+    // Counter modes and NULL take any length; CBC takes whole blocks.
+    if usize::from(sa.pad_to) > ALIGNMENT && cipher % usize::from(sa.pad_to) != 0 {
         return Err(refuse(DropReason::EngineErrorIn));
     }
     if sa.shared.state() == State::Dead {
@@ -120,7 +142,7 @@ fn check<B: PacketBuf, K>(
     Ok((at, sa.esn.then(|| candidate.seq().high()), candidate))
 }
 
-fn stale(why: Stale) -> DropReason {
+pub(crate) fn stale(why: Stale) -> DropReason {
     match why {
         Stale::Seen => DropReason::ReplaySeen,
         Stale::Old => DropReason::ReplayOld,
@@ -144,17 +166,16 @@ fn job<B: PacketBuf>(item: Incoming<B>, at: SaRef, seq_high: Option<u32>, candid
 
 #[cold]
 fn unknown<B: PacketBuf>(work: &mut Work<B>, item: &Incoming<B>, out: &mut Out<B>) {
-    let packet = item.buf.data();
-    let header = esp::Header::parse(packet.get(item.esp_at.into()..).unwrap_or_default());
-    if let (Ok(header), Some((remote, local)), true) =
-        (header, addresses(packet), work.unknown_spi.take(work.now))
-    {
-        out.events.push(Event::UnknownSpi { spi: header.spi, local, remote });
+    if let (Some((remote, local)), true) = (addresses(item.buf.data()), work.unknown_spi.take(work.now)) {
+        out.events.push(Event::UnknownSpi { spi: item.spi, local, remote });
     }
 }
 
 /// A run of packets of one SA, back from the engine: each authentic number is recorded, the window held once.
-pub(crate) fn commit<B, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
+pub(crate) fn commit<B: PacketBuf, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
+    if sa.form.is_ah() {
+        modes::restore(sa.icv_len, run);
+    }
     let mut window = sa.shared.hold_window();
     for job in run {
         job.context.progress = match job.context.progress {
@@ -192,6 +213,8 @@ enum Inside {
     /// Another IPv4 packet, to be read at leisure.
     Ipv4,
     Ipv6,
+    /// What `modes` looks into.
+    Other,
     /// It goes no further; the rest says nothing.
     Refused(DropReason),
 }
@@ -225,7 +248,8 @@ pub(crate) fn look_inside<B: PacketBuf, K>(
 /// What most packets hold. `None` says nothing, but that this is to be looked at at leisure.
 #[inline(always)]
 fn plain_inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Option<Opened> {
-    if !matches!(job.context.progress, Progress::Accepted | Progress::Newest) {
+    let good = matches!(job.context.progress, Progress::Accepted | Progress::Newest);
+    if !good || !sa.form.is_esp_tunnel() {
         return None;
     }
     let packet = job.packet.data();
@@ -250,6 +274,10 @@ fn inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Result<Opened, DropReason
         Progress::Accepted | Progress::Newest => {}
         Progress::Refused(reason) => return Err(reason),
         Progress::Seal | Progress::Open => return Err(DropReason::EngineErrorIn),
+    }
+    if !sa.form.is_esp_tunnel() {
+        let (start, len) = (job.esp_at, job.esp_len);
+        return Ok(Opened { packet: Plain::NOTHING, place: 0, start, len, tos: 0, inside: Inside::Other });
     }
     let packet = job.packet.data();
     let tos = tos(packet).ok_or(DropReason::BadTrailer)?;
@@ -307,12 +335,7 @@ impl<K> Back<'_, K> {
                     bytes += len;
                     last = last.max(seq.0);
                     let origin = Origin::Protected;
-                    deliver(
-                        self.tables,
-                        work,
-                        Forward { buf, verdict, origin, interface: Some(interface) },
-                        out,
-                    );
+                    deliver(self, work, Forward { buf, verdict, origin, interface: Some(interface) }, out);
                 }
                 Err(reason) => self.refuse(reason, buf.data(), work, out),
             }
@@ -326,6 +349,14 @@ impl<K> Back<'_, K> {
     fn refuse<B: PacketBuf>(&self, reason: DropReason, bytes: &[u8], work: &mut Work<B>, out: &mut Out<B>) {
         work.counts.dropped(self.at);
         out.drop_packet(reason, bytes, self.sa.spi);
+        //= rfc4301#5.2/audit: a packet that does not fit its SA is an auditable event.
+        if reason == DropReason::SelectorMismatch
+            && let Ok((_, flow)) = flow_of(bytes)
+            && work.mismatches.take(work.now)
+        {
+            let packet = packet_info(&flow);
+            out.events.push(Event::Mismatch { slot: SaSlot(self.at.slot), spi: self.sa.name(), packet });
+        }
     }
 
     #[inline(always)]
@@ -355,6 +386,7 @@ impl<K> Back<'_, K> {
         buf: &mut B,
         opened: &Opened,
     ) -> Result<Word, DropReason> {
+        let mut outer_tos = opened.tos;
         let (verdict, inner_tos) = match opened.inside {
             Inside::Refused(reason) => return Err(reason),
             Inside::Plain => {
@@ -366,11 +398,17 @@ impl<K> Back<'_, K> {
                 (work.cache.look_up_at(opened.place, key, scope, judge), tos)
             }
             Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, buf, opened)?,
+            Inside::Other => {
+                let (verdict, outer) =
+                    modes::unwrap(self, work, buf, opened.start.into(), opened.len.into())?;
+                outer_tos = outer;
+                (verdict, tos(buf.data()).ok_or(DropReason::BadTrailer)?)
+            }
         };
         if verdict == Word::MISMATCH {
             return Err(DropReason::SelectorMismatch);
         }
-        let ecn = decapsulated_ecn(opened.tos & 3, inner_tos & 3).ok_or(DropReason::BadTrailer)?;
+        let ecn = decapsulated_ecn(outer_tos & 3, inner_tos & 3).ok_or(DropReason::BadTrailer)?;
         if ecn != inner_tos & 3 {
             ip::set_ecn(buf.data_mut(), ecn).ok_or(DropReason::BadTrailer)?;
         }
@@ -400,7 +438,7 @@ impl<K> Back<'_, K> {
 
 /// What an inner packet of this SA may do.
 #[cold]
-fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
+pub(crate) fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
     let Ok((packet, flow)) = flow_of(bytes) else { return Verdict::Mismatch };
     //= rfc4301#5.2/selector-check: the inner packet must be what the SA is for; our own address never is.
     if !spd::within(&sa.about.selectors, &flow.reversed()) || tables.ports.is_own(packet.src) {
@@ -417,7 +455,7 @@ fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
 
 /// TOS or traffic class of a packet that was parsed before.
 #[inline(always)]
-fn tos(packet: &[u8]) -> Option<u8> {
+pub(crate) fn tos(packet: &[u8]) -> Option<u8> {
     let [a, b] = *packet.first_chunk()?;
     Some(if a >> 4 == 4 { b } else { a << 4 | b >> 4 })
 }
@@ -456,19 +494,25 @@ fn moved<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>, work: &mut Work<B>, out: &mu
 
 /// A checked inner packet: to the gateway itself, or onwards.
 #[inline(always)]
-fn deliver<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
+fn deliver<B: PacketBuf, K>(of: &Back<'_, K>, work: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
     match inner.verdict {
-        Word::OURS => to_us(tables, inner, out),
-        _ => enqueue(tables, work, inner, out),
+        Word::OURS => to_us(of, work, inner, out),
+        _ => enqueue(of.tables, work, inner, out),
     }
 }
 
 #[cold]
-fn to_us<B: PacketBuf, K>(tables: &Tables<K>, inner: Forward<B>, out: &mut Out<B>) {
+fn to_us<B: PacketBuf, K>(of: &Back<'_, K>, work: &mut Work<B>, inner: Forward<B>, out: &mut Out<B>) {
+    let tables = of.tables;
     let Ok((packet, _)) = flow_of(inner.buf.data()) else { return out.drop(DropReason::MalformedIp) };
-    // A tunnel in a tunnel that both end here is not taken apart twice.
-    if packet.protocol == protocol::ESP {
-        return out.drop(DropReason::UnsupportedProtocol);
+    // A tunnel in a tunnel that both end here is not taken apart twice, but for ESP in AH between the same two ends.
+    match packet.protocol {
+        protocol::ESP if of.sa.form == Form::AhTransport => {
+            let interface = inner.interface.unwrap_or(0);
+            return work.incoming.push(Incoming::new(inner.buf, packet.upper_at, None, interface));
+        }
+        protocol::ESP | protocol::AH => return out.drop(DropReason::UnsupportedProtocol),
+        _ => {}
     }
     let index = inner.interface.unwrap_or(0);
     let Some(interface) = tables.ports.get(index) else { return out.drop(DropReason::NotForUs) };

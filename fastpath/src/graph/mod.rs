@@ -25,6 +25,7 @@ mod fragment;
 mod inbound;
 mod iv;
 pub mod lost;
+mod modes;
 mod out;
 mod outbound;
 mod seen;
@@ -113,6 +114,7 @@ pub(crate) struct Work<B> {
     counts: Arc<SaCounts>,
     now: Duration,
     unknown_spi: Budget,
+    mismatches: Budget,
     moved: Option<(SaRef, IpAddr, u16)>,
     pieces: Vec<Forward<B>>,
     make: Option<MakeBuffer<B>>,
@@ -158,6 +160,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             counts,
             now: Duration::ZERO,
             unknown_spi: Budget::default(),
+            mismatches: Budget::default(),
             moved: None,
             pieces: Vec::with_capacity(BURST),
             make: None,
@@ -280,6 +283,9 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         inbound::admit(tables, &mut self.work, out);
         self.meter.end(Stage::Admit, arrived);
         self.crypto([Stage::Open, Stage::Unwrap], out);
+        if !self.work.incoming.is_empty() {
+            self.nested(out);
+        }
         let tables: &Tables<_> = self.reader.table();
         let leaving = self.work.forward.len();
         let turn = self.turn.as_mut().filter(|turn| !turn.is_over() && takes_numbers(&self.work.forward));
@@ -302,6 +308,15 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
             self.retired.pop_front();
         }
+    }
+
+    /// ESP that came inside of AH. What is inside of that is not looked into again.
+    #[cold]
+    #[inline(never)]
+    fn nested(&mut self, out: &mut Out<B>) {
+        let tables: &Tables<_> = self.reader.table();
+        inbound::admit(tables, &mut self.work, out);
+        self.crypto([Stage::Open, Stage::Unwrap], out);
     }
 
     /// Hands jobs over and finishes those that are back.

@@ -3,9 +3,9 @@ use super::cache::To;
 use super::forward::{Forward, Way, fit, report};
 use super::inbound::Back;
 use super::iv::IvSource;
-use super::{Context, Out, Progress, Work};
+use super::{Context, Out, Progress, Work, modes};
 use crate::crypto::{Job, Operation, SaRef};
-use crate::tables::sad::{Charge, Reserved, State};
+use crate::tables::sad::{Charge, Form, Reserved, State};
 use crate::tables::{Sa, Tables};
 use ipc::contract::{Event, Expiry};
 use sa::{Candidate, Direction, DropReason, SaSlot, SeqNo};
@@ -35,9 +35,12 @@ impl Shape {
         self.front + inner + self.trailer + self.icv
     }
 }
-/// The largest inner packet whose ESP form fits the link and what is known of the path behind it.
+/// The largest inner packet whose protected form fits the link and what is known of the path behind it.
 fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
     let mtu = usize::from(way.mtu.min(sa.shared.path_mtu()));
+    if !sa.form.is_esp_tunnel() {
+        return modes::inner_mtu(sa, mtu);
+    }
     let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
     let room = mtu.saturating_sub(front + usize::from(sa.icv_len));
     (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
@@ -126,7 +129,11 @@ pub(crate) fn frame<B: PacketBuf, K>(
     }
     let mut ready = std::mem::take(&mut work.ready);
     ready.extend(left.by_ref().take(count));
-    split_large(sa_ref, inner_mtu(sa, &way), work, &mut ready, out);
+    let inner = inner_mtu(sa, &way);
+    match sa.form.is_transport() {
+        false => split_large(sa_ref, inner, work, &mut ready, out),
+        true => modes::refuse_large(sa_ref, inner, work, &mut ready, out),
+    }
     let count = ready.len();
     let reserved = sa.shared.reserve(count as u64);
     run.frame(ready.drain(..), count, reserved, work, out);
@@ -134,10 +141,10 @@ pub(crate) fn frame<B: PacketBuf, K>(
 }
 
 /// What packets of one SA that follow each other have in common.
-struct Run<'a, K> {
-    sa_ref: SaRef,
-    sa: &'a Sa<K>,
-    way: Way,
+pub(crate) struct Run<'a, K> {
+    pub sa_ref: SaRef,
+    pub sa: &'a Sa<K>,
+    pub way: Way,
     /// If they are of the commonest shape.
     short: Option<Short>,
 }
@@ -164,7 +171,7 @@ impl Short {
     fn of<K>(sa: &Sa<K>, way: &Way) -> Option<Self> {
         let header = &sa.header;
         let shape = (usize::from(sa.iv_len), usize::from(sa.icv_len), usize::from(sa.pad_to));
-        let fits = shape == (Self::IV, Self::ICV, Self::PAD_TO) && sa.counter_iv;
+        let fits = shape == (Self::IV, Self::ICV, Self::PAD_TO) && sa.form == Form::Counter;
         if !fits || !header.is_ipv4 || header.udp_at != 0 {
             return None;
         }
@@ -248,27 +255,32 @@ impl<K> Run<'_, K> {
                 },
             };
             match self.job(item, seq, &mut work.ivs) {
-                Some(job) => work.jobs.push(job),
-                None => {
+                Ok(job) => work.jobs.push(job),
+                Err(reason) => {
                     work.counts.dropped(self.sa_ref);
-                    out.drop(DropReason::NoHeadroom);
+                    out.drop(reason);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn job<B: PacketBuf>(&self, item: Forward<B>, seq: u64, ivs: &mut IvSource) -> Option<Job<B>> {
+    fn job<B: PacketBuf>(
+        &self,
+        item: Forward<B>,
+        seq: u64,
+        ivs: &mut IvSource,
+    ) -> Result<Job<B>, DropReason> {
         let sa = self.sa;
         let mut packet = item.buf;
-        let esp_len = match &self.short {
-            Some(short) => short.encapsulate(&mut packet, seq)?,
-            None => {
-                let iv = if sa.counter_iv { Iv::Counter(seq) } else { Iv::Random(ivs.next()) };
-                encapsulate(sa, &self.way, &mut packet, seq, iv)?
-            }
+        let esp_len = match (&self.short, sa.form) {
+            (Some(short), _) => short.encapsulate(&mut packet, seq),
+            (None, Form::Counter) => encapsulate(sa, &self.way, &mut packet, seq, Iv::Counter(seq)),
+            (None, Form::Random) => encapsulate(sa, &self.way, &mut packet, seq, Iv::Random(ivs.next())),
+            _ => return modes::job(self, Forward { buf: packet, ..item }, seq, ivs),
         };
-        Some(Job {
+        let esp_len = esp_len.ok_or(DropReason::NoHeadroom)?;
+        Ok(Job {
             packet,
             sa: self.sa_ref,
             operation: Operation::Seal,
@@ -409,15 +421,15 @@ fn write_trailer(room: &mut [u8], shape: Shape, next_header: u8) -> Option<()> {
 
 /// What the outer header takes over from the inner packet.
 #[derive(Clone, Copy)]
-struct Inner {
-    next_header: u8,
+pub(crate) struct Inner {
+    pub next_header: u8,
     tos: u8,
     dont_fragment: bool,
 }
 impl Inner {
     /// Of a packet that was parsed before.
     #[inline(always)]
-    fn of(packet: &[u8]) -> Option<Self> {
+    pub fn of(packet: &[u8]) -> Option<Self> {
         let [a, b, _, _, _, _, c, ..] = *packet.first_chunk::<{ ip::V4_HEADER }>()?;
         Some(match a >> 4 {
             4 => Self { next_header: ip::protocol::IPV4, tos: b, dont_fragment: c & 0x40 != 0 },
@@ -428,7 +440,7 @@ impl Inner {
 
 /// IP and UDP header: the template and what differs from packet to packet. `header` is as long as the two are.
 #[inline(always)]
-fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64) -> Option<()> {
+pub(crate) fn outer<K>(sa: &Sa<K>, header: &mut [u8], total: usize, inner: Inner, seq: u64) -> Option<()> {
     let template = &sa.header;
     let total = u16::try_from(total).ok()?;
     //= rfc4301#5.1.2.1/dscp-copy: the outer DSCP is the inner one.
@@ -484,12 +496,21 @@ pub(crate) fn settle<B: PacketBuf, K>(
     for _ in 0..count {
         // Looked at in place: what is copied as a whole is loaded wider than it was stored.
         let Some(job) = jobs.as_slice().first() else { break };
-        let (ok, len, link) = (job.ok, job.esp_len, job.context.link);
-        let Some(Job { packet, .. }) = jobs.next() else { break };
+        let (ok, mut len, link, start) = (job.ok, job.esp_len, job.context.link, job.esp_at);
+        let Some(Job { mut packet, .. }) = jobs.next() else { break };
         if !ok {
             work.counts.dropped(of.at);
             out.drop(DropReason::EngineError);
             continue;
+        }
+        if of.sa.form.is_ah() {
+            match modes::finish(&mut packet, start, len, of.sa.icv_len) {
+                Some(bytes) => len = bytes,
+                None => {
+                    out.drop(DropReason::EngineError);
+                    continue;
+                }
+            }
         }
         packets += 1;
         bytes += u64::from(len);
@@ -515,6 +536,10 @@ fn unresolved<B: PacketBuf, K>(
 ) {
     let to = To::from(sa.ends.remote);
     match work.ways.find(tables, to) {
+        Some(way) if sa.form.is_transport() && packet.len() > modes::mtu(sa, way) => {
+            let way = *way;
+            modes::send_in_pieces(tables, sa, way, packet, work, out);
+        }
         Some(way) => way.send(tables, to, packet, out),
         None => out.drop(DropReason::NoRoute),
     }

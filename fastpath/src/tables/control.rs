@@ -13,7 +13,9 @@ use super::{NextHop, Op, Tables};
 use crate::crypto::{KeyMaker, SaRef};
 use crate::host::pmtu::Hint;
 use ipc::contract::{Command, Event, Expiry, Refusal};
-use sa::{Direction, Mode, PolicyId, PolicySpec, Prefix, ReplayWidth, ReplayWindow, SaSlot, SaSpec, Spi};
+use sa::{
+    Direction, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, ReplayWindow, SaSlot, SaSpec, Spi, Suite,
+};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -84,6 +86,11 @@ pub struct Control<M: KeyMaker> {
     timers: BinaryHeap<Reverse<(Duration, Timer)>>,
     settling: VecDeque<(u64, Settle)>,
     paths: Paths<M::Key>,
+}
+
+/// AH neither encrypts nor goes without an integrity algorithm; GMAC's IV has no place in ours.
+fn ah_runs(suite: Suite) -> bool {
+    Suite::ah(suite.integrity()) == Ok(suite) && suite.integrity().iv_len() == 0
 }
 
 impl<M: KeyMaker> Control<M> {
@@ -251,7 +258,10 @@ impl<M: KeyMaker> Control<M> {
             _ if spec.slot.0 >= self.capacity => Err(Refusal::NoSuchSlot),
             _ if self.slots.contains(spread(spec.slot.0)) => Err(Refusal::SlotInUse),
             _ if keys != needed => Err(Refusal::Malformed),
-            _ if spec.mode != Mode::Tunnel => Err(Refusal::Unsupported),
+            //= rfc3948#1/not-ah: AH covers the addresses that a NAT changes.
+            _ if spec.protocol == Protocol::Ah && (!ah_runs(spec.suite) || spec.encap.is_some()) => {
+                Err(Refusal::Unsupported)
+            }
             _ if !sad::same_family(spec.ends) || spec.selectors.is_empty() => Err(Refusal::Unsupported),
             Direction::Inbound if spi_taken() => Err(Refusal::DuplicateSpi),
             Direction::Outbound if self.policies.get(spec.policy).is_none() => Err(Refusal::NoSuchPolicy),
@@ -301,10 +311,13 @@ impl<M: KeyMaker> Control<M> {
             install,
             spi: spec.spi,
             direction: spec.direction,
+            protocol: spec.protocol,
+            mode: spec.mode,
             suite: spec.suite,
             esn: spec.esn,
             ends: spec.ends,
             encap: spec.encap,
+            original: spec.original,
             policy: spec.policy,
             selectors: spec.selectors.clone().into(),
             shared,

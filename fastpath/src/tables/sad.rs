@@ -9,8 +9,8 @@ use crate::pages;
 use crate::prefetch::near;
 use ipc::contract::Expiry;
 use sa::{
-    Direction, Encap, Held, Lifetime, Limit, PolicyId, ReplayWindow, Spi, Stale, Suite, TrafficSelector,
-    TunnelEnds,
+    Direction, Encap, Held, Lifetime, Limit, Mode, PolicyId, Protocol, ReplayWindow, Spi, Stale, Suite,
+    TrafficSelector, TunnelEnds,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -196,6 +196,42 @@ impl<K> Shared<K> {
     }
 }
 
+/// What an SA makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// ESP in tunnel mode whose IV counts up with the sequence number (AEADs).
+    Counter,
+    /// The same with an IV that is drawn at random (CBC), or none.
+    Random,
+    /// The rest is [`crate::graph`]'s module of modes.
+    EspTransport,
+    AhTunnel,
+    AhTransport,
+}
+impl Form {
+    pub fn new(protocol: Protocol, mode: Mode, counts: bool) -> Self {
+        match (protocol, mode) {
+            (Protocol::Esp, Mode::Tunnel) if counts => Self::Counter,
+            (Protocol::Esp, Mode::Tunnel) => Self::Random,
+            (Protocol::Esp, Mode::Transport) => Self::EspTransport,
+            (Protocol::Ah, Mode::Tunnel) => Self::AhTunnel,
+            (Protocol::Ah, Mode::Transport) => Self::AhTransport,
+        }
+    }
+    #[inline(always)]
+    pub fn is_esp_tunnel(self) -> bool {
+        matches!(self, Self::Counter | Self::Random)
+    }
+    #[inline(always)]
+    pub fn is_ah(self) -> bool {
+        matches!(self, Self::AhTunnel | Self::AhTransport)
+    }
+    pub fn is_transport(self) -> bool {
+        matches!(self, Self::EspTransport | Self::AhTransport)
+    }
+}
+
 /// One SA as a worker reads it. What most packets need stands in the first cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -206,8 +242,7 @@ pub struct Sa<K> {
     pub install: u32,
     pub direction: Direction,
     pub esn: bool,
-    /// The IV counts up with the sequence number (all but CBC) instead of being drawn at random.
-    pub counter_iv: bool,
+    pub form: Form,
     pub iv_len: u8,
     pub icv_len: u8,
     pub pad_to: u8,
@@ -240,11 +275,15 @@ pub struct Template {
 const TEMPLATE: usize = ip::V6_HEADER + udp::HEADER;
 
 impl Template {
-    fn new(ends: TunnelEnds, encap: Option<Encap>) -> Self {
+    fn new(protocol: Protocol, ends: TunnelEnds, encap: Option<Encap>) -> Self {
         let fields = ip::Fields {
             src: ends.local,
             dst: ends.remote,
-            protocol: if encap.is_some() { ip::protocol::UDP } else { ip::protocol::ESP },
+            protocol: match (protocol, encap) {
+                (Protocol::Ah, _) => ip::protocol::AH,
+                (Protocol::Esp, Some(_)) => ip::protocol::UDP,
+                (Protocol::Esp, None) => ip::protocol::ESP,
+            },
             tos: 0,
             ttl: 64,
             dont_fragment: false,
@@ -309,10 +348,13 @@ pub struct Install<K> {
     pub install: u32,
     pub spi: Spi,
     pub direction: Direction,
+    pub protocol: Protocol,
+    pub mode: Mode,
     pub suite: Suite,
     pub esn: bool,
     pub ends: TunnelEnds,
     pub encap: Option<Encap>,
+    pub original: Option<TunnelEnds>,
     pub policy: PolicyId,
     pub selectors: Arc<[TrafficSelector]>,
     pub shared: Arc<Shared<K>>,
@@ -346,12 +388,12 @@ impl<K> Sad<K> {
                 install: new.install,
                 direction: new.direction,
                 esn: new.esn,
-                counter_iv: encryption.counts_iv(),
+                form: Form::new(new.protocol, new.mode, encryption.counts_iv()),
                 iv_len: encryption.iv_len() as u8,
                 icv_len: new.suite.icv_len() as u8,
                 pad_to: encryption.pad_to() as u8,
                 encap: new.encap,
-                header: Template::new(new.ends, new.encap),
+                header: Template::new(new.protocol, new.ends, new.encap),
                 ends: new.ends,
                 about: new.clone(),
             });
@@ -365,7 +407,8 @@ impl<K> Sad<K> {
     }
     pub(crate) fn relocate(&mut self, slot: u32, ends: TunnelEnds, encap: Option<Encap>) {
         if let Some(Some(sa)) = self.slots.get_mut(slot as usize) {
-            (sa.ends, sa.encap, sa.header) = (ends, encap, Template::new(ends, encap));
+            (sa.ends, sa.encap) = (ends, encap);
+            sa.header = Template::new(sa.about.protocol, ends, encap);
         }
     }
     /// Has the record that a slot holds brought near.

@@ -269,6 +269,14 @@ impl<E: Negotiator> Driver<E> {
             Event::SoftExpire { slot, spi, .. } => Input::SoftExpire { slot, spi },
             Event::HardExpire { slot, spi, .. } => Input::HardExpire { slot, spi },
             Event::PeerMoved { slot, spi, from } => Input::PeerMoved { slot, spi, from },
+            //= rfc4301#5.2/audit: SPI, addresses and what else the selectors look at.
+            Event::Mismatch { spi, packet: p, .. } => {
+                tracing::warn!(
+                    target: "ike", %spi, src = %p.src, dst = %p.dst, protocol = p.protocol, src_port = p.src_port,
+                    dst_port = p.dst_port, "the packet is not what its SA is for: dropped"
+                );
+                return;
+            }
             Event::UnknownSpi { spi, local, remote } => {
                 tracing::debug!(spi = format_args!("{spi:#x}"), %local, %remote, "ESP with an unknown SPI");
                 return;

@@ -334,6 +334,12 @@ pub(crate) fn installed_sa(
             (_, None) => "larval".into(),
             (None, Some(identity)) => identity.state.name().into(),
         },
+        protocol: spec.protocol.name().into(),
+        mode: match spec.mode {
+            sa::Mode::Tunnel => "tunnel",
+            sa::Mode::Transport => "transport",
+        }
+        .into(),
         enc_algorithm: spec.suite.encryption().family().into(),
         auth_algorithm: spec.suite.integrity().name().into(),
         engine: identity.and_then(|i| i.engine).map(|engine| engine.name().into()),

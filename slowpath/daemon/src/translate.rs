@@ -115,7 +115,8 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
         proposal: proposal.name.clone(),
         selector: policy.spec.selector.into(),
         tunnel,
-        suites: proposal.suites.clone(),
+        protocol: policy.protocol,
+        suites: policy.suites(),
         pfs: proposal.pfs_group.map(group),
         // Zero is no limit.
         lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),

@@ -276,7 +276,8 @@ pub struct Child {
     pub proposal: String,
     pub selector: TrafficSelector,
     pub tunnel: bool,
-    /// In order of preference.
+    pub protocol: sa::Protocol,
+    /// In order of preference; for AH with NULL encryption.
     pub suites: Vec<Suite>,
     pub pfs: Option<DhGroup>,
     pub lifetime: Duration,

@@ -54,6 +54,7 @@ causes! {
     ChildProposal "child-proposal" NoProposalChosen Peer "nothing of what they offer for the SA of a policy is accepted here";
     ChildProposalRefused "child-proposal-refused" NoProposalChosen Peer "they accept nothing of what we offer for the SA of a policy";
     Mode "mode" ModeMismatch Peer "one side wants tunnel mode, the other transport mode";
+    Unfit "unfit" ModeMismatch Peer "the policy cannot be had between these two ends";
     ConfigRequired "config-required" ChildRefused Peer "they insist on giving out an address (mode-config)";
     Critical "critical" Local Peer "they sent a critical payload that this version does not know";
     CriticalRefused "critical-refused" ChildRefused Nobody "they refuse a payload of ours that they take for critical";

@@ -197,7 +197,16 @@ impl EspSettings {
         pairs.flatten().collect()
     }
     fn select(&self, offer: &[Proposal]) -> Result<ChosenEsp, Mismatch> {
-        select_esp(offer, &EspWishes { suites: &self.suites(), pfs: self.pfs, in_auth: false, esn: false })
+        select_esp(
+            offer,
+            &EspWishes {
+                protocol: sa::Protocol::Esp,
+                suites: &self.suites(),
+                pfs: self.pfs,
+                in_auth: false,
+                esn: false,
+            },
+        )
     }
 }
 fn named<T: Copy>(all: &[T], names: &str, name: impl Fn(T) -> &'static str) -> Vec<T> {
@@ -260,6 +269,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
         proposal: "default".into(),
         selector,
         tunnel: true,
+        protocol: sa::Protocol::Esp,
         suites: EspSettings::new().suites(),
         pfs: None,
         lifetime: Duration::from_secs(1800),

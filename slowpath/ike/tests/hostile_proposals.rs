@@ -171,7 +171,8 @@ fn b6_spi_sizes_and_protocols() {
         assert!(offer(&raw_proposal(0, 1, protocol, &[], &good())).is_err());
     }
     let gcm = [Suite::new(Encryption::Aes256Gcm, Integrity::None).unwrap()];
-    let wishes = EspWishes { suites: &gcm, pfs: None, in_auth: true, esn: false };
+    let wishes =
+        EspWishes { protocol: sa::Protocol::Esp, suites: &gcm, pfs: None, in_auth: true, esn: false };
     let esp = |spi: &[u8]| {
         let transforms = [transform(1, 20, &BITS_256), transform(5, 0, &[])];
         let message = parse_one(SA, &raw_proposal(0, 1, 3, spi, &transforms)).unwrap();
@@ -283,8 +284,20 @@ fn esp_offers_pfs_and_esn() {
     for (at, &suite) in suites.iter().enumerate() {
         for pfs in pfs {
             for (theirs_esn, ours_esn) in [(false, false), (false, true), (true, false), (true, true)] {
-                let theirs = EspWishes { suites: &suites[at..], pfs, in_auth: false, esn: theirs_esn };
-                let ours = EspWishes { suites: &[suite], pfs, in_auth: false, esn: ours_esn };
+                let theirs = EspWishes {
+                    protocol: sa::Protocol::Esp,
+                    suites: &suites[at..],
+                    pfs,
+                    in_auth: false,
+                    esn: theirs_esn,
+                };
+                let ours = EspWishes {
+                    protocol: sa::Protocol::Esp,
+                    suites: &[suite],
+                    pfs,
+                    in_auth: false,
+                    esn: ours_esn,
+                };
                 let chosen = select_esp(&offer_esp(&theirs, spi), &ours).unwrap();
                 assert_eq!((chosen.suite, chosen.group, chosen.spi), (suite, pfs, spi));
                 assert_eq!(chosen.esn, theirs_esn && ours_esn);
@@ -292,7 +305,13 @@ fn esp_offers_pfs_and_esn() {
             }
         }
         // PFS wanted by one side only fails, except in IKE_AUTH, which has none.
-        let with = EspWishes { suites: &suites, pfs: pfs[1], in_auth: false, esn: false };
+        let with = EspWishes {
+            protocol: sa::Protocol::Esp,
+            suites: &suites,
+            pfs: pfs[1],
+            in_auth: false,
+            esn: false,
+        };
         let without = EspWishes { pfs: None, ..with };
         for (theirs, ours) in [(with, without), (without, with)] {
             let mismatch = select_esp(&offer_esp(&theirs, spi), &ours).unwrap_err();

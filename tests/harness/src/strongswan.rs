@@ -22,6 +22,8 @@ pub struct Swan {
     pub psk: String,
     pub ike: String,
     pub esp: String,
+    /// AH instead of ESP, if not empty.
+    pub ah: String,
     pub local_ts: Vec<String>,
     pub remote_ts: Vec<String>,
     /// Seconds between liveness checks; 0 is off.
@@ -50,6 +52,7 @@ impl Swan {
             psk: psk.to_owned(),
             ike: "aes256-sha256-modp2048".to_owned(),
             esp: "aes128gcm16".to_owned(),
+            ah: String::new(),
             local_ts: Vec::new(),
             remote_ts: Vec::new(),
             dpd_delay: 0,
@@ -83,7 +86,7 @@ impl Swan {
             "connections {{\n{connection} {{\nversion = 2\nmobike = no\nlocal_addrs = {local}\nremote_addrs = {remote}\n\
              proposals = {ike}\ndpd_delay = {dpd}s\nunique = replace\n{more}\
              local {{\nauth = psk\nid = {local_id}\n}}\nremote {{\nauth = psk\nid = {remote_id}\n}}\n\
-             children {{\n{child} {{\nlocal_ts = {local_ts}\nremote_ts = {remote_ts}\nesp_proposals = {esp}\n\
+             children {{\n{child} {{\nlocal_ts = {local_ts}\nremote_ts = {remote_ts}\n{protect}\n\
              start_action = {start}\ndpd_action = {dpd_action}\nclose_action = none\n{child_more}}}\n{others}}}\n}}\n}}\n\
              secrets {{\nike-1 {{\nsecret = \"{psk}\"\n}}\n}}\n",
             connection = Self::CONNECTION,
@@ -96,7 +99,10 @@ impl Swan {
             remote_id = self.remote_id,
             local_ts = self.local_ts.join(","),
             remote_ts = self.remote_ts.join(","),
-            esp = self.esp,
+            protect = match self.ah.as_str() {
+                "" => format!("esp_proposals = {}", self.esp),
+                ah => format!("ah_proposals = {ah}"),
+            },
             start = self.start_action,
             dpd_action = self.dpd_action,
             child_more = lines(&self.child),

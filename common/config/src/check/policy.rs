@@ -3,10 +3,10 @@ use super::Tables;
 use super::ipsec::Named;
 use super::order::{Before, Cover, Memo};
 use crate::complaint::Sink;
-use crate::model::{Peer, Policy, Proposal};
+use crate::model::{Peer, Policy, Proposal, ah_suites};
 use crate::value;
 use crate::walk::{Bad, Row};
-use sa::{Action, Level, PolicyId, PolicySpec, PortRange, Prefix, Selector};
+use sa::{Action, Level, PolicyId, PolicySpec, PortRange, Prefix, Protocol, Selector};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,9 +37,10 @@ pub fn build(
             if is_off(row) {
                 return Err(Bad);
             }
-            Ok((selector, action(row, sink)?))
+            let action = action(row)?;
+            Ok((selector, action, protocol(row, action)?))
         });
-        let Ok((selector, action)) = made else { continue };
+        let Ok((selector, action, protocol)) = made else { continue };
         let peer = match peer(row, action, &peers, &peers_off, sink) {
             Ok(peer) => peer,
             Err(Bad) => continue,
@@ -51,9 +52,16 @@ pub fn build(
             continue;
         }
         let Some(proposal) = proposals.get(proposal).cloned() else { continue };
-        if !row.enabled() {
+        if !row.enabled() || transport_fits(row, action, &selector, peer, sink).is_err() {
             continue;
         }
+        if protocol == Protocol::Ah && ah_suites(&proposal.suites).is_empty() {
+            let said =
+                format!("AH needs an integrity algorithm, and the proposal `{}` has none", proposal.name);
+            row.error(sink, "proposal", said, "name one with `auth-algorithms: sha256`");
+            continue;
+        }
+        let peer = peer.map(|peer| peer.name.clone());
         let place = |row: usize| rows.get(row).map(Row::place).unwrap_or_default();
         let covered =
             |who: String| format!("{who} everything this one is for, so it never comes to its turn");
@@ -75,7 +83,7 @@ pub fn build(
         }
         let spec = PolicySpec { id: PolicyId(0), selector, action };
         let comment = row.get::<&str>("comment").unwrap_or_default().into();
-        policies.push((number, Policy { spec, peer, proposal, comment }));
+        policies.push((number, Policy { spec, peer, protocol, proposal, comment }));
     }
     number(&mut policies);
     policies
@@ -111,7 +119,7 @@ fn selector(row: &Row, sink: &mut Sink) -> Result<Selector, Bad> {
     Ok(Selector { src, dst, protocol, src_port, dst_port })
 }
 
-fn action(row: &Row, sink: &mut Sink) -> Result<Action, Bad> {
+fn action(row: &Row) -> Result<Action, Bad> {
     let level = match row.word("level")? {
         "use" => Level::Use,
         "unique" => Level::Unique,
@@ -120,25 +128,57 @@ fn action(row: &Row, sink: &mut Sink) -> Result<Action, Bad> {
     Ok(match row.word("action")? {
         "discard" => Action::Discard,
         "none" => Action::Bypass,
-        _ => {
-            row.word("ipsec-protocols")?; // esp is the only one that gets here
-            if !row.get::<bool>("tunnel")? {
-                let said = "this is transport mode (RouterOS's default), which this version does not have";
-                return Err(row.error(sink, "tunnel", said, "write `tunnel: yes`"));
-            }
-            Action::Encrypt { level, tunnel: true }
-        }
+        _ => Action::Encrypt { level, tunnel: row.get("tunnel")? },
     })
 }
 
-/// The peer that will negotiate.
-fn peer(
+fn protocol(row: &Row, action: Action) -> Result<Protocol, Bad> {
+    match action {
+        Action::Encrypt { .. } => Protocol::from_name(row.word("ipsec-protocols")?).ok_or(Bad),
+        Action::Discard | Action::Bypass => Ok(Protocol::Esp),
+    }
+}
+
+//= rfc4301#4.1/transport-ends: transport mode is between two hosts, so the policy has to be about the two gateways.
+fn transport_fits(
     row: &Row,
     action: Action,
-    peers: &HashMap<&str, &Arc<Peer>>,
+    selector: &Selector,
+    peer: Option<&Arc<Peer>>,
+    sink: &mut Sink,
+) -> Result<(), Bad> {
+    let (Action::Encrypt { tunnel: false, .. }, Some(peer)) = (action, peer) else { return Ok(()) };
+    let host = |prefix: Prefix| prefix == Prefix::host(prefix.addr());
+    let ours = match peer.local_address {
+        Some(local) => selector.src.contains(local),
+        None => host(selector.src) || matches!(selector.src.len(), 0),
+    };
+    let Selector { src, dst, .. } = *selector;
+    let theirs = dst.contains_prefix(peer.address) || host(dst) && peer.address.contains(dst.addr());
+    if ours && theirs {
+        return Ok(());
+    }
+    let said = if theirs {
+        format!(
+            "without it this is transport mode, between the gateways themselves, and src-address {src} is not our address"
+        )
+    } else {
+        format!(
+            "without it this is transport mode, between the gateways themselves, and dst-address {dst} is not the peer {}",
+            peer.address
+        )
+    };
+    Err(row.error(sink, "tunnel", said, "write `tunnel: yes`"))
+}
+
+/// The peer that will negotiate.
+fn peer<'a>(
+    row: &Row,
+    action: Action,
+    peers: &HashMap<&str, &'a Arc<Peer>>,
     off: &HashSet<&str>,
     sink: &mut Sink,
-) -> Result<Option<String>, Bad> {
+) -> Result<Option<&'a Arc<Peer>>, Bad> {
     let name = row.opt::<&str>("peer")?.filter(|name| !name.is_empty());
     let Action::Encrypt { .. } = action else {
         return match name {
@@ -165,7 +205,7 @@ fn peer(
             return Err(row.error(sink, property, said, "leave it out, or change the peer"));
         }
     }
-    Ok(Some(name.into()))
+    Ok(Some(*peer))
 }
 
 /// `encrypt` without a peer makes sense for manual SAs only.

@@ -6,8 +6,8 @@ use crate::complaint::Sink;
 use crate::model::Policy;
 use crate::walk::{Bad, Row};
 use sa::{
-    Action, Direction, Encap, Encryption, Integrity, Key, Lifetime, Mode, SaSlot, SaSpec, Spi, Suite,
-    SuiteError, TunnelEnds,
+    Action, Direction, Encap, Encryption, Integrity, Key, Lifetime, Mode, Protocol, SaSlot, SaSpec, Selector,
+    Spi, Suite, SuiteError, TunnelEnds,
 };
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -45,13 +45,34 @@ fn manual(
             format!("row {number} of `ip.ipsec.policy` does not exist, is disabled or is wrong itself");
         return Err(row.error(sink, "policy", said, "count the rows from 0"));
     };
-    if !matches!(policy.spec.action, Action::Encrypt { .. }) || policy.peer.is_some() {
+    let (Action::Encrypt { tunnel, .. }, None) = (policy.spec.action, &policy.peer) else {
         let said = "a manual SA serves a policy with `action: encrypt` and without `peer`";
         return Err(row.error(sink, "policy", said, "write the number of such a row"));
-    }
+    };
+    let (protocol, mode) = (policy.protocol, if tunnel { Mode::Tunnel } else { Mode::Transport });
     let ends = TunnelEnds { local: row.get("local-address")?, remote: row.get("remote-address")? };
     ends_fit(row, network, ends, sink)?;
+    let Selector { src, dst, .. } = policy.spec.selector;
+    if mode == Mode::Transport && !(src.contains(ends.local) && dst.contains(ends.remote)) {
+        let said =
+            format!("row {number} of `ip.ipsec.policy` is transport mode, and not about these two addresses");
+        return Err(row.error(
+            sink,
+            "policy",
+            said,
+            "write `tunnel: yes` there, or the addresses of the gateways",
+        ));
+    }
     let encryption = Encryption::from_name(row.word("enc-algorithm")?).ok_or(Bad)?;
+    if protocol == Protocol::Ah && encryption != Encryption::Null {
+        let said = format!("AH does not encrypt, and row {number} of `ip.ipsec.policy` asks for it");
+        return Err(row.error(sink, "enc-algorithm", said, "write `enc-algorithm: null`"));
+    }
+    let encap = encap(row, sink)?;
+    if protocol == Protocol::Ah && encap.is_some() {
+        let said = "AH covers the addresses and cannot cross a NAT";
+        return Err(row.error(sink, "local-port", said, "leave the ports out"));
+    }
     let integrity = Integrity::from_name(row.word("auth-algorithm")?).ok_or(Bad)?;
     let suite = Suite::new(encryption, integrity).or_else(|error| {
         if let (SuiteError::NoIntegrity(_), Some(suite)) =
@@ -77,13 +98,15 @@ fn manual(
         slot,
         spi: Spi::new(row.get::<u64>("spi")? as u32).map_err(|_| Bad)?,
         direction,
-        mode: Mode::Tunnel,
+        protocol,
+        mode,
         suite,
         encryption_key: Key::new(encryption_key).ok_or(Bad)?,
         salt: Key::new(salt).ok_or(Bad)?,
         integrity_key,
         ends,
-        encap: encap(row, sink)?,
+        encap,
+        original: None,
         esn,
         replay_window: ipsec::replay_window(row, sink)?.get(),
         last_seq,

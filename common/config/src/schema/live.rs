@@ -83,6 +83,11 @@ pub(super) const INSTALLED_SA: Menu = Menu {
         shown("esn", Kind::YesNo, "64-bit sequence numbers."),
         shown("age", TIME, "Since it was made."),
         shown("idle", TIME, "Since its last packet."),
+        shown(
+            "mode",
+            Kind::One(&[ok("tunnel"), ok("transport")]),
+            "What it carries: whole packets, or what is in them.",
+        ),
         shown("seen-traffic", Kind::YesNo, "It has carried packets."),
         shown("hw-aead", Kind::YesNo, "A device encrypts."),
         shown("AH", Kind::YesNo, "AH."),

@@ -63,7 +63,7 @@ struct InsertRecord {
 const HEAD: usize = size_of::<CommandHead>();
 /// Head and the largest body.
 pub const COMMAND_BYTES: usize = HEAD + size_of::<SaRecord>();
-const _: () = assert!(COMMAND_BYTES == 1096 && COMMAND_BYTES.is_multiple_of(8));
+const _: () = assert!(COMMAND_BYTES == 1136 && COMMAND_BYTES.is_multiple_of(8));
 
 const INSTALL: u32 = 1;
 const REMOVE: u32 = 2;
@@ -272,6 +272,7 @@ const SOFT_EXPIRE: u32 = 2;
 const HARD_EXPIRE: u32 = 3;
 const PEER_MOVED: u32 = 4;
 const UNKNOWN_SPI: u32 = 5;
+const MISMATCH: u32 = 6;
 
 pub fn encode_event(event: &Event) -> [u8; EVENT_BYTES] {
     let blank = EventRecord {
@@ -291,15 +292,18 @@ pub fn encode_event(event: &Event) -> [u8; EVENT_BYTES] {
         expiry: why as u32,
         ..blank
     };
+    let about = |kind, id, spi, p: PacketInfo| EventRecord {
+        kind,
+        id,
+        spi,
+        protocol: p.protocol.into(),
+        first: std::net::SocketAddr::new(p.src, p.src_port).into(),
+        second: std::net::SocketAddr::new(p.dst, p.dst_port).into(),
+        ..blank
+    };
     let record = match *event {
-        Event::Acquire { policy: PolicyId(id), packet: p } => EventRecord {
-            kind: ACQUIRE,
-            id,
-            protocol: p.protocol.into(),
-            first: std::net::SocketAddr::new(p.src, p.src_port).into(),
-            second: std::net::SocketAddr::new(p.dst, p.dst_port).into(),
-            ..blank
-        },
+        Event::Acquire { policy: PolicyId(id), packet } => about(ACQUIRE, id, 0, packet),
+        Event::Mismatch { slot, spi, packet } => about(MISMATCH, slot.0, spi.get(), packet),
         Event::SoftExpire { slot, spi, why } => expired(SOFT_EXPIRE, slot, spi, why),
         Event::HardExpire { slot, spi, why } => expired(HARD_EXPIRE, slot, spi, why),
         Event::PeerMoved { slot, spi, from } => {
@@ -324,19 +328,20 @@ pub fn decode_event(bytes: &[u8; EVENT_BYTES]) -> Result<Event, Malformed> {
         3 => Ok(Expiry::Sequence),
         _ => Err(Malformed("expiry")),
     };
+    let packet = || {
+        let (src, dst) = (r.first.decode()?, r.second.decode()?);
+        Ok(PacketInfo {
+            src: src.ip(),
+            dst: dst.ip(),
+            protocol: u8::try_from(r.protocol).map_err(|_| Malformed("protocol"))?,
+            src_port: src.port(),
+            dst_port: dst.port(),
+        })
+    };
     let slot = SaSlot(r.id);
     Ok(match r.kind {
-        ACQUIRE => {
-            let (src, dst) = (r.first.decode()?, r.second.decode()?);
-            let packet = PacketInfo {
-                src: src.ip(),
-                dst: dst.ip(),
-                protocol: u8::try_from(r.protocol).map_err(|_| Malformed("protocol"))?,
-                src_port: src.port(),
-                dst_port: dst.port(),
-            };
-            Event::Acquire { policy: spec::policy_id(r.id)?, packet }
-        }
+        ACQUIRE => Event::Acquire { policy: spec::policy_id(r.id)?, packet: packet()? },
+        MISMATCH => Event::Mismatch { slot, spi: spec::spi(r.spi)?, packet: packet()? },
         SOFT_EXPIRE => Event::SoftExpire { slot, spi: spec::spi(r.spi)?, why: why()? },
         HARD_EXPIRE => Event::HardExpire { slot, spi: spec::spi(r.spi)?, why: why()? },
         PEER_MOVED => Event::PeerMoved { slot, spi: spec::spi(r.spi)?, from: r.first.decode()? },

@@ -2,7 +2,8 @@
 use super::{Malformed, Unfit, addr::AddrRecord, addr::range};
 use sa::{
     Action, Direction, Encap, Encryption, Integrity, Key, Level, Lifetime, Limit, Mode, PolicyId, PolicySpec,
-    PortRange, Prefix, ReplayWidth, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector, TunnelEnds,
+    PortRange, Prefix, Protocol, ReplayWidth, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector,
+    TunnelEnds,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
@@ -105,6 +106,8 @@ pub struct SaRecord {
     policy: u32,
     replay_window: u32,
     ends: [AddrRecord; 2],
+    /// All zero without.
+    original: [AddrRecord; 2],
     encap_ports: [u16; 2],
     direction: u8,
     mode: u8,
@@ -113,14 +116,14 @@ pub struct SaRecord {
     encap: u8,
     esn: u8,
     selector_count: u8,
-    reserved: u8,
+    protocol: u8,
     encryption_key: KeyRecord,
     salt: KeyRecord,
     integrity_key: KeyRecord,
     selectors: [SelectorRecord; SaSpec::MAX_SELECTORS],
     reserved_end: u32,
 }
-const _: () = assert!(size_of::<SaRecord>() == 1080);
+const _: () = assert!(size_of::<SaRecord>() == 1120);
 
 impl Drop for SaRecord {
     fn drop(&mut self) {
@@ -166,6 +169,7 @@ impl SaRecord {
             policy: spec.policy.0,
             replay_window: spec.replay_window,
             ends: [spec.ends.local.into(), spec.ends.remote.into()],
+            original: spec.original.map_or([AddrRecord::ZERO; 2], |o| [o.local.into(), o.remote.into()]),
             encap_ports: spec.encap.map_or([0; 2], |e| [e.local_port, e.remote_port]),
             direction: spec.direction as u8,
             mode: spec.mode as u8,
@@ -174,7 +178,7 @@ impl SaRecord {
             encap: spec.encap.is_some().into(),
             esn: spec.esn.into(),
             selector_count: count as u8,
-            reserved: 0,
+            protocol: spec.protocol as u8,
             encryption_key: (&spec.encryption_key).into(),
             salt: (&spec.salt).into(),
             integrity_key: (&spec.integrity_key).into(),
@@ -205,6 +209,7 @@ impl SaRecord {
                 1 => Direction::Outbound,
                 _ => return Err(Malformed("direction")),
             },
+            protocol: Protocol::from_u8(self.protocol).ok_or(Malformed("protocol of an SA"))?,
             mode: match self.mode {
                 0 => Mode::Transport,
                 1 => Mode::Tunnel,
@@ -216,6 +221,7 @@ impl SaRecord {
             integrity_key: self.integrity_key.decode(integrity.key_len(), "integrity key")?,
             ends: ends(&self.ends)?,
             encap: encap(self.encap, self.encap_ports)?,
+            original: if self.original == [AddrRecord::ZERO; 2] { None } else { Some(ends(&self.original)?) },
             esn,
             replay_window: ReplayWidth::new(self.replay_window).ok_or(Malformed("replay window"))?.get(),
             last_seq: self.last_seq,

@@ -86,6 +86,7 @@ pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
             slot,
             spi,
             direction: if inbound { Direction::Inbound } else { Direction::Outbound },
+            protocol: if suite.encryption() == Encryption::Null { Protocol::Ah } else { Protocol::Esp },
             mode: if tunnel { Mode::Tunnel } else { Mode::Transport },
             suite,
             encryption_key: Key::new(&keys[..suite.encryption().key_len()]).unwrap(),
@@ -93,6 +94,7 @@ pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
             integrity_key: Key::new(&keys[68..68 + suite.integrity().key_len()]).unwrap(),
             ends,
             encap,
+            original: (!tunnel && inbound).then_some(ends),
             esn,
             replay_window: window,
             last_seq: if esn { seq } else { seq >> 32 },
@@ -187,6 +189,16 @@ pub fn event() -> impl Strategy<Value = Event> {
         (slot(), spi(), why()).prop_map(|(slot, spi, why)| Event::SoftExpire { slot, spi, why }),
         (slot(), spi(), why()).prop_map(|(slot, spi, why)| Event::HardExpire { slot, spi, why }),
         (slot(), spi(), socket()).prop_map(|(slot, spi, from)| Event::PeerMoved { slot, spi, from }),
+        (slot(), spi(), socket(), socket(), any::<u8>()).prop_map(|(slot, spi, src, dst, protocol)| {
+            let packet = PacketInfo {
+                src: src.ip(),
+                dst: dst.ip(),
+                protocol,
+                src_port: src.port(),
+                dst_port: dst.port(),
+            };
+            Event::Mismatch { slot, spi, packet }
+        }),
         (any::<u32>(), addr(), addr()).prop_map(|(spi, local, remote)| Event::UnknownSpi {
             spi,
             local,

@@ -4,7 +4,8 @@ use harness::{Lab, Netns, Process, Side, wait_until};
 use ipc::{Command, Event, Refusal, SlowSide};
 use sa::{
     Action, Direction, DropReason, Encap, Encryption, Integrity, Key, Level, Lifetime, Mode, PolicyId,
-    PolicySpec, PortRange, Prefix, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector, TunnelEnds,
+    PolicySpec, PortRange, Prefix, Protocol, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector,
+    TunnelEnds,
 };
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -387,6 +388,7 @@ fn sa_spec(
         slot: SaSlot(slot),
         spi: Spi::new(0x2200_0000 + slot).expect("an SPI"),
         direction,
+        protocol: Protocol::Esp,
         mode: Mode::Tunnel,
         suite,
         encryption_key: key(suite.encryption().key_len(), 1),
@@ -394,6 +396,7 @@ fn sa_spec(
         integrity_key: key(suite.integrity().key_len(), 3),
         ends: TunnelEnds { local: ends.0, remote: ends.1 },
         encap: None,
+        original: None,
         esn: false,
         replay_window: 64,
         last_seq: 0,

@@ -122,8 +122,9 @@ fn installed_sa(s: InstalledSa) -> Row {
             ("age", seconds(s.age)),
             ("idle", s.idle.map_or(Value::Null, seconds)),
             ("seen-traffic", s.seen_traffic.into()),
-            ("AH", false.into()),
-            ("ESP", true.into()),
+            ("AH", (s.protocol == "ah").into()),
+            ("ESP", (s.protocol == "esp").into()),
+            ("mode", s.mode.into()),
         ],
     )
 }

@@ -278,6 +278,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             policy: PolicyId(1),
             selector: spec.selector.into(),
             tunnel: true,
+            protocol: Protocol::Esp,
             suites: vec![esn_suite],
             pfs: None,
             lifetime: Duration::from_secs(1800),

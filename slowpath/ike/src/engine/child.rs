@@ -2,7 +2,7 @@
 use crate::api::{Child, Now};
 use crate::crypto::EspKeys;
 use sa::{
-    Direction, Encap, Lifetime, Limit, Mode, PolicyId, SaSlot, SaSpec, Spi, Suite, TrafficSelector,
+    Direction, Encap, Lifetime, Limit, Mode, PolicyId, Protocol, SaSlot, SaSpec, Spi, Suite, TrafficSelector,
     TunnelEnds,
 };
 use std::time::Duration;
@@ -46,7 +46,10 @@ pub(super) struct ChildSa {
     pub policy: PolicyId,
     pub inbound: Half,
     pub outbound: Half,
+    pub protocol: Protocol,
     pub mode: Mode,
+    /// Transport mode through a NAT, and we answered: the addresses as the peer knows them.
+    pub original: Option<TunnelEnds>,
     pub suite: Suite,
     pub esn: bool,
     pub replay_window: u32,
@@ -99,6 +102,7 @@ impl ChildSa {
             slot: half.slot,
             spi: half.spi,
             direction,
+            protocol: self.protocol,
             mode: self.mode,
             suite: self.suite,
             encryption_key: half.keys.encryption.clone(),
@@ -106,6 +110,7 @@ impl ChildSa {
             integrity_key: half.keys.integrity.clone(),
             ends,
             encap,
+            original: self.original.filter(|_| encap.is_some()),
             esn: self.esn,
             replay_window: self.replay_window,
             last_seq: 0,

@@ -147,7 +147,7 @@ impl Engine {
     pub(super) fn disown(&mut self, sa: &mut IkeSa, offer: &ChildOffer, cx: &mut Cx) {
         self.release_offer(offer);
         cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 60_000 });
-        sa.tasks.push_front(Task::Disown(offer.spi));
+        sa.tasks.push_front(Task::Disown(offer.protocol, offer.spi));
     }
     pub(super) fn release_offer(&mut self, offer: &ChildOffer) {
         self.slots.give_back(offer.slot);

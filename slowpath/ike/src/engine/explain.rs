@@ -60,7 +60,13 @@ fn policy_find(peer: &Peer, child: &Child) -> String {
 }
 pub(super) fn wishes(child: &Child, in_auth: bool) -> EspWishes<'_> {
     //= rfc4303#2.2.1/esn: extended numbers need the replay window to infer the high half.
-    EspWishes { suites: &child.suites, pfs: child.pfs, in_auth, esn: child.esn && child.replay_window > 0 }
+    EspWishes {
+        protocol: child.protocol,
+        suites: &child.suites,
+        pfs: child.pfs,
+        in_auth,
+        esn: child.esn && child.replay_window > 0,
+    }
 }
 
 /// An identity as `my-id` and `remote-id` take it.
@@ -127,7 +133,11 @@ pub(super) fn child_proposal(child: &Child, exchange: &'static str, m: &Mismatch
         .theirs(m.offered.clone())
         .ours(format!("{} (proposal `{}`)", m.ours, child.proposal))
         .difference(m.difference())
-        .tell(format!("offer one of these for ESP (phase 2): {}", m.ours));
+        .tell(format!(
+            "offer one of these for {} (phase 2): {}",
+            child.protocol.name().to_uppercase(),
+            m.ours
+        ));
     match m.settings() {
         Some(settings) => d.fix(set_proposal(child, &settings)),
         None => d,
@@ -416,8 +426,23 @@ pub(super) fn mode(peer: &Peer, child: &Child, exchange: &'static str) -> Diagno
         .ours(format!("tunnel={ours}"))
         .difference(format!("tunnel=: they have {theirs}, we have {ours}"))
         .tell(format!("use {} mode", mode(child.tunnel)));
-    // The other way round this version could not follow: transport mode is not configured yet.
-    if child.tunnel { d } else { d.fix(format!("{} tunnel=yes", policy_find(peer, child))) }
+    d.fix(format!("{} tunnel={theirs}", policy_find(peer, child)))
+}
+/// The policy is about other addresses than those that IKE runs between.
+pub(super) fn transport_ends(
+    peer: &Peer,
+    child: &Child,
+    exchange: &'static str,
+    ends: [IpAddr; 2],
+) -> Diagnosis {
+    let [local, remote] = ends;
+    let detail = format!("transport mode is between {local} and {remote}, and the policy is not about these");
+    of_policy(Cause::Unfit, exchange, child, detail).fix(format!("{} tunnel=yes", policy_find(peer, child)))
+}
+/// AH covers the addresses that a NAT changes.
+pub(super) fn ah_behind_nat(peer: &Peer, child: &Child, exchange: &'static str) -> Diagnosis {
+    of_policy(Cause::Unfit, exchange, child, "AH cannot cross the NAT between us".into())
+        .fix(format!("{} ipsec-protocols=esp", policy_find(peer, child)))
 }
 /// Something about the SA of a policy, with our part only.
 pub(super) fn of_policy(cause: Cause, exchange: &'static str, child: &Child, detail: String) -> Diagnosis {

@@ -125,6 +125,7 @@ pub(super) struct AuthSent {
 /// A child we have asked for.
 pub(super) struct ChildOffer {
     pub policy: PolicyId,
+    pub protocol: ::sa::Protocol,
     pub spi: Spi,
     pub slot: SaSlot,
     /// Slot for the outbound half, held from the start so that success cannot fail for want of one.
@@ -174,7 +175,7 @@ pub(super) enum Task {
     Rekey(Spi),
     Delete(Spi),
     /// The peer has made a child that we do not want; there is none here.
-    Disown(Spi),
+    Disown(::sa::Protocol, Spi),
     RekeyIke,
     DeleteIke,
     Liveness,

@@ -30,23 +30,31 @@ impl Engine {
             //= rfc7296#1.4.1/ike-delete-answer: an empty one.
             return Vec::new();
         }
-        let mut answer = Vec::new();
-        for spi in message.deletes().filter(|d| d.protocol == Protocol::ESP).flat_map(|d| &d.spis) {
-            answer.extend(self.on_child_delete(sa, *spi, cx));
+        let mut answers = Vec::new();
+        for protocol in ::sa::Protocol::ALL {
+            let named = message.deletes().filter(|d| d.protocol == Protocol::from(protocol));
+            let spis: Vec<u32> = named
+                .flat_map(|d| &d.spis)
+                .filter_map(|spi| self.on_child_delete(sa, protocol, *spi, cx))
+                .collect();
+            if !spis.is_empty() {
+                answers.push(Payload::Delete(Delete { protocol: protocol.into(), spis }));
+            }
         }
-        if answer.is_empty() {
-            Vec::new()
-        } else {
-            vec![Payload::Delete(Delete { protocol: Protocol::ESP, spis: answer })]
-        }
+        answers
     }
 
     /// The peer deletes the SA it receives with this SPI; the answer names its other half.
-    fn on_child_delete(&mut self, sa: &mut IkeSa, outbound: u32, cx: &mut Cx) -> Option<u32> {
-        let at = sa
-            .children
-            .iter()
-            .position(|c| c.outbound.spi.get() == outbound && c.state != ChildState::Lingering)?;
+    fn on_child_delete(
+        &mut self,
+        sa: &mut IkeSa,
+        protocol: ::sa::Protocol,
+        outbound: u32,
+        cx: &mut Cx,
+    ) -> Option<u32> {
+        let at = sa.children.iter().position(|c| {
+            c.outbound.spi.get() == outbound && c.protocol == protocol && c.state != ChildState::Lingering
+        })?;
         let (inbound, state) = (sa.children[at].inbound.spi, sa.children[at].state);
         self.switch_to_successor(sa, inbound, cx);
         self.retire(sa, at, cx);
@@ -204,8 +212,14 @@ impl Engine {
         //= rfc7296#2.4/liveness: an empty INFORMATIONAL request.
         self.request(sa, ExchangeType::INFORMATIONAL, Vec::new(), Exchange::Liveness, cx);
     }
-    pub(super) fn send_child_delete(&mut self, sa: &mut IkeSa, spi: Spi, cx: &mut Cx) {
-        let delete = Payload::Delete(Delete { protocol: Protocol::ESP, spis: vec![spi.get()] });
+    pub(super) fn send_child_delete(
+        &mut self,
+        sa: &mut IkeSa,
+        protocol: ::sa::Protocol,
+        spi: Spi,
+        cx: &mut Cx,
+    ) {
+        let delete = Payload::Delete(Delete { protocol: protocol.into(), spis: vec![spi.get()] });
         self.request(sa, ExchangeType::INFORMATIONAL, vec![delete], Exchange::DeleteChildren(vec![spi]), cx);
     }
 }

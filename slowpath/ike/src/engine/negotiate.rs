@@ -5,14 +5,15 @@ use super::explain::{self, AUTH, CREATE, wishes};
 use super::ike_sa::{ChildOffer, IkeSa, Wanted};
 use super::init::NONCE_LEN;
 use super::{Cx, Engine};
-use crate::api::{Child, Now, Peer, ReportLevel};
+use crate::api::{Child, Now, ReportLevel};
 use crate::crypto::{DhPrivate, EspKeys, Secret, child_keys, nonce};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     ChosenEsp, KeyExchange, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow, offer_esp,
     select_esp, split, within,
 };
-use ::sa::{Mode, PolicyId, SaSlot, Spi, TrafficSelector};
+use ::sa::{Mode, PolicyId, Prefix, Protocol, SaSlot, Spi, TrafficSelector, TunnelEnds};
+use std::net::IpAddr;
 
 /// Children one IKE SA may have (row C8).
 const MAX_CHILDREN: usize = 1024;
@@ -20,6 +21,7 @@ const MAX_CHILDREN: usize = 1024;
 pub(super) struct Agreement {
     pub chosen: ChosenEsp,
     pub selectors: Vec<TrafficSelector>,
+    pub original: Option<TunnelEnds>,
     pub mode: Mode,
     pub shared: Option<Secret>,
     pub nonce_i: Vec<u8>,
@@ -39,9 +41,39 @@ pub(super) struct InitNonces<'a> {
     pub r: &'a [u8],
 }
 
-fn mode_of(child: &Child) -> Mode {
+pub(super) fn mode_of(child: &Child) -> Mode {
     if child.tunnel { Mode::Tunnel } else { Mode::Transport }
 }
+/// What the SA is for: in transport mode nothing but the two ends of the IKE SA. `None`: the policy is not about them.
+//= rfc7296#1.3.1/transport-ends: transport mode is for traffic between the two peers.
+fn selector_of(sa: &IkeSa, child: &Child) -> Option<TrafficSelector> {
+    let TunnelEnds { local, remote } = sa.tunnel_ends();
+    if child.tunnel {
+        return Some(child.selector);
+    }
+    Some(TrafficSelector {
+        local: child.selector.local.intersect(Prefix::host(local).range())?,
+        remote: child.selector.remote.intersect(Prefix::host(remote).range())?,
+        ..child.selector
+    })
+}
+
+//= rfc7296#2.23.1/originals: the addresses of the request, single ones, are those that the peer's checksums are made of.
+/// The addresses as the peer knows them: `ours` and `theirs` are the selectors of its request.
+fn originals(sa: &IkeSa, ours: &[Ts], theirs: &[Ts]) -> Option<TunnelEnds> {
+    sa.encap()?;
+    let single = |list: &[Ts]| {
+        let address = list.first()?.addresses.first();
+        let range = Prefix::host(address).range();
+        list.iter().all(|ts| ts.addresses == range).then_some(address)
+    };
+    Some(TunnelEnds { local: single(ours)?, remote: single(theirs)? })
+}
+//= rfc7296#2.23.1/substitute: the policy is looked up, and the SA made, with the addresses that packets have here.
+fn substituted(list: &[Ts], address: IpAddr) -> Vec<Ts> {
+    list.iter().map(|ts| Ts { addresses: Prefix::host(address).range(), ..*ts }).collect()
+}
+
 pub(super) fn config_of(sa: &IkeSa, policy: PolicyId) -> Option<Child> {
     sa.peer.children.iter().find(|c| c.policy == policy).cloned()
 }
@@ -70,6 +102,17 @@ impl Engine {
         cx: &mut Cx,
     ) -> Option<(ChildOffer, Vec<Payload>)> {
         let child = config_of(sa, wanted.policy)?;
+        let exchange = if in_auth { AUTH } else { CREATE };
+        let Some(selector) = selector_of(sa, &child) else {
+            let ends = [sa.local.ip(), sa.remote.ip()];
+            self.fail(sa, explain::transport_ends(&sa.peer, &child, exchange, ends), cx);
+            return None;
+        };
+        //= rfc3948#1/not-ah: AH covers the addresses that a NAT changes.
+        if child.protocol == Protocol::Ah && sa.encap().is_some() {
+            self.fail(sa, explain::ah_behind_nat(&sa.peer, &child, exchange), cx);
+            return None;
+        }
         let Some(places) = self.take_places(sa.local_spi) else {
             self.fail(sa, no_slots(&child), cx);
             return None;
@@ -88,12 +131,18 @@ impl Engine {
         let replaced = replaces.and_then(|spi| sa.child(spi));
         //= rfc7296#2.9/packet-first: the packet that asked, or what the old SA was narrowed to, comes first.
         let mut selectors = replaced.as_ref().map_or_else(Vec::new, |old| old.selectors.clone());
-        selectors.extend(wanted.packet);
-        selectors.push(child.selector);
+        let covers = |packet: &TrafficSelector| {
+            packet.local.intersect(selector.local).is_some()
+                && packet.remote.intersect(selector.remote).is_some()
+        };
+        selectors.extend(wanted.packet.filter(covers));
+        selectors.push(selector);
         let mut payloads = Vec::new();
         //= rfc7296#1.3.3/rekey-sa: names the SA by the SPI we receive it with.
-        payloads
-            .extend(replaces.map(|spi| Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, spi.get()))));
+        payloads.extend(replaces.map(|spi| {
+            let protocol = child.protocol.into();
+            Payload::Notify(Notify::about_child(protocol, NotifyType::REKEY_SA, spi.get()))
+        }));
         if !child.tunnel {
             payloads.push(super::exchange::notify(NotifyType::USE_TRANSPORT_MODE));
         }
@@ -107,6 +156,7 @@ impl Engine {
         payloads.extend([Payload::TsI(local), Payload::TsR(remote)]);
         let offer = ChildOffer {
             policy: child.policy,
+            protocol: child.protocol,
             spi: places.spi,
             slot: places.slot,
             slot_out: places.slot_out,
@@ -131,14 +181,14 @@ impl Engine {
             self.say(sa, ReportLevel::Info, cx, "the policy was removed while its SA was negotiated".into());
             return None;
         };
-        let agreed = self.check_answer(&sa.peer, &child, offer, message, init);
+        let agreed = self.check_answer(sa, &child, offer, message, init);
         let agreed = agreed.map_err(|why| self.fail(sa, *why, cx));
         let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
         Some(self.make_child(sa, &child, agreed.ok()?, places, offer.replaces, cx.now))
     }
     fn check_answer(
         &self,
-        peer: &Peer,
+        sa: &IkeSa,
         child: &Child,
         offer: &ChildOffer,
         message: &Message,
@@ -152,17 +202,18 @@ impl Engine {
             .map_err(|m| Box::new(explain::child_proposal(child, exchange, &m)))?;
         let (ts_i, ts_r) = (message.ts_i().map_err(odd)?, message.ts_r().map_err(odd)?);
         //= rfc7296#2.9/subset: an answer that is wider than the offer is not accepted.
-        if !within(ts_i, ts_r, &child.selector) {
+        let selector = selector_of(sa, child).unwrap_or(child.selector);
+        if !within(ts_i, ts_r, &selector) {
             return Err(Box::new(explain::selectors_wider(child, exchange, ts_r, ts_i)));
         }
-        let selectors = tidy(narrow(ts_i, ts_r, &child.selector));
+        let selectors = tidy(narrow(ts_i, ts_r, &selector));
         if selectors.is_empty() {
             return Err(broken("the selectors of the answer contradict each other".into()));
         }
         //= rfc7296#1.3.1/transport: transport mode only when both ends said so.
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if transport == child.tunnel {
-            return Err(Box::new(explain::mode(peer, child, exchange)));
+            return Err(Box::new(explain::mode(&sa.peer, child, exchange)));
         }
         let shared = match (&offer.dh, chosen.group) {
             (Some(dh), Some(_)) => {
@@ -178,7 +229,8 @@ impl Engine {
             Some(init) => (init.i.to_vec(), init.r.to_vec()),
             None => (offer.nonce.clone(), message.nonce().map_err(odd)?.clone()),
         };
-        Ok(Agreement { chosen, selectors, mode: mode_of(child), shared, nonce_i, nonce_r, initiated: true })
+        let (mode, original) = (mode_of(child), None);
+        Ok(Agreement { chosen, selectors, original, mode, shared, nonce_i, nonce_r, initiated: true })
     }
 
     /// The responder's side: a child and the payloads that say so, or the notify that refuses it.
@@ -198,7 +250,9 @@ impl Engine {
                 return Err(error.notify(true).unwrap_or(plain(NotifyType::INVALID_SYNTAX)));
             }
         };
-        let Some((child, selectors)) = pick(sa, ts_i, ts_r, replaces.map(|(_, policy)| policy)) else {
+        let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
+        let wanted = Asked { ts_i, ts_r, transport, only: replaces.map(|(_, policy)| policy) };
+        let Some((child, selectors)) = pick(sa, &wanted) else {
             self.fail(sa, explain::selectors(&sa.peer, exchange, ts_i, ts_r), cx);
             return Err(plain(NotifyType::TS_UNACCEPTABLE));
         };
@@ -211,11 +265,15 @@ impl Engine {
                 return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
             }
         };
-        let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if !child.tunnel && !transport {
             self.fail(sa, explain::mode(&sa.peer, &child, exchange), cx);
             return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
         }
+        if child.protocol == Protocol::Ah && sa.encap().is_some() {
+            self.fail(sa, explain::ah_behind_nat(&sa.peer, &child, exchange), cx);
+            return Err(plain(NotifyType::NO_PROPOSAL_CHOSEN));
+        }
+        let original = if child.tunnel { None } else { originals(sa, ts_r, ts_i) };
         let (shared, own_ke) = self.pfs(&chosen, message)?;
         if sa.children.len() >= MAX_CHILDREN {
             let why = format!("{MAX_CHILDREN} here; make policies wider instead of more");
@@ -248,11 +306,16 @@ impl Engine {
             payloads.push(Payload::Nonce(nonce_r.clone()));
         }
         payloads.extend(own_ke);
-        let (local, remote) = split(&selectors);
+        let (mut local, mut remote) = split(&selectors);
+        if let Some(original) = original {
+            //= rfc7296#2.23.1/answer: with the addresses that the peer asked with.
+            (local, remote) = (substituted(&local, original.local), substituted(&remote, original.remote));
+        }
         payloads.extend([Payload::TsI(remote), Payload::TsR(local)]);
         let agreed = Agreement {
             chosen,
             selectors,
+            original,
             mode: mode_of(&child),
             shared,
             nonce_i,
@@ -319,7 +382,9 @@ impl Engine {
                 place: Place::Reserved,
                 keys: of(true),
             },
+            protocol: child.protocol,
             mode: agreed.mode,
+            original: agreed.original,
             suite,
             esn: agreed.chosen.esn,
             replay_window: child.replay_window,
@@ -342,27 +407,41 @@ fn ke(dh: &DhPrivate) -> Payload {
     Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
 }
 
-/// The policy for the selectors a peer asks for, and what both have in common: one that covers all of it
-/// before one that covers a part, one without an SA before one that has one.
-fn pick(
-    sa: &IkeSa,
-    ts_i: &[Ts],
-    ts_r: &[Ts],
+/// What the peer wants an SA for.
+struct Asked<'a> {
+    ts_i: &'a [Ts],
+    ts_r: &'a [Ts],
+    transport: bool,
+    /// Of this policy: it is a rekey.
     only: Option<PolicyId>,
-) -> Option<(Child, Vec<TrafficSelector>)> {
+}
+/// The policy for the selectors a peer asks for, and what both have in common: one that covers all of it
+/// before one that covers a part, one of the mode it wants before others, one without an SA before one that has one.
+fn pick(sa: &IkeSa, asked: &Asked<'_>) -> Option<(Child, Vec<TrafficSelector>)> {
+    let (ours, theirs) = (asked.ts_r, asked.ts_i);
+    let ends = sa.tunnel_ends();
+    let seen = originals(sa, ours, theirs)
+        .map(|_| (substituted(ours, ends.local), substituted(theirs, ends.remote)));
+    let lists = |c: &Child| match &seen {
+        Some((ours, theirs)) if !c.tunnel => (&ours[..], &theirs[..]),
+        _ => (ours, theirs),
+    };
     sa.peer
         .children
         .iter()
-        .filter(|c| only.is_none_or(|p| p == c.policy))
-        .map(|c| (c, tidy(narrow(ts_r, ts_i, &c.selector))))
-        .filter(|(_, common)| !common.is_empty())
-        .enumerate()
-        .min_by_key(|(at, (c, _))| {
-            let whole = within(ts_r, ts_i, &c.selector);
-            let busy = sa.children.iter().any(|x| x.policy == c.policy && x.is_live());
-            (!whole, busy, *at)
+        .filter(|c| asked.only.is_none_or(|p| p == c.policy))
+        .filter_map(|c| {
+            let (ours, theirs) = lists(c);
+            let selector = selector_of(sa, c)?;
+            let common = tidy(narrow(ours, theirs, &selector));
+            (!common.is_empty()).then(|| (c, common, within(ours, theirs, &selector)))
         })
-        .map(|(_, (child, common))| (child.clone(), common))
+        .enumerate()
+        .min_by_key(|(at, (c, _, whole))| {
+            let busy = sa.children.iter().any(|x| x.policy == c.policy && x.is_live());
+            (!whole, c.tunnel == asked.transport, busy, *at)
+        })
+        .map(|(_, (child, common, _))| (child.clone(), common))
 }
 /// Without the pairs that another one covers.
 fn tidy(selectors: Vec<TrafficSelector>) -> Vec<TrafficSelector> {

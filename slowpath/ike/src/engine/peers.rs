@@ -3,7 +3,7 @@ use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
 use super::index::ByAddress;
 use super::{Cx, Engine};
-use crate::api::{Action, Config, Id, Identity, MyId, Now, Peer, RemoteId};
+use crate::api::{Action, Child, Config, Id, Identity, MyId, Now, Peer, RemoteId};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::Identification;
 use ::sa::{AddrRange, PolicyId, PortRange, Prefix, SaSlot, Spi, TrafficSelector};
@@ -56,7 +56,11 @@ impl Engine {
         sa.wanted.retain(|w| peer.children.iter().any(|c| c.policy == w.policy));
         for at in 0..sa.children.len() {
             let child = &sa.children[at];
-            if child.is_live() && !sa.peer.children.iter().any(|c| c.policy == child.policy) {
+            let same = |c: &Child| {
+                let mode = super::negotiate::mode_of(c);
+                (c.policy, c.protocol, mode) == (child.policy, child.protocol, child.mode)
+            };
+            if child.is_live() && !sa.peer.children.iter().any(same) {
                 let spi = child.inbound.spi;
                 sa.push_task(Task::Delete(spi));
             }

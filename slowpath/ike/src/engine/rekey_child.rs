@@ -27,11 +27,17 @@ impl Engine {
         cx: &mut Cx,
     ) -> Result<Vec<Payload>, Notify> {
         let busy = || Err(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()));
-        let spi = named.spi32().filter(|_| named.protocol == Protocol::ESP);
-        let old = sa.children.iter().find(|c| Some(c.outbound.spi.get()) == spi);
+        let spi = named.spi32();
+        let is =
+            |c: &&ChildSa| Some(c.outbound.spi.get()) == spi && named.protocol == Protocol::from(c.protocol);
+        let old = sa.children.iter().find(is);
         //= rfc7296#2.25/not-found: names the SPI that was asked for; the other fields are ours.
         let Some(old) = old.filter(|c| c.state != ChildState::Lingering) else {
-            return Err(Notify::about_esp(NotifyType::CHILD_SA_NOT_FOUND, spi.unwrap_or(0)));
+            return Err(Notify::about_child(
+                named.protocol,
+                NotifyType::CHILD_SA_NOT_FOUND,
+                spi.unwrap_or(0),
+            ));
         };
         let (old_spi, policy) = (old.inbound.spi, old.policy);
         //= rfc7296#2.25.1/closing: an SA that we are closing is not rekeyed.
@@ -98,7 +104,7 @@ impl Engine {
             //= rfc7296#2.8.1/lowest-nonce: ours is redundant; the peer deletes the old one.
             Some((_, true)) => {
                 self.release_offer(offer);
-                sa.tasks.push_front(Task::Disown(offer.spi));
+                sa.tasks.push_front(Task::Disown(made.protocol, offer.spi));
                 return;
             }
             Some((at, false)) => {
@@ -171,6 +177,7 @@ impl Engine {
     pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, failed: bool, cx: &mut Cx) {
         let Some(child) = sa.children.get(at) else { return };
         let (spi, policy, live) = (child.inbound.spi, child.policy, child.is_live());
+        let protocol = child.protocol;
         self.switch_to_successor(sa, spi, cx);
         self.remove_child(sa, at, cx);
         if live && failed {
@@ -182,7 +189,7 @@ impl Engine {
             self.fail(sa, why.tell(tell), cx);
         }
         if live {
-            sa.push_task(Task::Disown(spi));
+            sa.push_task(Task::Disown(protocol, spi));
         }
     }
 }

@@ -11,15 +11,15 @@ use crate::api::{DhGroup, IkeCipher, IkeIntegrity, Now, Prf};
 use crate::crypto::{DhPrivate, EspKeys, IkeKeys, IkeSuite, SkKeys};
 use crate::message::{IdType, Identification};
 use ::sa::{
-    AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, SaSlot, Spi, Suite,
-    TrafficSelector,
+    AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, Protocol, SaSlot, Spi,
+    Suite, TrafficSelector, TunnelEnds,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a stored record was not taken over. The caller forgets it; the peer negotiates anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +64,8 @@ struct Record {
     answered: Option<(u32, [u8; 32], Vec<u8>)>,
     in_flight: Option<(u32, Vec<u8>, Doing)>,
     children: Vec<ChildRecord>,
-    disown: Vec<u32>,
+    /// Protocol and SPI.
+    disown: Vec<(u8, u32)>,
     remote_id: Option<(u8, [u8; 3], Vec<u8>)>,
     /// created, established, rekey, end of this state.
     times: (Now, Option<Now>, Option<Now>, Option<Now>),
@@ -82,6 +83,7 @@ enum Doing {
 #[derive(Serialize, Deserialize)]
 struct OfferRecord {
     policy: u32,
+    protocol: u8,
     spi: u32,
     slots: (u32, u32),
     nonce: Vec<u8>,
@@ -94,7 +96,10 @@ struct ChildRecord {
     policy: u32,
     inbound: HalfRecord,
     outbound: HalfRecord,
+    protocol: u8,
     tunnel: bool,
+    /// Ours and the peer's.
+    original: Option<(IpAddr, IpAddr)>,
     suite: (u8, u8),
     esn: bool,
     replay_window: u32,
@@ -174,7 +179,7 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         disown: sa
             .tasks
             .iter()
-            .filter_map(|t| if let Task::Disown(s) = t { Some(s.get()) } else { None })
+            .filter_map(|t| if let Task::Disown(p, s) = t { Some((*p as u8, s.get())) } else { None })
             .collect(),
         remote_id: sa.remote_id.as_ref().map(|id| (id.kind.0, id.reserved, id.data.clone())),
         times: (sa.created, sa.established, sa.rekey_at, sa.ends_at),
@@ -197,6 +202,7 @@ fn doing(what: &Exchange) -> Option<Doing> {
         Exchange::Auth => return None,
         Exchange::Child(o) => Doing::Child(OfferRecord {
             policy: o.policy.0,
+            protocol: o.protocol as u8,
             spi: o.spi.get(),
             slots: (o.slot.0, o.slot_out.0),
             nonce: o.nonce.clone(),
@@ -220,6 +226,7 @@ fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
     Some(match doing {
         Doing::Child(o) => Exchange::Child(Box::new(ChildOffer {
             policy: PolicyId(o.policy),
+            protocol: Protocol::from_u8(o.protocol)?,
             spi: spi(o.spi)?,
             slot: SaSlot(o.slots.0),
             slot_out: SaSlot(o.slots.1),
@@ -255,7 +262,9 @@ fn child_record(c: &ChildSa) -> ChildRecord {
         policy: c.policy.0,
         inbound: half_record(&c.inbound),
         outbound: half_record(&c.outbound),
+        protocol: c.protocol as u8,
         tunnel: c.mode == Mode::Tunnel,
+        original: c.original.map(|o| (o.local, o.remote)),
         suite: (c.suite.encryption() as u8, c.suite.integrity() as u8),
         esn: c.esn,
         replay_window: c.replay_window,
@@ -277,6 +286,8 @@ fn child_from(r: ChildRecord) -> Option<ChildSa> {
         policy: PolicyId(r.policy),
         inbound: half_from(&r.inbound)?,
         outbound: half_from(&r.outbound)?,
+        protocol: Protocol::from_u8(r.protocol)?,
+        original: r.original.map(|(local, remote)| TunnelEnds { local, remote }),
         mode: if r.tunnel { Mode::Tunnel } else { Mode::Transport },
         suite: Suite::new(Encryption::from_u8(r.suite.0)?, Integrity::from_u8(r.suite.1)?).ok()?,
         esn: r.esn,
@@ -396,7 +407,8 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
         sa.window.in_flight = Some(InFlight { id, bytes, what, retry: Retry { sent: 0, at: now } });
     }
     sa.children = record.children.into_iter().map(child_from).collect::<Option<_>>()?;
-    sa.tasks = record.disown.into_iter().map(|raw| spi(raw).map(Task::Disown)).collect::<Option<_>>()?;
+    let disown = |(p, raw)| Some(Task::Disown(Protocol::from_u8(p)?, spi(raw)?));
+    sa.tasks = record.disown.into_iter().map(disown).collect::<Option<_>>()?;
     sa.remote_id =
         record.remote_id.map(|(kind, reserved, data)| Identification { kind: IdType(kind), reserved, data });
     (sa.created, sa.established, sa.rekey_at, sa.ends_at) = record.times;

@@ -26,7 +26,7 @@ impl Engine {
             }
             Task::Rekey(spi) => self.start_rekey(sa, spi, cx),
             Task::Delete(spi) => self.start_delete(sa, spi, cx),
-            Task::Disown(spi) => self.send_child_delete(sa, spi, cx),
+            Task::Disown(protocol, spi) => self.send_child_delete(sa, protocol, spi, cx),
             Task::RekeyIke => self.ask_for_ike(sa, None, 0, cx),
             Task::DeleteIke => self.send_ike_delete(sa, cx),
             Task::Liveness => self.send_liveness(sa, cx),
@@ -53,11 +53,12 @@ impl Engine {
         };
         self.switch_to_successor(sa, spi, cx);
         self.stop_sending(sa, at, cx);
+        let protocol = sa.children[at].protocol;
         if let Some(child) = sa.children.get_mut(at) {
             child.state = ChildState::Deleting;
             (child.soft_at, child.hard_at, child.twin_at) = (None, None, None);
         }
-        self.send_child_delete(sa, spi, cx);
+        self.send_child_delete(sa, protocol, spi, cx);
     }
 }
 

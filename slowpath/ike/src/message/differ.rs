@@ -168,7 +168,7 @@ pub(super) fn mismatch_esp(
     fault: Option<&'static str>,
 ) -> Mismatch {
     let differences = match differs_in {
-        Some(_) => nearest(offered, Protocol::ESP, |p| differences_esp(p, wishes)),
+        Some(_) => nearest(offered, wishes.protocol.into(), |p| differences_esp(p, wishes)),
         None => Vec::new(),
     };
     Mismatch { offered: describe(offered), ours: describe_esp(wishes), differs_in, differences, fault }
@@ -183,15 +183,20 @@ fn without_repetition<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
     once
 }
 fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Difference> {
+    let ah = wishes.protocol == sa::Protocol::Ah;
     let holds = |suite: &Suite| {
         esp_transforms(*suite).is_some_and(|(encr, integ)| {
             let offered = |wanted| proposal.transforms.iter().any(|t| means(t, &wanted));
-            offered(encr) && integ.is_none_or(offered)
+            (ah || offered(encr)) && integ.is_none_or(offered)
         })
     };
     let mut found = Vec::new();
     if !wishes.suites.iter().any(holds) {
-        found.extend(difference_in_suite(proposal, wishes, holds));
+        found.extend(if ah {
+            difference_in_ah(proposal, wishes)
+        } else {
+            difference_in_suite(proposal, wishes, holds)
+        });
     }
     if !wishes.in_auth {
         let fits = match wishes.pfs {
@@ -216,6 +221,15 @@ fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Differenc
         found.push(difference("esn", theirs(proposal, TransformType::ESN), "no".into(), set));
     }
     found
+}
+fn difference_in_ah(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Difference> {
+    let ours = list(wishes.suites.iter().map(|s| s.integrity().name()));
+    let taken = Integrity::ALL.iter().rev().find(|i| {
+        let suite = Suite::new(Encryption::Null, **i).ok();
+        suite.and_then(|s| esp_transforms(s)?.1).is_some_and(|t| proposal.transforms.contains(&t))
+    });
+    let set = taken.map(|i| vec![("auth-algorithms", format!("{ours},{}", i.name()))]);
+    vec![difference("auth-algorithms", theirs(proposal, TransformType::INTEG), ours, set)]
 }
 /// None of our suites is in it: is it the cipher, the integrity algorithm, or both?
 fn difference_in_suite(
@@ -271,7 +285,10 @@ pub fn describe_ike(ours: &IkeProposal) -> String {
 }
 /// The same for a Child SA.
 pub fn describe_esp(wishes: &EspWishes<'_>) -> String {
-    let mut ours = wishes.suites.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut ours = match wishes.protocol {
+        sa::Protocol::Esp => wishes.suites.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        sa::Protocol::Ah => format!("ah {}", list(wishes.suites.iter().map(|s| s.integrity().name()))),
+    };
     if !wishes.in_auth {
         ours.push_str(&format!(", pfs-group={}", wishes.pfs.map_or("none", DhGroup::name)));
     }

@@ -211,3 +211,12 @@ impl NotifyType {
         self.0 < 16384
     }
 }
+
+impl From<sa::Protocol> for Protocol {
+    fn from(protocol: sa::Protocol) -> Self {
+        match protocol {
+            sa::Protocol::Esp => Self::ESP,
+            sa::Protocol::Ah => Self::AH,
+        }
+    }
+}

@@ -94,9 +94,9 @@ impl Notify {
     pub const fn new(kind: NotifyType, data: Vec<u8>) -> Self {
         Self { protocol: Protocol::NONE, spi: Vec::new(), kind, data }
     }
-    /// About an ESP SA, named by the SPI its *receiver* put into its own packets' header.
-    pub fn about_esp(kind: NotifyType, spi: u32) -> Self {
-        Self { protocol: Protocol::ESP, spi: spi.to_be_bytes().to_vec(), kind, data: Vec::new() }
+    /// About a Child SA, named by the SPI its *receiver* put into its own packets' header.
+    pub fn about_child(protocol: Protocol, kind: NotifyType, spi: u32) -> Self {
+        Self { protocol, spi: spi.to_be_bytes().to_vec(), kind, data: Vec::new() }
     }
     /// The ESP or AH SPI it names.
     pub fn spi32(&self) -> Option<u32> {

@@ -33,6 +33,7 @@ pub struct ChosenEsp {
 /// What we want of a Child SA, in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EspWishes<'a> {
+    pub protocol: sa::Protocol,
     pub suites: &'a [Suite],
     /// `None`: no PFS.
     pub pfs: Option<DhGroup>,
@@ -220,7 +221,10 @@ pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
 
 fn esp_wanted(suite: Suite, wishes: &EspWishes<'_>, esn: bool) -> Option<Wanted> {
     let (encr, integ) = esp_transforms(suite)?;
-    let mut wanted = vec![encr, integ.unwrap_or(Transform::new(TransformType::INTEG, NONE))];
+    //= rfc7296#3.3.3/ah-transforms: integrity and ESN, and no cipher.
+    let encr = (wishes.protocol == sa::Protocol::Esp).then_some(encr);
+    let mut wanted = Vec::from_iter(encr);
+    wanted.push(integ.unwrap_or(Transform::new(TransformType::INTEG, NONE)));
     if !wishes.in_auth {
         wanted.push(Transform::new(TransformType::KE, wishes.pfs.map_or(NONE, DhGroup::transform)));
     }
@@ -243,11 +247,14 @@ pub fn confirm_esp(answered: &[Proposal], wishes: &EspWishes<'_>) -> Result<Chos
 fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Result<ChosenEsp, Mismatch> {
     const TYPES: [TransformType; 4] =
         [TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
+    let (protocol, types) = match wishes.protocol {
+        sa::Protocol::Esp => (Protocol::ESP, &TYPES[..]),
+        sa::Protocol::Ah => (Protocol::AH, &TYPES[1..]),
+    };
     let fail = |kind, fault| mismatch_esp(offered, wishes, kind, fault);
     first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
     let spi_of = |p: &Proposal| p.spi32().and_then(|raw| Spi::new(raw).ok());
-    let usable =
-        |p: &&Proposal| p.protocol == Protocol::ESP && spi_of(p).is_some() && !unknown_type(p, &TYPES);
+    let usable = |p: &&Proposal| p.protocol == protocol && spi_of(p).is_some() && !unknown_type(p, types);
     let numbers: &[bool] = if wishes.esn { &[true, false] } else { &[false] };
     let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
@@ -267,7 +274,11 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
             }
         }
     }
-    let fault = candidates.is_empty().then_some("no proposal is for an ESP SA with a usable SPI");
+    let none = match wishes.protocol {
+        sa::Protocol::Esp => "no proposal is for an ESP SA with a usable SPI",
+        sa::Protocol::Ah => "no proposal is for an AH SA with a usable SPI",
+    };
+    let fault = candidates.is_empty().then_some(none);
     Err(fail(furthest, fault))
 }
 fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>) -> Proposal {
@@ -284,7 +295,8 @@ pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
     suites
         .zip(1..=255)
         .map(|((encr, integ), number)| {
-            let mut transforms = vec![encr];
+            let ah = wishes.protocol == sa::Protocol::Ah;
+            let mut transforms = Vec::from_iter((!ah).then_some(encr));
             transforms.extend(integ);
             let group = wishes.pfs.filter(|_| !wishes.in_auth);
             transforms.extend(group.map(|g| Transform::new(TransformType::KE, g.transform())));
@@ -292,7 +304,8 @@ pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
                 transforms.push(Transform::new(TransformType::ESN, ESN));
             }
             transforms.push(Transform::new(TransformType::ESN, NONE));
-            Proposal { number, protocol: Protocol::ESP, spi: spi.get().to_be_bytes().to_vec(), transforms }
+            let protocol = wishes.protocol.into();
+            Proposal { number, protocol, spi: spi.get().to_be_bytes().to_vec(), transforms }
         })
         .collect()
 }

@@ -105,7 +105,7 @@ pub fn everything() -> Vec<Payload> {
         Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY_MIC, data: vec![2; 32] }),
         Payload::Nonce(vec![3; 32]),
         Payload::Notify(Notify::new(NotifyType::COOKIE, vec![4; 36])),
-        Payload::Notify(Notify::about_esp(NotifyType::REKEY_SA, 0xdead_beef)),
+        Payload::Notify(Notify::about_child(Protocol::ESP, NotifyType::REKEY_SA, 0xdead_beef)),
         Payload::Delete(Delete { protocol: Protocol::ESP, spis: vec![0x100, 0x200] }),
         Payload::Delete(Delete { protocol: Protocol::IKE, spis: vec![] }),
         Payload::VendorId(b"somebody".to_vec()),

@@ -241,19 +241,35 @@ fn traffic() -> Vec<Pair> {
         "/ip ipsec policy add src-address=10.2.9.0/24 dst-address=10.1.9.0/24 peer=to-a proposal=default tunnel=yes"
     );
     the(&ts, A, Cause::TsRefused, &["TS_UNACCEPTABLE", "10.1.9.0/24 here, 10.2.9.0/24 there"]);
-    let mode = run(|_, b| b.peers[0].children[0].tunnel = false, ms(900));
+    let between = |config: &mut Config, node: usize| {
+        let child = &mut config.peers[0].children[0];
+        let host = |n| Prefix::host(addr(n)).range();
+        (child.selector.local, child.selector.remote) = (host(node), host(1 - node));
+    };
+    let mode = run(
+        |a, b| {
+            between(a, A);
+            between(b, B);
+            b.peers[0].children[0].tunnel = false;
+        },
+        ms(900),
+    );
     let d = the(&mode, B, Cause::Mode, &["they have yes, we have no"]);
     assert_eq!(
         d.fix_here,
-        "/ip ipsec policy set [find src-address=10.2.1.0/24 dst-address=10.1.1.0/24 peer=to-a] tunnel=yes"
+        "/ip ipsec policy set [find src-address=192.0.2.2/32 dst-address=192.0.2.1/32 peer=to-a] tunnel=yes"
     );
+
+    let unfit = run(|a, _| a.peers[0].children[0].tunnel = false, ms(900));
+    the(&unfit, A, Cause::Unfit, &["transport mode is between 192.0.2.1 and 192.0.2.2", "tunnel=yes"]);
 
     let mut wider = Pair::up(5);
     wider.run(secs(5));
     wider.loss = 100;
     let (slot, spi) = (wider.inbound(A).0, spis_of(&wider, A)[0]);
     wider.input(A, Input::RekeyChild { slot });
-    let wishes = EspWishes { suites: &[gcm()], pfs: None, in_auth: false, esn: false };
+    let wishes =
+        EspWishes { protocol: sa::Protocol::Esp, suites: &[gcm()], pfs: None, in_auth: false, esn: false };
     let everything = Ts {
         protocol: None,
         ports: sa::PortRange::ANY,
@@ -280,7 +296,7 @@ fn traffic() -> Vec<Pair> {
         ms(900),
     );
     the(&slots, A, Cause::NoSlots, &["sa-slots"]);
-    vec![ts, mode, wider, many, slots]
+    vec![ts, mode, unfit, wider, many, slots]
 }
 
 fn silence() -> Vec<Pair> {

@@ -419,7 +419,7 @@ fn c7_rekeys_of_what_is_not_there() {
     let pair = Pair::up(48);
     let (_, own) = pair.inbound(B);
     let theirs = pair.inbound(A).1;
-    let unknown = Notify::about_esp(NotifyType::REKEY_SA, 0x1234_5678);
+    let unknown = Notify::about_child(Protocol::ESP, NotifyType::REKEY_SA, 0x1234_5678);
     let with_protocol = |protocol: u8, spi: u32| Notify {
         protocol: Protocol(protocol),
         spi: spi.to_be_bytes().to_vec(),
@@ -428,7 +428,10 @@ fn c7_rekeys_of_what_is_not_there() {
     };
     let cases = [
         ("an unknown SPI", unknown),
-        ("the receiver's own inbound SPI", Notify::about_esp(NotifyType::REKEY_SA, own.get())),
+        (
+            "the receiver's own inbound SPI",
+            Notify::about_child(Protocol::ESP, NotifyType::REKEY_SA, own.get()),
+        ),
         ("protocol 0", with_protocol(0, theirs.get())),
         ("protocol IKE", with_protocol(1, theirs.get())),
         ("protocol AH", with_protocol(2, theirs.get())),
@@ -439,7 +442,13 @@ fn c7_rekeys_of_what_is_not_there() {
         let mut pair = Pair::up(48);
         let table = pair.nodes[B].table.clone();
         let spi = spis_of(&pair, B)[0];
-        let wishes = EspWishes { suites: &[gcm()], pfs: None, in_auth: false, esn: false };
+        let wishes = EspWishes {
+            protocol: sa::Protocol::Esp,
+            suites: &[gcm()],
+            pfs: None,
+            in_auth: false,
+            esn: false,
+        };
         let (local, remote) = split(&[selector(A, 1)]);
         let payloads = vec![
             Payload::Notify(named),
@@ -460,7 +469,8 @@ fn c7_rekeys_of_what_is_not_there() {
             assert_eq!(error.kind, NotifyType::INVALID_SYNTAX);
             continue;
         }
-        assert_eq!((error.kind, error.protocol), (NotifyType::CHILD_SA_NOT_FOUND, Protocol::ESP), "{what}");
+        let named = if what == "protocol AH" { Protocol::AH } else { Protocol::ESP };
+        assert_eq!((error.kind, error.protocol), (NotifyType::CHILD_SA_NOT_FOUND, named), "{what}");
         assert_eq!(pair.nodes[B].table, table, "{what}");
         assert_eq!(pair.nodes[B].engine.slots.owned(), 2, "{what}");
     }
@@ -470,7 +480,8 @@ fn c7_rekeys_of_what_is_not_there() {
 fn c8_a_storm_of_children_is_bounded() {
     let mut pair = Pair::up(49);
     let spi = spis_of(&pair, B)[0];
-    let wishes = EspWishes { suites: &[gcm()], pfs: None, in_auth: false, esn: false };
+    let wishes =
+        EspWishes { protocol: sa::Protocol::Esp, suites: &[gcm()], pfs: None, in_auth: false, esn: false };
     for id in 2..1000 {
         let (local, remote) = split(&[selector(A, 1)]);
         let payloads = vec![

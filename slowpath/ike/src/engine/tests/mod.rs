@@ -14,6 +14,7 @@ mod chaos;
 mod diagnosis;
 mod hostile;
 mod life;
+mod modes;
 mod refusals;
 mod restart;
 

@@ -71,6 +71,7 @@ pub fn child(node: usize, policy: u32) -> Child {
         proposal: "default".into(),
         selector: selector(node, policy as u8),
         tunnel: true,
+        protocol: sa::Protocol::Esp,
         suites: vec![gcm()],
         pfs: None,
         lifetime: secs(1800),

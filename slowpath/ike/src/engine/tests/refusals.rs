@@ -4,7 +4,7 @@ use crate::api::*;
 use crate::engine::{Failure, Refused};
 use sa::{Encryption, Integrity, PortRange, Suite};
 
-fn run(change: impl FnOnce(&mut Config, &mut Config)) -> Pair {
+pub(super) fn run(change: impl FnOnce(&mut Config, &mut Config)) -> Pair {
     let (mut a, mut b) = (config(A, "secret"), config(B, "secret"));
     change(&mut a, &mut b);
     let mut pair = Pair::with(21, a, b);
@@ -17,7 +17,7 @@ fn told(pair: &Pair, n: usize) -> Vec<&str> {
     pair.nodes[n].logs.iter().filter(loud).map(|l| l.text.as_str()).collect()
 }
 #[track_caller]
-fn one(pair: &Pair, n: usize, words: &[&str]) {
+pub(super) fn one(pair: &Pair, n: usize, words: &[&str]) {
     let told = told(pair, n);
     assert_eq!(told.len(), 1, "{told:?}");
     for word in words {
@@ -97,19 +97,6 @@ fn several_policies_each_get_the_child_that_fits() {
     fn selector_of(node: &Node, policy: u32) -> sa::TrafficSelector {
         node.config.peers[0].children.iter().find(|c| c.policy.0 == policy).unwrap().selector
     }
-}
-
-#[test]
-fn transport_mode_needs_both() {
-    let pair = run(|a, b| (a.peers[0].children[0].tunnel, b.peers[0].children[0].tunnel) = (false, false));
-    pair.assert_up(1);
-    assert!(pair.nodes.iter().all(|n| n.table.values().all(|s| s.mode == sa::Mode::Transport)));
-    let mut pair = run(|a, _| a.peers[0].children[0].tunnel = false);
-    pair.run(secs(20));
-    one(&pair, A, &["tunnel="]);
-    assert!(pair.nodes.iter().all(|n| n.table.is_empty()), "{:?}", pair.nodes[B].table);
-    let pair = run(|_, b| b.peers[0].children[0].tunnel = false);
-    one(&pair, B, &["tunnel=no"]);
 }
 
 #[test]
