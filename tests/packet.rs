@@ -19,8 +19,6 @@ fn config(us: &Site, them: &Site, v: &Value, direction: &str) -> String {
     let flag = |name: &str| v[name].as_bool().unwrap();
     let text = |name: &str| v[name].as_str().unwrap();
     let (enc, auth) = text("suite").split_once('/').unwrap_or((text("suite"), "null"));
-    let whole = enc == "null" || enc == "chacha20poly1305" || enc.ends_with("-gcm") || enc.ends_with("-cbc");
-    let enc = if whole { enc.to_owned() } else { format!("{enc}-cbc") };
     let v6 = usize::from(flag("outer_v6"));
     let port = if flag("encap") { 4500 } else { 0 };
     let mut out = String::from(
@@ -164,7 +162,7 @@ fn what_is_sealed_is_what_scapy_seals() {
         let ran = packet(&config(&A, &B, &v, "out"), "lan", &[with_ttl(&bytes(&v, "clear"), 64)]);
         assert_eq!(ran.frames.len(), 1, "{}: {}", v["name"], ran.json);
         let (ours, theirs) = (&ran.frames[0][14..], bytes(&v, "protected"));
-        if v["suite"].as_str().unwrap().contains("cbc") {
+        if ["cbc", "des", "blowfish"].iter().any(|name| v["suite"].as_str().unwrap().contains(name)) {
             // The IV is random; the other side must be able to open it.
             assert_eq!(ours.len(), theirs.len(), "{}", v["name"]);
             let opened = packet(&config(&B, &A, &v, "in"), "wan", &[ours.to_vec()]);

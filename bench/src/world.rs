@@ -8,8 +8,8 @@ use fastpath::graph::{Out, Worker};
 use fastpath::tables::{Control, Interface, NextHop, Tables};
 use ipc::contract::Command;
 use sa::{
-    Action, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, Protocol, SaSlot, SaSpec,
-    Selector, Spi, Suite, TunnelEnds,
+    Action, Framing, Key, Level, Lifetime, Mode, PolicyId, PolicySpec, PortRange, Prefix, Protocol, SaSlot,
+    SaSpec, Selector, Spi, Suite, TunnelEnds,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -213,7 +213,8 @@ fn policies(control: &mut Control<CpuKeys>, site: u8, setup: &Setup, decoys: usi
     control.apply(Command::PolicyBegin { generation: 1, count }, NOW)?;
     for (id, (selector, action)) in (1..).map(PolicyId).zip(all) {
         let selector = seen_from(site, selector?);
-        control.apply(Command::Policy(PolicySpec { id, selector, action }), NOW)?;
+        control
+            .apply(Command::Policy(PolicySpec { id, selector, action, framing: Framing::default() }), NOW)?;
     }
     control.apply(Command::PolicyCommit { generation: 1 }, NOW)?;
     Ok(())

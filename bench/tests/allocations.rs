@@ -81,7 +81,7 @@ fn policy_for(id: usize, v6: bool, port: u16, action: Action, side: Side) -> Pol
         Side::A => Selector { protocol: Some(17), dst_port: one, ..selector(src, dst) },
         Side::B => Selector { protocol: Some(17), src_port: one, ..selector(src, dst) },
     };
-    PolicySpec { id: PolicyId(id as u32), selector, action }
+    PolicySpec { id: PolicyId(id as u32), selector, action, framing: Framing::default() }
 }
 fn setup(side: Side) -> Setup {
     let mut setup = Setup { policies: Vec::new(), ..side.setup() };

@@ -95,6 +95,12 @@ pub struct Gateway {
     now: Duration,
 }
 
+/// As large as a port's.
+fn buffer(bytes: &[u8]) -> TestBuf {
+    const ROOM: usize = 2048;
+    TestBuf::with_room(bytes, TestBuf::HEADROOM, ROOM.saturating_sub(bytes.len()).max(TestBuf::TAILROOM))
+}
+
 /// Interfaces, routes and neighbours of a setup; no policies and SAs yet.
 pub fn control(setup: &Setup, engines: &[CpuEngineKind]) -> Result<Control<CpuKeys>, SetupError> {
     let highest = setup.sas.iter().map(|spec| spec.slot.0).max().unwrap_or(0);
@@ -127,7 +133,7 @@ impl Gateway {
         let control = control(setup, engines)?;
         let worker = CpuEngine::new(engines).map_err(|e| engine(&e))?;
         let mut worker = Worker::new(control.reader(), worker).map_err(|e| engine(&e))?;
-        worker.fragment_into(Box::new(|header, payload| Some(TestBuf::new(&[header, payload].concat()))));
+        worker.fragment_into(Box::new(|header, payload| Some(buffer(&[header, payload].concat()))));
         let (out, reassembly) = (Out::default(), Reassembly::default());
         let mut gateway = Self { control, worker, out, reassembly, now: Duration::ZERO };
         gateway.set_policies(&setup.policies).map_err(SetupError::Policies)?;
@@ -171,7 +177,7 @@ impl Gateway {
     /// What happens to one frame that arrives on a port.
     pub fn run(&mut self, port: u16, frame: &[u8]) -> Vec<Outcome> {
         let before = self.out.drops;
-        self.worker.process(port, &mut vec![TestBuf::new(frame)], self.now, &mut self.out);
+        self.worker.process(port, &mut vec![buffer(frame)], self.now, &mut self.out);
         let mut held = Vec::new();
         for hint in std::mem::take(&mut self.out.hints) {
             match self.control.take_hint(&hint, self.now) {
@@ -196,7 +202,7 @@ impl Gateway {
                 if let Some((meta, payload)) = ike_in(&packet) {
                     return Some(Outcome::Ike { meta, payload: payload.to_vec() });
                 }
-                let packets = &mut vec![TestBuf::new(&packet)];
+                let packets = &mut vec![buffer(&packet)];
                 self.worker.reassembled(interface, packets, self.now, &mut self.out);
             }
         }
@@ -205,7 +211,7 @@ impl Gateway {
     /// What happens to one IP packet of the gateway's own.
     pub fn originate(&mut self, packet: &[u8], exempt: bool) -> Vec<Outcome> {
         let before = self.out.drops;
-        self.worker.originate(&mut vec![TestBuf::new(packet)], exempt, self.now, &mut self.out);
+        self.worker.originate(&mut vec![buffer(packet)], exempt, self.now, &mut self.out);
         self.outcomes(&before)
     }
 

@@ -20,7 +20,12 @@ fn setup(side: Side, sas: &[SaSpec]) -> fastpath::offline::Setup {
     let encrypt = Action::Encrypt { level: Level::Require, tunnel: false };
     for v6 in [false, true] {
         let id = PolicyId(10 + u32::from(v6));
-        setup.policies.push(PolicySpec { id, selector: ends(side, v6), action: encrypt });
+        setup.policies.push(PolicySpec {
+            id,
+            selector: ends(side, v6),
+            action: encrypt,
+            framing: Framing::default(),
+        });
     }
     setup.sas = sas.to_vec();
     setup

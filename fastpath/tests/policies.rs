@@ -71,7 +71,7 @@ proptest! {
         for list in lists {
             let mut ids = std::collections::HashSet::new();
             let policies: Vec<PolicySpec> = list.into_iter().filter(|(id, _)| ids.insert(*id))
-                .map(|(id, at)| PolicySpec { id: PolicyId(id), selector: pool[at], action: REQUIRE }).collect();
+                .map(|(id, at)| PolicySpec { id: PolicyId(id), selector: pool[at], action: REQUIRE, framing: Framing::default() }).collect();
             commit(&mut control, &policies).expect("a transaction");
             control.poll(NOW, &mut Vec::new(), &mut Vec::new());
             let table = &control.tables().spd;
@@ -142,7 +142,7 @@ proptest! {
             match step {
                 Step::Insert { place, at } => {
                     let place = place.map_or(open.list.len().min(1), |place| place.index(open.list.len() + 1));
-                    let policy = PolicySpec { id: PolicyId(next_id), selector: pool[at], action: REQUIRE };
+                    let policy = PolicySpec { id: PolicyId(next_id), selector: pool[at], action: REQUIRE, framing: Framing::default() };
                     next_id += 1;
                     let after = place.checked_sub(1).map(|n| open.list[n].0.id);
                     edits.push(Command::PolicyInsert { after, policy });

@@ -110,6 +110,7 @@ impl Scene {
                 dst_port: any,
             },
             action: Action::Encrypt { level: Level::Unique, tunnel: true },
+            framing: sa::Framing::default(),
         }
     }
 

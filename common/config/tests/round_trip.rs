@@ -4,8 +4,8 @@ use config::{Secret, show_duration, show_mac, show_ports, show_protocol, show_si
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use sa::{
-    Action, Encryption, Integrity, Level, PolicyId, PolicySpec, PortRange, Prefix, ReplayWidth, Selector,
-    Suite,
+    Action, DontFragment, Encryption, Framing, Integrity, Level, PolicyId, PolicySpec, PortRange, Prefix,
+    ReplayWidth, Selector, Suite,
 };
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -215,6 +215,20 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
                 p.proposal.name
             ),
         );
+        let Framing { dont_fragment, dscp, clamp_mss, pad_to } = p.spec.framing;
+        let df = match dont_fragment {
+            DontFragment::Inherit => "inherit",
+            DontFragment::Clear => "no",
+            DontFragment::Set => "yes",
+        };
+        let clamp = if clamp_mss { "yes" } else { "no" };
+        _ = writeln!(
+            y,
+            "        dont-fragment: {df}\n        clamp-tcp-mss: {clamp}\n        tfc-padding: {pad_to}"
+        );
+        if let Some(dscp) = dscp {
+            _ = writeln!(y, "        dscp: {dscp}");
+        }
         match p.spec.action {
             Action::Discard => line(y, "        action: discard".into()),
             Action::Bypass => line(y, "        action: none".into()),
@@ -365,7 +379,10 @@ prop_compose! {
             _ => Action::Encrypt { level: Level::Unique, tunnel: true },
         };
         let peer = matches!(action, Action::Encrypt { .. }).then(|| peer.clone());
-        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action }, peer, protocol: sa::Protocol::Esp, proposal, comment }, which)
+        let df = [DontFragment::Inherit, DontFragment::Clear, DontFragment::Set][usize::from(src as u8 % 3)];
+        let dscp = Some(dst as u8).filter(|n| *n < 64);
+        let framing = Framing { dont_fragment: df, dscp, clamp_mss: v4, pad_to: (src as u16) % 9000 };
+        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action, framing }, peer, protocol: sa::Protocol::Esp, proposal, comment }, which)
     }
 }
 fn address(n: u8, interface: &str) -> [Address; 2] {

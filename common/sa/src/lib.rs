@@ -15,7 +15,7 @@ pub mod suite;
 
 pub use device::{Device, DeviceArg, DeviceError, InterfaceName, MemifRole, PciAddress};
 pub use key::Key;
-pub use policy::{Action, Level, PolicyId, PolicySpec, Ranked, Ruling, rule};
+pub use policy::{Action, DontFragment, Framing, Level, PolicyId, PolicySpec, Ranked, Ruling, rule};
 pub use replay::{Authentic, Candidate, Held, ReplayWidth, ReplayWindow, Stale};
 pub use selector::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
 pub use spec::{Direction, Encap, Lifetime, Limit, Mode, Protocol, SaSlot, SaSpec, TunnelEnds};

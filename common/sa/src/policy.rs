@@ -28,12 +28,42 @@ pub enum Action {
     },
 }
 
+/// The outer DF bit (RFC 4301 8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum DontFragment {
+    /// As the inner packet has it; IPv6 counts as set.
+    #[default]
+    Inherit = 0,
+    Clear = 1,
+    Set = 2,
+}
+
+/// What the SAs of a policy do with a packet beyond protecting it (RFC 4301 4.4.2.1). The default is what the RFC says
+/// of itself: DSCP, ECN and DF of the inner packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Framing {
+    pub dont_fragment: DontFragment,
+    /// Of the outer header; `None` is the inner packet's.
+    pub dscp: Option<u8>,
+    /// TCP's maximum segment size is brought down to what fits the tunnel.
+    pub clamp_mss: bool,
+    /// Inner packets are padded to so many bytes (RFC 4303 2.7), as far as they fit the path.
+    pub pad_to: u16,
+}
+impl Framing {
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One policy; its place in the transaction is its rank, first match wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PolicySpec {
     pub id: PolicyId,
     pub selector: Selector,
     pub action: Action,
+    pub framing: Framing,
 }
 
 /// A policy that fits a packet, and its place: lower ranks come first.

@@ -27,7 +27,7 @@ pub fn selector(src: Prefix, dst: Prefix) -> Selector {
     Selector { src, dst, protocol: None, src_port: PortRange::ANY, dst_port: PortRange::ANY }
 }
 pub fn policy(id: u32, selector: Selector) -> PolicySpec {
-    PolicySpec { id: PolicyId(id), selector, action: REQUIRE }
+    PolicySpec { id: PolicyId(id), selector, action: REQUIRE, framing: Framing::default() }
 }
 /// Host `n` of ours and host `n` of theirs.
 pub fn host_pair(n: u32) -> Selector {

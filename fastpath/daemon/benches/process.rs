@@ -165,7 +165,7 @@ fn policy(n: u32) -> PolicySpec {
     let any = PortRange::ANY;
     let selector = Selector { src, dst, protocol: None, src_port: any, dst_port: any };
     let action = Action::Encrypt { level: Level::Require, tunnel: true };
-    PolicySpec { id: PolicyId(n + 1), selector, action }
+    PolicySpec { id: PolicyId(n + 1), selector, action, framing: Framing::default() }
 }
 /// Even ones inbound, odd ones outbound, two to a policy.
 fn install(n: u32) -> Command {

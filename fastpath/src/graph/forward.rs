@@ -51,6 +51,10 @@ impl Way {
         Some(Self { mtu: link.mtu, interface, port: link.port, header_len, header })
     }
 
+    /// The same without the header, as if the MAC address were not known: for what is not finished yet.
+    pub fn bare(&self) -> Self {
+        Self { header_len: 0, ..*self }
+    }
     /// Bytes of the header in front of the IP packet; 0 when the next hop's MAC address is not known.
     #[inline(always)]
     pub fn header_len(&self) -> usize {

@@ -3,12 +3,12 @@ use super::cache::To;
 use super::forward::{Forward, Way, fit, report};
 use super::inbound::Back;
 use super::iv::IvSource;
-use super::{Context, Out, Progress, Work, modes};
+use super::{Context, Out, Progress, Work, framing, modes};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Charge, Form, Reserved, State};
 use crate::tables::{Sa, Tables};
 use ipc::contract::{Event, Expiry};
-use sa::{Candidate, Direction, DropReason, SaSlot, SeqNo};
+use sa::{Candidate, Direction, DontFragment, DropReason, Framing, SaSlot, SeqNo};
 use std::vec::Drain;
 use wire::{PacketBuf, checksum, esp, eth, ip, udp};
 
@@ -18,7 +18,7 @@ pub(crate) const BACK: usize = esp::TRAILER + Short::ICV;
 
 /// Bytes of a packet's ESP form.
 #[derive(Clone, Copy)]
-struct Shape {
+pub(crate) struct Shape {
     /// Outer headers, ESP header, IV.
     front: usize,
     /// Padding and trailer.
@@ -26,17 +26,17 @@ struct Shape {
     icv: usize,
 }
 impl Shape {
-    fn of<K>(sa: &Sa<K>, inner: usize) -> Self {
+    pub fn of<K>(sa: &Sa<K>, inner: usize) -> Self {
         let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
         let trailer = esp::padding(inner, sa.pad_to.into()) + esp::TRAILER;
         Self { front, trailer, icv: sa.icv_len.into() }
     }
-    fn total(self, inner: usize) -> usize {
+    pub fn total(self, inner: usize) -> usize {
         self.front + inner + self.trailer + self.icv
     }
 }
 /// The largest inner packet whose protected form fits the link and what is known of the path behind it.
-fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
+pub(crate) fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
     let mtu = usize::from(way.mtu.min(sa.shared.path_mtu()));
     if !sa.form.is_esp_tunnel() {
         return modes::inner_mtu(sa, mtu);
@@ -130,9 +130,10 @@ pub(crate) fn frame<B: PacketBuf, K>(
     let mut ready = std::mem::take(&mut work.ready);
     ready.extend(left.by_ref().take(count));
     let inner = inner_mtu(sa, &way);
-    match sa.form.is_transport() {
-        false => split_large(sa_ref, inner, work, &mut ready, out),
-        true => modes::refuse_large(sa_ref, inner, work, &mut ready, out),
+    match sa.form {
+        form if form.is_transport() => modes::refuse_large(sa_ref, inner, work, &mut ready, out),
+        Form::Framed => split_large(sa_ref, inner, framing::splits_after(sa), work, &mut ready, out),
+        _ => split_large(sa_ref, inner, false, work, &mut ready, out),
     }
     let count = ready.len();
     let reserved = sa.shared.reserve(count as u64);
@@ -275,26 +276,36 @@ impl<K> Run<'_, K> {
         let mut packet = item.buf;
         let esp_len = match (&self.short, sa.form) {
             (Some(short), _) => short.encapsulate(&mut packet, seq),
-            (None, Form::Counter) => encapsulate(sa, &self.way, &mut packet, seq, Iv::Counter(seq)),
-            (None, Form::Random) => encapsulate(sa, &self.way, &mut packet, seq, Iv::Random(ivs.next())),
+            (None, Form::Counter) => encapsulate(sa, &self.way, &mut packet, seq, Iv::Counter(seq), None),
+            (None, Form::Random) => {
+                encapsulate(sa, &self.way, &mut packet, seq, Iv::Random(ivs.next()), None)
+            }
+            (None, Form::Framed) => return framing::job(self, packet, seq, ivs),
             _ => return modes::job(self, Forward { buf: packet, ..item }, seq, ivs),
         };
         let esp_len = esp_len.ok_or(DropReason::NoHeadroom)?;
-        Ok(Job {
+        Ok(self.seal(packet, &self.way, seq, esp_len))
+    }
+
+    /// A packet in tunnel mode whose headers stand.
+    #[inline(always)]
+    pub fn seal<B: PacketBuf>(&self, packet: B, way: &Way, seq: u64, esp_len: u16) -> Job<B> {
+        let sa = self.sa;
+        Job {
             packet,
             sa: self.sa_ref,
             operation: Operation::Seal,
             // Less than a hundred.
-            esp_at: (self.way.header_len() + usize::from(sa.header.esp_at)) as u16,
+            esp_at: (way.header_len() + usize::from(sa.header.esp_at)) as u16,
             esp_len,
             seq_high: sa.esn.then(|| SeqNo(seq).high()),
             ok: false,
             context: Context {
                 candidate: Candidate::NONE,
-                link: self.way.port().unwrap_or(Context::UNRESOLVED),
+                link: way.port().unwrap_or(Context::UNRESOLVED),
                 progress: Progress::Seal,
             },
-        })
+        }
     }
 
     #[cold]
@@ -335,18 +346,21 @@ impl<K> Run<'_, K> {
 
 //= rfc4301#8.2.2/fragment-first: what may be fragmented is, before encryption, so that the peer need not
 // reassemble ESP.
-/// Replaces each packet of the run that does not fit the tunnel by its pieces.
+/// Replaces each packet of the run that does not fit the tunnel by its pieces. With `keep`, those that may not be split
+/// stay as they are.
 #[cold]
 fn split_large<B: PacketBuf>(
     sa_ref: SaRef,
     inner: usize,
+    keep: bool,
     work: &mut Work<B>,
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
     let mut at = 0;
     while at < ready.len() {
-        if ready[at].buf.len() <= inner {
+        let kept = |item: &Forward<B>| keep && Inner::of(item.buf.data()).is_some_and(|i| i.dont_fragment);
+        if ready[at].buf.len() <= inner || kept(&ready[at]) {
             at += 1;
             continue;
         }
@@ -369,7 +383,7 @@ pub(crate) fn hard<K>(at: SaRef, sa: &Sa<K>, why: Expiry) -> Event {
     Event::HardExpire { slot: SaSlot(at.slot), spi: sa.name(), why }
 }
 
-enum Iv {
+pub(crate) enum Iv {
     //= rfc4106#3.1/counter-iv: the sequence number is unique under a key, so is the IV.
     Counter(u64),
     Random([u8; 16]),
@@ -377,13 +391,21 @@ enum Iv {
 
 /// Link header, outer headers from the template, IV, padding, trailer; room for the ICV. Tells the bytes from SPI to ICV.
 #[inline(never)]
-fn encapsulate<B: PacketBuf, K>(sa: &Sa<K>, way: &Way, buf: &mut B, seq: u64, iv: Iv) -> Option<u16> {
+pub(crate) fn encapsulate<B: PacketBuf, K>(
+    sa: &Sa<K>,
+    way: &Way,
+    buf: &mut B,
+    seq: u64,
+    iv: Iv,
+    framing: Option<&Framing>,
+) -> Option<u16> {
     let inner = buf.len();
     let shape = Shape::of(sa, inner);
     let (esp_at, total) = (usize::from(sa.header.esp_at), shape.total(inner));
     let front = way.header_len() + shape.front;
     let (bytes, rest) = buf.grow(front, shape.trailer + shape.icv)?.split_at_mut_checked(front)?;
     let about = Inner::of(rest)?;
+    let about = framing.map_or(about, |framing| about.framed(framing));
     write_trailer(rest.get_mut(inner..)?, shape, about.next_header)?;
     let (link, rest) = bytes.split_at_mut_checked(way.header_len())?;
     if !link.is_empty() {
@@ -435,6 +457,21 @@ impl Inner {
             4 => Self { next_header: ip::protocol::IPV4, tos: b, dont_fragment: c & 0x40 != 0 },
             _ => Self { next_header: ip::protocol::IPV6, tos: a << 4 | b >> 4, dont_fragment: true },
         })
+    }
+}
+
+impl Inner {
+    /// What the policy says instead.
+    fn framed(self, framing: &Framing) -> Self {
+        Self {
+            tos: framing.dscp.map_or(self.tos, |dscp| dscp << 2 | self.tos & 3),
+            dont_fragment: match framing.dont_fragment {
+                DontFragment::Inherit => self.dont_fragment,
+                DontFragment::Clear => false,
+                DontFragment::Set => true,
+            },
+            ..self
+        }
     }
 }
 
@@ -536,7 +573,9 @@ fn unresolved<B: PacketBuf, K>(
 ) {
     let to = To::from(sa.ends.remote);
     match work.ways.find(tables, to) {
-        Some(way) if sa.form.is_transport() && packet.len() > modes::mtu(sa, way) => {
+        Some(way)
+            if (sa.form.is_transport() || sa.form == Form::Framed) && packet.len() > modes::mtu(sa, way) =>
+        {
             let way = *way;
             modes::send_in_pieces(tables, sa, way, packet, work, out);
         }

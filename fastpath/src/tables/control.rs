@@ -306,6 +306,9 @@ impl<M: KeyMaker> Control<M> {
             shared: shared.clone(),
         };
         self.slots.insert(spread(slot), installed);
+        let policy =
+            (spec.direction == Direction::Outbound).then(|| self.policies.get(spec.policy)).flatten();
+        let framing = policy.map(|placed| placed.spec.framing).unwrap_or_default();
         let number = self.submit(Op::InstallSa(Arc::new(Install {
             slot,
             install,
@@ -319,6 +322,7 @@ impl<M: KeyMaker> Control<M> {
             encap: spec.encap,
             original: spec.original,
             policy: spec.policy,
+            framing,
             selectors: spec.selectors.clone().into(),
             shared,
         })));

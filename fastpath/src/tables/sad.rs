@@ -9,8 +9,8 @@ use crate::pages;
 use crate::prefetch::near;
 use ipc::contract::Expiry;
 use sa::{
-    Direction, Encap, Held, Lifetime, Limit, Mode, PolicyId, Protocol, ReplayWindow, Spi, Stale, Suite,
-    TrafficSelector, TunnelEnds,
+    Direction, Encap, Framing, Held, Lifetime, Limit, Mode, PolicyId, Protocol, ReplayWindow, Spi, Stale,
+    Suite, TrafficSelector, TunnelEnds,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -204,6 +204,8 @@ pub enum Form {
     Counter,
     /// The same with an IV that is drawn at random (CBC), or none.
     Random,
+    /// ESP in tunnel mode whose policy asks for more than RFC 4301 does; outbound alone ([`sa::Framing`]).
+    Framed,
     /// The rest is [`crate::graph`]'s module of modes.
     EspTransport,
     AhTunnel,
@@ -221,7 +223,7 @@ impl Form {
     }
     #[inline(always)]
     pub fn is_esp_tunnel(self) -> bool {
-        matches!(self, Self::Counter | Self::Random)
+        matches!(self, Self::Counter | Self::Random | Self::Framed)
     }
     #[inline(always)]
     pub fn is_ah(self) -> bool {
@@ -355,6 +357,8 @@ pub struct Install<K> {
     pub ends: TunnelEnds,
     pub encap: Option<Encap>,
     pub original: Option<TunnelEnds>,
+    /// Outbound: as its policy had it.
+    pub framing: Framing,
     pub policy: PolicyId,
     pub selectors: Arc<[TrafficSelector]>,
     pub shared: Arc<Shared<K>>,
@@ -388,7 +392,10 @@ impl<K> Sad<K> {
                 install: new.install,
                 direction: new.direction,
                 esn: new.esn,
-                form: Form::new(new.protocol, new.mode, encryption.counts_iv()),
+                form: match Form::new(new.protocol, new.mode, encryption.counts_iv()) {
+                    form if form.is_esp_tunnel() && !new.framing.is_plain() => Form::Framed,
+                    form => form,
+                },
                 iv_len: encryption.iv_len() as u8,
                 icv_len: new.suite.icv_len() as u8,
                 pad_to: encryption.pad_to() as u8,

@@ -96,7 +96,7 @@ pub fn selector(src: Prefix, dst: Prefix) -> Selector {
     Selector { src, dst, protocol: None, src_port: PortRange::ANY, dst_port: PortRange::ANY }
 }
 pub fn policy(id: u32, src: Prefix, dst: Prefix, action: Action) -> PolicySpec {
-    PolicySpec { id: PolicyId(id), selector: selector(src, dst), action }
+    PolicySpec { id: PolicyId(id), selector: selector(src, dst), action, framing: Framing::default() }
 }
 
 pub fn suite(name: &str) -> Suite {

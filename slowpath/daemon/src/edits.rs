@@ -48,14 +48,14 @@ fn kept(old: &[PolicySpec], new: &[PolicySpec]) -> HashSet<PolicyId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sa::{Action, PortRange, Prefix, Selector};
+    use sa::{Action, Framing, PortRange, Prefix, Selector};
 
     fn policy(id: u32, protocol: u8) -> PolicySpec {
         let any: Prefix = "0.0.0.0/0".parse().expect("a prefix");
         let ports = PortRange::ANY;
         let selector =
             Selector { src: any, dst: any, protocol: Some(protocol), src_port: ports, dst_port: ports };
-        PolicySpec { id: PolicyId(id), selector, action: Action::Bypass }
+        PolicySpec { id: PolicyId(id), selector, action: Action::Bypass, framing: Framing::default() }
     }
     /// Carries the steps out on a plain list.
     fn carry_out(mut list: Vec<PolicySpec>, edits: &[Command]) -> Vec<PolicySpec> {

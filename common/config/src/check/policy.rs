@@ -6,7 +6,7 @@ use crate::complaint::Sink;
 use crate::model::{Peer, Policy, Proposal, ah_suites};
 use crate::value;
 use crate::walk::{Bad, Row};
-use sa::{Action, Level, PolicyId, PolicySpec, PortRange, Prefix, Protocol, Selector};
+use sa::{Action, DontFragment, Framing, Level, PolicyId, PolicySpec, PortRange, Prefix, Protocol, Selector};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,9 +38,9 @@ pub fn build(
                 return Err(Bad);
             }
             let action = action(row)?;
-            Ok((selector, action, protocol(row, action)?))
+            Ok((selector, action, protocol(row, action)?, framing(row, sink)?))
         });
-        let Ok((selector, action, protocol)) = made else { continue };
+        let Ok((selector, action, protocol, framing)) = made else { continue };
         let peer = match peer(row, action, &peers, &peers_off, sink) {
             Ok(peer) => peer,
             Err(Bad) => continue,
@@ -81,7 +81,7 @@ pub fn build(
                 row.warning(sink, "", said, "move this one above them, or remove it");
             }
         }
-        let spec = PolicySpec { id: PolicyId(0), selector, action };
+        let spec = PolicySpec { id: PolicyId(0), selector, action, framing };
         let comment = row.get::<&str>("comment").unwrap_or_default().into();
         policies.push((number, Policy { spec, peer, protocol, proposal, comment }));
     }
@@ -130,6 +130,29 @@ fn action(row: &Row) -> Result<Action, Bad> {
         "none" => Action::Bypass,
         _ => Action::Encrypt { level, tunnel: row.get("tunnel")? },
     })
+}
+
+/// What its SAs do with packets beyond protecting them.
+fn framing(row: &Row, sink: &mut Sink) -> Result<Framing, Bad> {
+    let framing = Framing {
+        dont_fragment: match row.word("dont-fragment")? {
+            "no" => DontFragment::Clear,
+            "yes" => DontFragment::Set,
+            _ => DontFragment::Inherit,
+        },
+        // Both fit by the schema's bounds.
+        dscp: row.opt::<u64>("dscp")?.map(|dscp| dscp as u8),
+        clamp_mss: row.get("clamp-tcp-mss")?,
+        pad_to: row.get::<u64>("tfc-padding")? as u16,
+    };
+    let esp_tunnel = row.word("action")? == "encrypt"
+        && row.get::<bool>("tunnel")?
+        && row.word("ipsec-protocols")? == "esp";
+    if !(esp_tunnel || framing.is_plain()) {
+        let said = "dont-fragment, dscp, clamp-tcp-mss and tfc-padding are for ESP in tunnel mode";
+        row.warning(sink, "", said, "leave them out here");
+    }
+    Ok(framing)
 }
 
 fn protocol(row: &Row, action: Action) -> Result<Protocol, Bad> {

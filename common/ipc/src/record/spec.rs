@@ -1,9 +1,9 @@
 //! SA and policy specifications.
 use super::{Malformed, Unfit, addr::AddrRecord, addr::range};
 use sa::{
-    Action, Direction, Encap, Encryption, Integrity, Key, Level, Lifetime, Limit, Mode, PolicyId, PolicySpec,
-    PortRange, Prefix, Protocol, ReplayWidth, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector,
-    TunnelEnds,
+    Action, Direction, DontFragment, Encap, Encryption, Framing, Integrity, Key, Level, Lifetime, Limit,
+    Mode, PolicyId, PolicySpec, PortRange, Prefix, Protocol, ReplayWidth, SaSlot, SaSpec, Selector, Spi,
+    Suite, TrafficSelector, TunnelEnds,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
@@ -251,9 +251,15 @@ pub struct PolicyRecord {
     action: u8,
     level: u8,
     tunnel: u8,
-    reserved: [u8; 3],
+    dont_fragment: u8,
+    /// [`INHERIT`]: the inner packet's.
+    dscp: u8,
+    clamp_mss: u8,
+    pad_to: u16,
+    reserved: [u8; 2],
 }
-const _: () = assert!(size_of::<PolicyRecord>() == 64);
+const _: () = assert!(size_of::<PolicyRecord>() == 68);
+const INHERIT: u8 = u8::MAX;
 
 fn prefix(addr: &AddrRecord, len: u8) -> Result<Prefix, Malformed> {
     let addr = addr.decode()?;
@@ -263,7 +269,7 @@ fn prefix(addr: &AddrRecord, len: u8) -> Result<Prefix, Malformed> {
 
 impl PolicyRecord {
     pub fn encode(policy: &PolicySpec) -> Self {
-        let s = &policy.selector;
+        let (s, framing) = (&policy.selector, policy.framing);
         let (action, level, tunnel) = match policy.action {
             Action::Discard => (0, 0, false),
             Action::Bypass => (1, 0, false),
@@ -281,7 +287,11 @@ impl PolicyRecord {
             action,
             level,
             tunnel: tunnel.into(),
-            reserved: [0; 3],
+            dont_fragment: framing.dont_fragment as u8,
+            dscp: framing.dscp.unwrap_or(INHERIT),
+            clamp_mss: framing.clamp_mss.into(),
+            pad_to: framing.pad_to,
+            reserved: [0; 2],
         }
     }
     pub fn decode(&self) -> Result<PolicySpec, Malformed> {
@@ -307,6 +317,21 @@ impl PolicyRecord {
             2 => Action::Encrypt { level, tunnel: flag(self.tunnel, "tunnel flag")? },
             _ => return Err(Malformed("action")),
         };
-        Ok(PolicySpec { id: policy_id(self.id)?, selector, action })
+        let framing = Framing {
+            dont_fragment: match self.dont_fragment {
+                0 => DontFragment::Inherit,
+                1 => DontFragment::Clear,
+                2 => DontFragment::Set,
+                _ => return Err(Malformed("DF policy")),
+            },
+            dscp: match self.dscp {
+                INHERIT => None,
+                dscp @ 0..64 => Some(dscp),
+                _ => return Err(Malformed("DSCP")),
+            },
+            clamp_mss: flag(self.clamp_mss, "MSS flag")?,
+            pad_to: self.pad_to,
+        };
+        Ok(PolicySpec { id: policy_id(self.id)?, selector, action, framing })
     }
 }

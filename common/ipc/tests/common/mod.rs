@@ -113,8 +113,12 @@ pub fn policy() -> impl Strategy<Value = PolicySpec> {
     ];
     let addresses = any::<bool>()
         .prop_flat_map(|v4| (pair(v4), 0..=if v4 { 32u8 } else { 128 }, 0..=if v4 { 32u8 } else { 128 }));
-    (policy_id(), addresses, any::<Option<u8>>(), ports(), ports(), action).prop_map(
-        |(id, ((src, dst), src_len, dst_len), protocol, src_port, dst_port, action)| PolicySpec {
+    let df = prop::sample::select(vec![DontFragment::Inherit, DontFragment::Clear, DontFragment::Set]);
+    let framing = (df, prop::option::of(0u8..64), any::<bool>(), any::<u16>()).prop_map(
+        |(dont_fragment, dscp, clamp_mss, pad_to)| Framing { dont_fragment, dscp, clamp_mss, pad_to },
+    );
+    (policy_id(), addresses, any::<Option<u8>>(), ports(), ports(), action, framing).prop_map(
+        |(id, ((src, dst), src_len, dst_len), protocol, src_port, dst_port, action, framing)| PolicySpec {
             id,
             selector: Selector {
                 src: Prefix::new(src, src_len).unwrap(),
@@ -124,6 +128,7 @@ pub fn policy() -> impl Strategy<Value = PolicySpec> {
                 dst_port,
             },
             action,
+            framing,
         },
     )
 }

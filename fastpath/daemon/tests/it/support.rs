@@ -3,8 +3,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use harness::{Lab, Netns, Process, Side, wait_until};
 use ipc::{Command, Event, Refusal, SlowSide};
 use sa::{
-    Action, Direction, DropReason, Encap, Encryption, Integrity, Key, Level, Lifetime, Mode, PolicyId,
-    PolicySpec, PortRange, Prefix, Protocol, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector,
+    Action, Direction, DropReason, Encap, Encryption, Framing, Integrity, Key, Level, Lifetime, Mode,
+    PolicyId, PolicySpec, PortRange, Prefix, Protocol, SaSlot, SaSpec, Selector, Spi, Suite, TrafficSelector,
     TunnelEnds,
 };
 use serde_json::{Value, json};
@@ -310,7 +310,7 @@ pub fn policy(id: u32, src: &str, dst: &str, action: Action) -> PolicySpec {
     let any = PortRange::ANY;
     let selector =
         Selector { src: prefix(src), dst: prefix(dst), protocol: None, src_port: any, dst_port: any };
-    PolicySpec { id: PolicyId(id), selector, action }
+    PolicySpec { id: PolicyId(id), selector, action, framing: Framing::default() }
 }
 pub const REQUIRE: Action = Action::Encrypt { level: Level::Require, tunnel: true };
 

@@ -243,6 +243,7 @@ pub fn policy(src: &str, dst: &str) -> PolicySpec {
             dst_port: PortRange::ANY,
         },
         action: sa::Action::Encrypt { level: Level::Require, tunnel: true },
+        framing: Framing::default(),
     }
 }
 /// One of two gateways, 192.0.2.1 before 10.1.0.0/16 and 192.0.2.2 before 10.2.0.0/16.
