@@ -7,7 +7,7 @@ use crate::mirror::Mirror;
 use crate::network::Networks;
 use crate::ports::Tap;
 use dpdk::{Burst, Mbuf, Mempool, Port};
-use fastpath::graph::{ErrorReport, ike_in};
+use fastpath::graph::{ErrorReport, ike_in, refuses};
 use fastpath::host::frame::{addresses, ethernet};
 use fastpath::host::pmtu::Hint;
 use fastpath::host::reassemble::{Added, Reassembly};
@@ -204,8 +204,8 @@ impl Main {
         worked
     }
 
-    /// A fragment of a datagram for the gateway. IKE goes to the slow path as soon as it is whole, whatever its size;
-    /// anything else has to fit a packet buffer.
+    /// A fragment of a datagram for the gateway. IKE goes to the slow path as soon as it is whole; what fits a packet
+    /// buffer goes to a worker.
     fn piece(&mut self, interface: u16, bytes: &[u8], now_ms: u64) {
         let mirror = &mut self.mirror;
         match self.state.reassembly.add(bytes, now_ms, |(reason, count)| mirror.drop(reason, count)) {
@@ -217,8 +217,27 @@ impl Main {
                         self.mirror.drop(DropReason::FrameQueueFull, 1);
                     }
                 }
+                None if packet.len() > self.pool.frame().into() => self.large(interface, packet),
                 None => self.inject(&packet, |packet| ToWorker::Whole { interface, packet }),
             },
+        }
+    }
+    /// A whole datagram too large for a buffer. Nobody but the host's own programs takes such a one, in fragments again.
+    fn large(&mut self, interface: u16, packet: Vec<u8>) {
+        let protocol = wire::ip::Packet::parse(&packet).map(|p| p.protocol);
+        if protocol != Ok(wire::ip::protocol::UDP) {
+            return self.mirror.drop_packet(&mut self.region, DropReason::TooBig, &packet);
+        }
+        if let Some(reason) = refuses(self.control.tables(), &packet) {
+            return self.mirror.drop_packet(&mut self.region, reason, &packet);
+        }
+        let Some(own) = self.host.interfaces().get(usize::from(interface)) else { return };
+        let (mac, mtu) = (own.mac, own.mtu);
+        self.state.datagrams = self.state.datagrams.wrapping_add(1);
+        for piece in fragment::split(packet, mtu, self.state.datagrams) {
+            if let Some(frame) = ethernet(FAR_MAC, mac, &piece) {
+                self.give_system(interface, &frame);
+            }
         }
     }
 

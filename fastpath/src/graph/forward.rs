@@ -139,6 +139,13 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
 pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) -> Verdict {
     judge_flow(tables, origin, flow_of(bytes).ok().map(|(_, flow)| flow).as_ref())
 }
+/// Whether a packet for the gateway that came in clear may have.
+pub fn refuses<K>(tables: &Tables<K>, packet: &[u8]) -> Option<DropReason> {
+    match judge_packet(tables, Origin::ToUs, packet) {
+        Verdict::Drop(reason) => Some(reason),
+        _ => None,
+    }
+}
 /// Whose flow is known already; `None` if it is no packet.
 pub(crate) fn judge_flow<K>(tables: &Tables<K>, origin: Origin, flow: Option<&Flow>) -> Verdict {
     match flow {

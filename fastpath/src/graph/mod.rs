@@ -36,6 +36,7 @@ pub mod stages;
 mod stats;
 
 pub use classify::ike_in;
+pub use forward::refuses;
 pub use fragment::MakeBuffer;
 pub use out::{ErrorReport, IkeFrame, Out, ToHost, Unresolved};
 pub use stages::{Stage, StageCycles};

@@ -8,7 +8,7 @@ use harness::traffic::{expect_pings, ping_until_up};
 use harness::{Lab, NumberedFlow, Side, wait_until};
 use ipc::PortCounters;
 use sa::DropReason;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 fn lab(site_a: Site, site_b: Site, body: impl FnOnce(&Lab) -> Result<()>) {
@@ -68,6 +68,18 @@ fn fragments(lab: &Lab, gateway: &mut Gateway) -> Result<()> {
             let (meta, payload) = received(gateway).with_context(|| format!("from {far}"))?;
             ensure!((meta.local, meta.remote) == (near, far) && payload == message, "{meta:?}");
         }
+        // What is for the host's own programs may be larger than any buffer.
+        let (site, bits) = (lab.site(Side::A), if near.is_ipv4() { 32 } else { 128 });
+        let nodad = if near.is_ipv4() { "" } else { "nodad" };
+        site.ip(&format!("addr replace {near}/{bits} dev x-wan {nodad}\nroute replace {far}/{bits} dev x-wan\n"))?;
+        let [near, far] = [near, far].map(|address| SocketAddr::new(address, 7777));
+        let bound = site.enter(move || Ok(UdpSocket::bind(near)?)).join().expect("no panic");
+        let socket = bound.with_context(|| format!("binding {near}"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        listen(lab, far)?.send_to(&[&message[..], &message].concat(), near)?;
+        let mut got = vec![0; 10_000];
+        let (len, from) = socket.recv_from(&mut got).context("the host's program got nothing")?;
+        ensure!(from == far && got[..len] == [&message[..], &message].concat(), "{len} bytes from {from}");
     }
     Ok(())
 }
