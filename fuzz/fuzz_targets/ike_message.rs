@@ -3,7 +3,7 @@
 use ike::api::{DhGroup, Id, IkeCipher, IkeIntegrity, IkeProposal, Prf};
 use ike::message::*;
 use libfuzzer_sys::fuzz_target;
-use sa::{AddrRange, Encryption, Integrity, PortRange, SaSpec, Suite, TrafficSelector};
+use sa::{AddrRange, Encryption, Integrity, PortRange, Protocol, SaSpec, Suite, TrafficSelector};
 
 fuzz_target!(|data: &[u8]| {
     let _ = parse_clear(data).map_err(|e| (e.notify(false), e.notify(true), e.to_string()));
@@ -53,7 +53,7 @@ fn question(message: &Message) {
             Suite::new(Encryption::Aes256Cbc, Integrity::HmacSha256).unwrap(),
         ];
         for (pfs, in_auth) in [(None, true), (None, false), (Some(DhGroup::X25519), false)] {
-            let wishes = EspWishes { suites: &suites, pfs, in_auth, esn: true };
+            let wishes = EspWishes { protocol: Protocol::Esp, suites: &suites, pfs, in_auth, esn: true };
             let _ = select_esp(offered, &wishes).map_err(|m| m.to_string());
             let _ = confirm_esp(offered, &wishes);
         }

@@ -71,7 +71,9 @@ fn fragments(lab: &Lab, gateway: &mut Gateway) -> Result<()> {
         // What is for the host's own programs may be larger than any buffer.
         let (site, bits) = (lab.site(Side::A), if near.is_ipv4() { 32 } else { 128 });
         let nodad = if near.is_ipv4() { "" } else { "nodad" };
-        site.ip(&format!("addr replace {near}/{bits} dev x-wan {nodad}\nroute replace {far}/{bits} dev x-wan\n"))?;
+        site.ip(&format!(
+            "addr replace {near}/{bits} dev x-wan {nodad}\nroute replace {far}/{bits} dev x-wan\n"
+        ))?;
         let [near, far] = [near, far].map(|address| SocketAddr::new(address, 7777));
         let bound = site.enter(move || Ok(UdpSocket::bind(near)?)).join().expect("no panic");
         let socket = bound.with_context(|| format!("binding {near}"))?;
