@@ -1,7 +1,7 @@
 //! A gateway with very many tunnels: its configuration, and the other ends of all of them.
 use ike::api::{
-    Auth, Child, Config, DhGroup, Identity, IkeCipher, IkeIntegrity, IkeProposal, MyId, Peer, Prf, Profile,
-    Psk, RemoteId,
+    Child, Config, DhGroup, Identity, IkeCipher, IkeIntegrity, IkeProposal, MyId, Peer, Prf, Profile, Psk,
+    RemoteId,
 };
 use sa::{Encryption, Integrity, PolicyId, PortRange, Prefix, Selector, Suite};
 use std::net::{IpAddr, Ipv4Addr};
@@ -78,7 +78,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         dpd_interval: None,
         nat_traversal: true,
     };
-    let secret = || Auth::PreSharedKey(Psk(SECRET.into()));
+    let identity = || Identity::with_secret(MyId::Auto, RemoteId::Auto, Psk(SECRET.into()));
     let peer = |n: u32| Peer {
         name: name(n),
         address: Prefix::host(IpAddr::V4(GATEWAY)),
@@ -88,7 +88,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         passive: true,
         send_initial_contact: true,
         profile: profile.clone(),
-        identities: vec![Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, auth: secret() }],
+        identities: vec![identity()],
         children: vec![child(n)],
     };
     Config {

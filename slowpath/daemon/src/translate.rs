@@ -128,18 +128,16 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
 
 fn identity(identity: &model::Identity) -> api::Identity {
     let model::Auth::PreSharedKey(secret) = &identity.auth;
-    api::Identity {
-        my_id: match &identity.my_id {
-            model::MyId::Auto => api::MyId::Auto,
-            model::MyId::Id(value) => api::MyId::Id(id(value)),
-        },
-        remote_id: match &identity.remote_id {
-            model::RemoteId::Auto => api::RemoteId::Auto,
-            model::RemoteId::Ignore => api::RemoteId::Ignore,
-            model::RemoteId::Id(value) => api::RemoteId::Id(id(value)),
-        },
-        auth: api::Auth::PreSharedKey(api::Psk(secret.expose().to_vec())),
-    }
+    let my_id = match &identity.my_id {
+        model::MyId::Auto => api::MyId::Auto,
+        model::MyId::Id(value) => api::MyId::Id(id(value)),
+    };
+    let remote_id = match &identity.remote_id {
+        model::RemoteId::Auto => api::RemoteId::Auto,
+        model::RemoteId::Ignore => api::RemoteId::Ignore,
+        model::RemoteId::Id(value) => api::RemoteId::Id(id(value)),
+    };
+    api::Identity::with_secret(my_id, remote_id, api::Psk(secret.expose().to_vec()))
 }
 fn id(id: &model::Id) -> api::Id {
     match id {

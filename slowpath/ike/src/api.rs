@@ -231,11 +231,43 @@ pub enum DhGroup {
 pub struct Identity {
     pub my_id: MyId,
     pub remote_id: RemoteId,
+    pub match_by: MatchBy,
     pub auth: Auth,
 }
+impl Identity {
+    /// Both sides prove that they have this secret.
+    pub fn with_secret(my_id: MyId, remote_id: RemoteId, secret: Psk) -> Self {
+        Self { my_id, remote_id, match_by: MatchBy::RemoteId, auth: Auth::secret(secret) }
+    }
+}
+/// How a responder finds the identity for a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MatchBy {
+    #[default]
+    RemoteId,
+    /// It has the very certificate that is named here; what it calls itself only has to stand in it.
+    Certificate,
+}
+/// How each side proves who it is; the two may differ (RFC 7296 2.15).
 #[derive(Clone, Debug)]
-pub enum Auth {
-    PreSharedKey(Psk),
+pub struct Auth {
+    pub ours: Proof,
+    pub theirs: Check,
+}
+impl Auth {
+    pub fn secret(secret: Psk) -> Self {
+        Self { ours: Proof::Secret(secret.clone()), theirs: Check::Secret(secret) }
+    }
+}
+/// What we prove who we are with.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    Secret(Psk),
+}
+/// What we ask of them.
+#[derive(Clone, Debug)]
+pub enum Check {
+    Secret(Psk),
 }
 /// A pre-shared key of any length; wiped, never printed.
 #[derive(Clone, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]

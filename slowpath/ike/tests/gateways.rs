@@ -277,7 +277,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
         replay_window: 64,
         esn: false,
     };
-    let secret = Auth::PreSharedKey(Psk(b"a cloud secret".to_vec()));
+    let secret = Psk(b"a cloud secret".to_vec());
     let peer = Peer {
         name: "cloud".into(),
         address: any,
@@ -292,7 +292,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
             dpd_interval: None,
             nat_traversal: true,
         },
-        identities: vec![Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, auth: secret }],
+        identities: vec![Identity::with_secret(MyId::Auto, RemoteId::Auto, secret)],
         children: vec![child],
     };
     let config = Config { peers: vec![peer], ddos_cookie_threshold: 100, sa_slots: 64, sources: vec![] };

@@ -270,11 +270,11 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             dpd_interval: Some(Duration::from_secs(120)),
             nat_traversal: true,
         },
-        identities: vec![Identity {
-            my_id: MyId::Auto,
-            remote_id: RemoteId::Auto,
-            auth: Auth::PreSharedKey(Psk(b"a secret for tests".to_vec())),
-        }],
+        identities: vec![Identity::with_secret(
+            MyId::Auto,
+            RemoteId::Auto,
+            Psk(b"a secret for tests".to_vec()),
+        )],
         children: vec![Child {
             policy: PolicyId(1),
             selector: spec.selector.into(),

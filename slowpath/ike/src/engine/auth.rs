@@ -5,7 +5,7 @@ use super::ike_sa::{AuthSent, Exchange, IkeSa, State, Wanted};
 use super::negotiate::InitNonces;
 use super::peers::{accepts, identity_for, my_id};
 use super::{Cx, Engine};
-use crate::api::{Auth, Datagram, Identity, Now, Psk, ReportLevel};
+use crate::api::{Check, Datagram, Identity, Now, Proof, Psk, ReportLevel};
 use crate::crypto::{psk_auth, verify_psk_auth};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
@@ -18,16 +18,21 @@ struct Signed<'a> {
     their_nonce: &'a [u8],
     id: &'a Identification,
 }
+/// Theirs.
 fn secret(identity: &Identity) -> &Psk {
-    match &identity.auth {
-        Auth::PreSharedKey(psk) => psk,
+    match &identity.auth.theirs {
+        Check::Secret(psk) => psk,
     }
 }
 fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Option<Payload> {
     let k = sa.keys.as_ref()?;
     let p = k.keys.p(sa.initiator).expose();
-    let data = psk_auth(k.suite.prf, secret(identity), p, s.first_message, s.their_nonce, s.id).to_vec();
-    Some(Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY_MIC, data }))
+    match &identity.auth.ours {
+        Proof::Secret(psk) => {
+            let data = psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id).to_vec();
+            Some(Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY_MIC, data }))
+        }
+    }
 }
 fn verify(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication) -> bool {
     let Some(k) = &sa.keys else { return false };

@@ -45,11 +45,8 @@ fn run(change: impl FnOnce(&mut Config, &mut Config), time: Now) -> Pair {
 }
 fn identity(my: &str, remote: &str, psk: &str) -> Identity {
     let id = |name: &str| Id::Fqdn(name.into());
-    Identity {
-        my_id: MyId::Id(id(my)),
-        remote_id: if remote.is_empty() { RemoteId::Auto } else { RemoteId::Id(id(remote)) },
-        auth: Auth::PreSharedKey(Psk(psk.into())),
-    }
+    let remote = if remote.is_empty() { RemoteId::Auto } else { RemoteId::Id(id(remote)) };
+    Identity::with_secret(MyId::Id(id(my)), remote, Psk(psk.into()))
 }
 /// A has called, and gets these in clear from where it called.
 fn answered(rounds: &[Notify]) -> Pair {

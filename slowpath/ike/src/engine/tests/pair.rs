@@ -94,8 +94,8 @@ pub fn config(node: usize, psk: &str) -> Config {
         nat_traversal: true,
     };
     // Nothing that is said by chance looks like it.
-    let psk = Auth::PreSharedKey(Psk(format!("{psk}-X7f3k9").into()));
-    let identity = Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, auth: psk };
+    let psk = Psk(format!("{psk}-X7f3k9").into());
+    let identity = Identity::with_secret(MyId::Auto, RemoteId::Auto, psk);
     let peer = Peer {
         name: if node == A { "to-b" } else { "to-a" }.into(),
         address: Prefix::host(addr(1 - node)),
@@ -214,7 +214,7 @@ impl Node {
     pub fn expect_no_secret(&self, report: &Report) {
         let said = format!("{report:?}");
         let psks = self.config.peers.iter().flat_map(|p| &p.identities).map(|i| {
-            let Auth::PreSharedKey(psk) = &i.auth;
+            let Check::Secret(psk) = &i.auth.theirs;
             psk.0.clone()
         });
         for secret in psks.chain(self.keys.iter().cloned()).filter(|secret| secret.len() >= 8) {

@@ -27,7 +27,7 @@ pub(super) fn one(pair: &Pair, n: usize, words: &[&str]) {
 
 #[test]
 fn different_secrets() {
-    let pair = run(|a, _| a.peers[0].identities[0].auth = Auth::PreSharedKey(Psk(b"other".to_vec())));
+    let pair = run(|a, _| a.peers[0].identities[0].auth = Auth::secret(Psk(b"other".to_vec())));
     one(&pair, A, &["AUTHENTICATION_FAILED", "secret"]);
     one(&pair, B, &["could not prove", "same secret"]);
     for node in &pair.nodes {
@@ -102,10 +102,8 @@ fn several_policies_each_get_the_child_that_fits() {
 #[test]
 fn identities_are_chosen_by_id() {
     let id = |name: &str| Id::Fqdn(name.into());
-    let with = |my: &str, remote: RemoteId, psk: &str| Identity {
-        my_id: MyId::Id(id(my)),
-        remote_id: remote,
-        auth: Auth::PreSharedKey(Psk(psk.into())),
+    let with = |my: &str, remote: RemoteId, psk: &str| {
+        Identity::with_secret(MyId::Id(id(my)), remote, Psk(psk.into()))
     };
     let pair = run(|a, b| {
         a.peers[0].identities = vec![with("a.test", RemoteId::Id(id("b.test")), "right")];
