@@ -254,6 +254,7 @@ fn spec(n: usize, site: u8, direction: sa::Direction, setup: &Setup, policy: Pol
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy,
+        also: Vec::new(),
         selectors: vec![seen_from(site, selector(n, setup)?).into()],
     })
 }

@@ -96,6 +96,8 @@ enum Step {
     /// Taken out and put in elsewhere, unchanged.
     Move(prop::sample::Index, prop::sample::Index),
     Bind(prop::sample::Index),
+    /// An SA that serves several policies.
+    BindTwo(prop::sample::Index, prop::sample::Index),
     Unbind(prop::sample::Index),
     Commit,
 }
@@ -107,6 +109,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => index().prop_map(Step::Remove),
         1 => (index(), index()).prop_map(|(a, b)| Step::Move(a, b)),
         2 => index().prop_map(Step::Bind),
+        1 => (index(), index()).prop_map(|(a, b)| Step::BindTwo(a, b)),
         1 => index().prop_map(Step::Unbind),
         2 => Just(Step::Commit),
     ];
@@ -117,12 +120,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     list: Vec<(PolicySpec, Vec<u32>)>,
 }
-fn bind(c: &mut Control<CpuKeys>, slot: u32, policy: PolicyId, selector: Selector) {
+fn bind(c: &mut Control<CpuKeys>, slot: u32, policies: &[PolicySpec]) {
     let spec = SaSpec {
         slot: SaSlot(slot),
         spi: Spi::new(0x1000 + slot).expect("an SPI"),
-        policy,
-        selectors: vec![selector.into()],
+        policy: policies[0].id,
+        also: policies[1..].iter().map(|p| p.id).collect(),
+        selectors: policies.iter().map(|p| p.selector.into()).collect(),
         ..a_to_b(Side::A, "aes-128-gcm")
     };
     c.apply(Command::InstallSa(Box::new(spec)), NOW).expect("a free slot");
@@ -164,8 +168,19 @@ proptest! {
                 Step::Bind(which) if edits.is_empty() && !model.list.is_empty() && next_slot < 60 => {
                     let at = which.index(model.list.len());
                     let (policy, slots) = &mut model.list[at];
-                    bind(&mut c, next_slot, policy.id, policy.selector);
+                    bind(&mut c, next_slot, &[*policy]);
                     slots.insert(0, next_slot);
+                    bound.push(next_slot);
+                    next_slot += 1;
+                    open = model.clone();
+                }
+                Step::BindTwo(a, b) if edits.is_empty() && model.list.len() > 1 && next_slot < 60 => {
+                    let a = a.index(model.list.len());
+                    let b = (a + 1 + b.index(model.list.len() - 1)) % model.list.len();
+                    bind(&mut c, next_slot, &[model.list[a].0, model.list[b].0]);
+                    for at in [a, b] {
+                        model.list[at].1.insert(0, next_slot);
+                    }
                     bound.push(next_slot);
                     next_slot += 1;
                     open = model.clone();

@@ -52,6 +52,7 @@ fn gateway() -> Gateway {
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy: PolicyId(1),
+        also: Vec::new(),
         selectors: vec![ours.into()],
     };
     let gcm = Suite::new(Encryption::Aes128Gcm, Integrity::None).expect("a suite");

@@ -156,6 +156,7 @@ impl Scene {
             last_seq: 0,
             lifetime: Lifetime::default(),
             policy: policy.id,
+            also: Vec::new(),
             selectors: vec![TrafficSelector::from(policy.selector)],
         })
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 /// `ESPWAYIP` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"ESPWAYIP");
 /// Raised with every change of a record, a table or this file.
-pub const LAYOUT_VERSION: u64 = 5;
+pub const LAYOUT_VERSION: u64 = 6;
 /// One frame's payload at most; a slot with its head is 4096 bytes.
 pub const MAX_FRAME: usize = 4096 - FRAME_HEAD_BYTES;
 /// One vault record's content at most, see `vault`.

@@ -24,6 +24,8 @@ pub struct Malformed(pub &'static str);
 pub enum Unfit {
     #[error("an SA carries {0} pairs of traffic selectors; 1 to {max} fit, split the policy", max = sa::SaSpec::MAX_SELECTORS)]
     Selectors(usize),
+    #[error("an SA serves {0} policies; 1 to {max} fit, make them wider", max = sa::SaSpec::MAX_ALSO + 1)]
+    Policies(usize),
     #[error("an interface's name has 1 to {max} bytes, this one {0}", max = crate::layout::INTERFACE_NAME_BYTES)]
     InterfaceName(usize),
     #[error("a frame of {0} bytes is longer than {max}", max = crate::layout::MAX_FRAME)]

@@ -5,6 +5,14 @@ use crate::stat::DropReason;
 /// Stable name of a policy across transactions; never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyId(pub u32);
+impl PolicyId {
+    /// Ids from here on are those of policies that a negotiation has made; configured ones are below.
+    pub const FIRST_DYNAMIC: Self = Self(1 << 31);
+
+    pub fn is_dynamic(self) -> bool {
+        self >= Self::FIRST_DYNAMIC
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

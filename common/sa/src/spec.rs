@@ -101,6 +101,8 @@ pub struct SaSpec {
     pub lifetime: Lifetime,
     /// The policy this SA serves. Outbound packets find the SA through it.
     pub policy: PolicyId,
+    /// Further policies of the same peer that it serves: its selectors are those of several.
+    pub also: Vec<PolicyId>,
     /// At least one; every inner packet must fit one of them (RFC 4301 5.2 step 4).
     pub selectors: Vec<TrafficSelector>,
 }
@@ -108,4 +110,11 @@ pub struct SaSpec {
 impl SaSpec {
     /// Selector pairs one SA may carry across the process boundary.
     pub const MAX_SELECTORS: usize = 8;
+    /// Each of which serves a selector of its own.
+    pub const MAX_ALSO: usize = Self::MAX_SELECTORS - 1;
+
+    /// Every policy that it serves.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> + '_ {
+        std::iter::once(self.policy).chain(self.also.iter().copied())
+    }
 }

@@ -81,6 +81,7 @@ pub fn sa(n: u32) -> Command {
         last_seq: 0,
         lifetime: Lifetime { seconds: Limit { soft: 1800, hard: 2000 }, ..Lifetime::default() },
         policy: PolicyId(tunnel + 1),
+        also: Vec::new(),
         selectors: vec![TrafficSelector::from(host_pair(tunnel))],
     }))
 }

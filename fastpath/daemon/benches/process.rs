@@ -192,6 +192,7 @@ fn install(n: u32) -> Command {
         last_seq: 0,
         lifetime: Lifetime { seconds: Limit { soft: 1800, hard: 2000 }, ..Lifetime::default() },
         policy: policy.id,
+        also: Vec::new(),
         selectors: vec![TrafficSelector::from(policy.selector)],
     }))
 }

@@ -322,12 +322,14 @@ impl<M: KeyMaker> Control<M> {
             encap: spec.encap,
             original: spec.original,
             policy: spec.policy,
+            also: spec.also.clone(),
             framing,
             selectors: spec.selectors.clone().into(),
             shared,
         })));
         if spec.direction == Direction::Outbound {
-            self.settling.push_back((number, Settle::Bound { policy: spec.policy }));
+            let bound = spec.policies().map(|policy| (number, Settle::Bound { policy }));
+            self.settling.extend(bound);
         }
         Ok(())
     }

@@ -360,6 +360,8 @@ pub struct Install<K> {
     /// Outbound: as its policy had it.
     pub framing: Framing,
     pub policy: PolicyId,
+    /// Further ones that it serves.
+    pub also: Vec<PolicyId>,
     pub selectors: Arc<[TrafficSelector]>,
     pub shared: Arc<Shared<K>>,
 }

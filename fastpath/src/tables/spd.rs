@@ -61,6 +61,8 @@ pub struct Spd {
     by_id: Shards<u32>,
     /// Policy of each bound slot.
     by_slot: Shards<PolicyId>,
+    /// The policies of those few slots whose SA serves several.
+    several: Map<u32, Vec<PolicyId>>,
     count: usize,
 }
 
@@ -154,7 +156,10 @@ impl Spd {
     }
     fn forget(&mut self, old: &Entry) {
         for bound in old.newest.iter().chain(&old.older) {
-            self.by_slot.remove(spread(bound.slot));
+            match self.several.get_mut(&bound.slot) {
+                Some(policies) => policies.retain(|id| *id != old.placed.spec.id),
+                None => drop(self.by_slot.remove(spread(bound.slot))),
+            }
         }
     }
     fn put(&mut self, entry: Entry) {
@@ -175,20 +180,38 @@ impl Spd {
         if install.direction != Direction::Outbound {
             return;
         }
-        let index = self.by_id.get(spread(install.policy.0)).copied();
-        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
-            entry.bind(Bound {
-                slot: install.slot,
-                install: install.install,
-                whole: is_whole(&install.selectors, &entry.placed.spec.selector),
-                selectors: install.selectors.clone(),
-            });
-            self.by_slot.insert(spread(install.slot), install.policy);
+        if install.also.is_empty() {
+            if self.bind_to(install.policy, install) {
+                self.by_slot.insert(spread(install.slot), install.policy);
+            }
+            return;
         }
+        let mut policies = vec![install.policy];
+        policies.extend(&install.also);
+        policies.retain(|id| self.bind_to(*id, install));
+        self.several.insert(install.slot, policies);
+    }
+    fn bind_to<K>(&mut self, policy: PolicyId, install: &Install<K>) -> bool {
+        let index = self.by_id.get(spread(policy.0)).copied();
+        let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) else { return false };
+        entry.bind(Bound {
+            slot: install.slot,
+            install: install.install,
+            whole: is_whole(&install.selectors, &entry.placed.spec.selector),
+            selectors: install.selectors.clone(),
+        });
+        true
     }
     pub(crate) fn unbind(&mut self, slot: u32) {
-        let id = self.by_slot.remove(spread(slot));
-        let index = id.and_then(|id| self.by_id.get(spread(id.0)).copied());
+        for id in self.several.remove(&slot).into_iter().flatten() {
+            self.unbind_from(id, slot);
+        }
+        if let Some(id) = self.by_slot.remove(spread(slot)) {
+            self.unbind_from(id, slot);
+        }
+    }
+    fn unbind_from(&mut self, id: PolicyId, slot: u32) {
+        let index = self.by_id.get(spread(id.0)).copied();
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
             entry.unbind(slot);
         }

@@ -130,6 +130,7 @@ pub fn a_to_b(side: Side, name: &str) -> SaSpec {
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy: PolicyId(1),
+        also: Vec::new(),
         selectors: vec![selector(side.lan(false), side.other().lan(false)).into()],
     }
 }

@@ -90,6 +90,7 @@ fn spec(slot: u32, direction: Direction) -> Box<SaSpec> {
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy: PolicyId(1),
+        also: Vec::new(),
         selectors: vec![policy("10.1.0.0/16", "10.2.0.0/16").selector.into()],
     })
 }

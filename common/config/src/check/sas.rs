@@ -112,6 +112,7 @@ fn manual(
         last_seq,
         lifetime: Lifetime::default(),
         policy: policy.spec.id,
+        also: Vec::new(),
         selectors: vec![policy.spec.selector.into()],
     })
 }

@@ -63,7 +63,7 @@ struct InsertRecord {
 const HEAD: usize = size_of::<CommandHead>();
 /// Head and the largest body.
 pub const COMMAND_BYTES: usize = HEAD + size_of::<SaRecord>();
-const _: () = assert!(COMMAND_BYTES == 1136 && COMMAND_BYTES.is_multiple_of(8));
+const _: () = assert!(COMMAND_BYTES == 1160 && COMMAND_BYTES.is_multiple_of(8));
 
 const INSTALL: u32 = 1;
 const REMOVE: u32 = 2;

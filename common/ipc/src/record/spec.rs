@@ -121,9 +121,10 @@ pub struct SaRecord {
     salt: KeyRecord,
     integrity_key: KeyRecord,
     selectors: [SelectorRecord; SaSpec::MAX_SELECTORS],
-    reserved_end: u32,
+    /// 0 where there is none.
+    also: [u32; SaSpec::MAX_ALSO],
 }
-const _: () = assert!(size_of::<SaRecord>() == 1120);
+const _: () = assert!(size_of::<SaRecord>() == 1144);
 
 impl Drop for SaRecord {
     fn drop(&mut self) {
@@ -155,6 +156,13 @@ impl SaRecord {
         if count == 0 || count > SaSpec::MAX_SELECTORS {
             return Err(Unfit::Selectors(count));
         }
+        let mut also = [0; SaSpec::MAX_ALSO];
+        if spec.also.len() > also.len() {
+            return Err(Unfit::Policies(spec.also.len() + 1));
+        }
+        for (record, policy) in also.iter_mut().zip(&spec.also) {
+            *record = policy.0;
+        }
         let mut selectors = [SelectorRecord::ZERO; SaSpec::MAX_SELECTORS];
         for (record, selector) in selectors.iter_mut().zip(&spec.selectors) {
             *record = selector.into();
@@ -183,7 +191,7 @@ impl SaRecord {
             salt: (&spec.salt).into(),
             integrity_key: (&spec.integrity_key).into(),
             selectors,
-            reserved_end: 0,
+            also,
         })
     }
     pub fn decode(&self) -> Result<SaSpec, Malformed> {
@@ -231,6 +239,7 @@ impl SaRecord {
                 packets: limit(self.lifetime[2]),
             },
             policy: policy_id(self.policy)?,
+            also: self.also.iter().filter(|id| **id != 0).map(|id| PolicyId(*id)).collect(),
             selectors: selectors.iter().map(SelectorRecord::decode).collect::<Result<_, _>>()?,
         })
     }

@@ -77,11 +77,12 @@ pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
         any::<u64>(),
         (limit(), limit(), limit()),
         prop::collection::vec(selector(), 1..=SaSpec::MAX_SELECTORS),
+        prop::collection::vec(policy_id(), 0..=SaSpec::MAX_ALSO),
     );
     (names, rest).prop_map(
         |(
             (slot, spi, policy, suite, keys, inbound, tunnel),
-            (ends, encap, esn, window, seq, life, selectors),
+            (ends, encap, esn, window, seq, life, selectors, also),
         )| SaSpec {
             slot,
             spi,
@@ -100,6 +101,7 @@ pub fn sa_spec() -> impl Strategy<Value = SaSpec> {
             last_seq: if esn { seq } else { seq >> 32 },
             lifetime: Lifetime { seconds: life.0, bytes: life.1, packets: life.2 },
             policy,
+            also,
             selectors,
         },
     )

@@ -402,6 +402,7 @@ fn sa_spec(
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy: policy.id,
+        also: Vec::new(),
         selectors: vec![TrafficSelector::from(policy.selector)],
     }
 }

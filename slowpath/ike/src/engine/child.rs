@@ -44,6 +44,8 @@ pub(super) enum ChildState {
 #[derive(Clone, Debug)]
 pub(super) struct ChildSa {
     pub policy: PolicyId,
+    /// Further policies that it serves.
+    pub also: Vec<PolicyId>,
     pub inbound: Half,
     pub outbound: Half,
     pub protocol: Protocol,
@@ -116,6 +118,7 @@ impl ChildSa {
             last_seq: 0,
             lifetime: self.lifetime,
             policy: self.policy,
+            also: self.also.clone(),
             selectors: self.selectors.clone(),
         })
     }

@@ -375,6 +375,7 @@ impl Engine {
         sa.ph2_total += 1;
         ChildSa {
             policy: child.policy,
+            also: Vec::new(),
             inbound: Half { slot: places.slot, spi: places.spi, place: Place::Reserved, keys: of(false) },
             outbound: Half {
                 slot: places.slot_out,

@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why a stored record was not taken over. The caller forgets it; the peer negotiates anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +94,7 @@ struct OfferRecord {
 #[derive(Serialize, Deserialize)]
 struct ChildRecord {
     policy: u32,
+    also: Vec<u32>,
     inbound: HalfRecord,
     outbound: HalfRecord,
     protocol: u8,
@@ -260,6 +261,7 @@ fn child_record(c: &ChildSa) -> ChildRecord {
     let limit = |l: Limit| (l.soft, l.hard);
     ChildRecord {
         policy: c.policy.0,
+        also: c.also.iter().map(|id| id.0).collect(),
         inbound: half_record(&c.inbound),
         outbound: half_record(&c.outbound),
         protocol: c.protocol as u8,
@@ -284,6 +286,7 @@ fn child_from(r: ChildRecord) -> Option<ChildSa> {
     let [seconds, bytes, packets] = r.lifetime.map(|(soft, hard)| Limit { soft, hard });
     Some(ChildSa {
         policy: PolicyId(r.policy),
+        also: r.also.into_iter().map(PolicyId).collect(),
         inbound: half_from(&r.inbound)?,
         outbound: half_from(&r.outbound)?,
         protocol: Protocol::from_u8(r.protocol)?,
