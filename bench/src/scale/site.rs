@@ -1,7 +1,7 @@
 //! A gateway with very many tunnels: its configuration, and the other ends of all of them.
 use ike::api::{
-    Child, Config, DhGroup, Identity, IkeCipher, IkeIntegrity, IkeProposal, MyId, Peer, Prf, Profile, Psk,
-    RemoteId,
+    Child, Config, DhGroup, Extensions, GatewayExtensions, Identity, IkeCipher, IkeIntegrity, IkeProposal, MyId, Peer, Prf,
+    Profile, Psk, RemoteId,
 };
 use sa::{Encryption, Integrity, PolicyId, PortRange, Prefix, Selector, Suite};
 use std::net::{IpAddr, Ipv4Addr};
@@ -77,6 +77,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         lifetime: LIFETIME,
         dpd_interval: None,
         nat_traversal: true,
+        extensions: Extensions::default(),
     };
     let identity = || Identity::with_secret(MyId::Auto, RemoteId::Auto, Psk(SECRET.into()));
     let peer = |n: u32| Peer {
@@ -96,6 +97,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         ddos_cookie_threshold: 1000,
         sa_slots: slots(tunnels),
         sources: Vec::new(),
+        extensions: GatewayExtensions::default(),
     }
 }
 fn child(n: u32) -> Child {

@@ -80,10 +80,13 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
     line(
         y,
         format!(
-            "  ipsec:\n    settings:\n      ddos-cookie-threshold: {}",
-            ipsec.settings.ddos_cookie_threshold
+            "  ipsec:\n    settings:\n      ddos-cookie-threshold: {}\n      puzzle-threshold: {}",
+            ipsec.settings.ddos_cookie_threshold, ipsec.settings.puzzle_threshold
         ),
     );
+    if let Some(gateway) = ipsec.settings.redirect_to {
+        line(y, format!("      redirect-to: \"{gateway}\""));
+    }
     line(y, "    profile:".into());
     let mut written = HashSet::new();
     for p in ipsec.peers.iter().map(|p| &p.profile).filter(|p| written.insert(p.name.clone())) {
@@ -110,11 +113,24 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
         line(
             y,
             format!(
-                "         , lifetime: {}, nat-traversal: {}}}",
+                "         , lifetime: {}, nat-traversal: {}",
                 show_duration(p.lifetime),
                 yes(p.nat_traversal)
             ),
         );
+        let e = &p.extensions;
+        line(
+            y,
+            format!(
+                "         , fragment-size: {}, mobike: {}, childless: {}, window-size: {}",
+                e.fragment_size,
+                yes(e.mobike),
+                e.childless.name(),
+                e.window
+            ),
+        );
+        let (follow, resume) = (yes(e.follow_redirects), yes(e.resumption));
+        line(y, format!("         , follow-redirects: {follow}, session-resumption: {resume}}}"));
     }
     line(y, "    peer:".into());
     for p in &ipsec.peers {
@@ -294,11 +310,17 @@ prop_compose! {
     }
 }
 prop_compose! {
+    fn extensions()(fragment_size: u16, mobike: bool, childless in select(Childless::ALL), follow_redirects: bool,
+                    resumption: bool, window in 1u32..=32) -> Extensions {
+        Extensions { fragment_size, mobike, childless, follow_redirects, resumption, window }
+    }
+}
+prop_compose! {
     fn profile(n: usize)(dh in some(DhGroup::ALL), enc in some(IkeEncryption::ALL), hash in select(Hash::ALL),
                          prf in select(Hash::ALL), dpd in prop::option::of(seconds(1..3600)),
-                         lifetime in seconds(60..1_000_000), nat: bool) -> Arc<Profile> {
+                         lifetime in seconds(60..1_000_000), nat: bool, extensions in extensions()) -> Arc<Profile> {
         Arc::new(Profile { name: format!("profile{n}"), dh_groups: dh, dpd_interval: dpd, encryption: enc, hash, prf,
-                           lifetime, nat_traversal: nat })
+                           lifetime, nat_traversal: nat, extensions })
     }
 }
 const CIPHERS: &[Encryption] =
@@ -399,7 +421,8 @@ prop_compose! {
     fn config()(system in system(), ports in 1u8..4, vlans in 0u8..3, mtu in 1280u16..=9600, mac: [u8; 5], taps: bool,
                 peers in (1usize..4).prop_flat_map(|n| (0..n).map(|i| peer(i, IpAddr::from([198, 51, 0, 2]))).collect::<Vec<_>>()),
                 policies in prop::collection::vec(policy("peer0".into()), 0..12), proposals in (proposal(0), proposal(1)),
-                distances in prop::collection::hash_set(1u8.., 0..4), threshold in 0u32..1_000_000) -> Config {
+                distances in prop::collection::hash_set(1u8.., 0..4), threshold in 0u32..1_000_000,
+                redirect in prop::option::of(any::<[u8; 4]>())) -> Config {
         let mut interfaces = Vec::new();
         for n in 0..ports {
             interfaces.push(Interface {
@@ -427,7 +450,7 @@ prop_compose! {
         let policies = policies.into_iter().filter(|(p, _)| seen.insert(p.spec.selector)).map(|(p, which)| {
             Policy { proposal: if which == 0 { proposals.0.clone() } else { proposals.1.clone() }, ..p }
         }).collect();
-        let ipsec = Ipsec { peers, policies, settings: Settings { ddos_cookie_threshold: threshold }, manual_sas: Vec::new() };
+        let ipsec = Ipsec { peers, policies, settings: Settings { ddos_cookie_threshold: threshold, puzzle_threshold: threshold / 2, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
         Config { system, interfaces, addresses, routes, ipsec, logging: vec![], api: Api::default() }
     }
 }

@@ -31,6 +31,10 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
             ddos_cookie_threshold: ipsec.settings.ddos_cookie_threshold,
             sa_slots,
             sources: sources(config),
+            extensions: api::GatewayExtensions {
+                redirect_to: ipsec.settings.redirect_to,
+                puzzle_threshold: ipsec.settings.puzzle_threshold,
+            },
         },
         policies: ipsec.policies.iter().map(|p| p.spec).collect(),
         policy_peers: ipsec.policies.iter().map(|p| p.peer.clone()).collect(),
@@ -104,6 +108,22 @@ fn profile(profile: &model::Profile) -> api::Profile {
         lifetime: profile.lifetime,
         dpd_interval: profile.dpd_interval,
         nat_traversal: profile.nat_traversal,
+        extensions: extensions(&profile.extensions),
+    }
+}
+
+fn extensions(of: &model::Extensions) -> api::Extensions {
+    api::Extensions {
+        fragment_size: of.fragment_size,
+        mobike: of.mobike,
+        childless: match of.childless {
+            model::Childless::No => api::Childless::No,
+            model::Childless::Allow => api::Childless::Allow,
+            model::Childless::Prefer => api::Childless::Prefer,
+        },
+        follow_redirects: of.follow_redirects,
+        resumption: of.resumption,
+        window: of.window,
     }
 }
 

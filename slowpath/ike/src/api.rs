@@ -1,6 +1,7 @@
 //! What goes into the engine and what comes out. The engine has no socket, clock or random source:
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
 use crate::diagnosis::Diagnosis;
+pub use crate::extensions::{Childless, Extensions, GatewayExtensions};
 use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -154,6 +155,7 @@ pub struct Config {
     /// Which address of ours reaches which destinations (from the routes; longest match wins), for peers
     /// without `local-address`.
     pub sources: Vec<(Prefix, IpAddr)>,
+    pub extensions: GatewayExtensions,
 }
 
 #[derive(Clone, Debug)]
@@ -180,6 +182,7 @@ pub struct Profile {
     pub dpd_interval: Option<Duration>,
     /// Kept for RouterOS's sake: IKEv2 always detects NAT (RFC 7296 2.23).
     pub nat_traversal: bool,
+    pub extensions: Extensions,
 }
 
 /// What we offer and accept for an IKE SA, in order of preference.

@@ -5,6 +5,7 @@ pub mod api;
 pub mod crypto;
 pub mod diagnosis;
 pub mod engine;
+pub mod extensions;
 pub mod message;
 
 pub use engine::Engine;

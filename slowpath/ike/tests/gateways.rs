@@ -291,11 +291,18 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
             lifetime: Duration::from_secs(86_400),
             dpd_interval: None,
             nat_traversal: true,
+            extensions: Extensions::default(),
         },
         identities: vec![Identity::with_secret(MyId::Auto, RemoteId::Auto, secret)],
         children: vec![child],
     };
-    let config = Config { peers: vec![peer], ddos_cookie_threshold: 100, sa_slots: 64, sources: vec![] };
+    let config = Config {
+        peers: vec![peer],
+        ddos_cookie_threshold: 100,
+        sa_slots: 64,
+        sources: vec![],
+        extensions: GatewayExtensions::default(),
+    };
     let (mut engine, mut out) = (Engine::new(Box::new(Zero(7))), vec![]);
     engine.configure(config, Duration::from_secs(1), &mut out);
     let group = gateway.ike[0].groups[0];

@@ -94,6 +94,18 @@ pub(super) const IPSEC_SETTINGS: Menu = Menu {
             Is("20"),
             "Half-open IKE SAs from which a cookie is demanded of everyone new.",
         ),
+        own(
+            "puzzle-threshold",
+            Kind::Integer { min: 0, max: 1_000_000 },
+            Is("0"),
+            "Half-open IKE SAs from which a puzzle is set to everyone new who can solve one (RFC 8019); 0 sets none.",
+        ),
+        own(
+            "redirect-to",
+            Kind::Address,
+            Unset,
+            "Send every peer that can be sent elsewhere to this gateway (RFC 5685), those that are connected as well.",
+        ),
         refused("accounting", Kind::YesNo, Is("yes"), RADIUS, "RADIUS accounting."),
         refused(
             "interim-update",
@@ -111,6 +123,12 @@ pub(super) const PROFILE: Menu = Menu {
     help: "Parameters of the IKE SA. `default` exists without being written; a row of that name changes it.",
     properties: &[
         NAME,
+        own(
+            "childless",
+            Kind::One(&[ok("no"), ok("allow"), ok("prefer")]),
+            Is("allow"),
+            "IKE SAs that come up without a first child (RFC 6023): `allow` lets the peer, `prefer` does so itself where the peer can.",
+        ),
         full(
             "dh-group",
             Kind::Some(DH_GROUPS),
@@ -136,6 +154,18 @@ pub(super) const PROFILE: Menu = Menu {
             Is("aes-128"),
             "Ciphers of IKE messages, preferred first. Beyond RouterOS, AES-GCM and ChaCha20-Poly1305 are offered.",
         ),
+        own(
+            "follow-redirects",
+            Kind::YesNo,
+            Is("no"),
+            "Go to another gateway when the peer says so (RFC 5685).",
+        ),
+        own(
+            "fragment-size",
+            Kind::Integer { min: 0, max: 65535 },
+            Is("1280"),
+            "Longest IP packet of an IKE message before it is sent in fragments of IKE (RFC 7383); below 256 counts as 256, 0 never splits.",
+        ),
         full(
             "hash-algorithm",
             Kind::One(HASHES),
@@ -154,6 +184,12 @@ pub(super) const PROFILE: Menu = Menu {
             Kind::Time { min: 60 * MICROS, max: YEAR },
             Is("1d"),
             "The IKE SA is rekeyed before this has passed.",
+        ),
+        own(
+            "mobike",
+            Kind::YesNo,
+            Is("yes"),
+            "Let the peer's address, or ours, change under an IKE SA (RFC 4555).",
         ),
         full("nat-traversal", Kind::YesNo, Is("yes"), "Detect NAT and put ESP in UDP when there is one."),
         refused(
@@ -175,6 +211,18 @@ pub(super) const PROFILE: Menu = Menu {
             Is("obey"),
             "IKEv2 does not negotiate lifetimes",
             "IKEv1 only.",
+        ),
+        own(
+            "session-resumption",
+            Kind::YesNo,
+            Is("no"),
+            "Give tickets, and call with them again without a new key exchange (RFC 5723).",
+        ),
+        own(
+            "window-size",
+            Kind::Integer { min: 1, max: 32 },
+            Is("4"),
+            "Requests the peer may have under way at once (RFC 7296 2.3).",
         ),
     ],
     flags: &[DEFAULT_FLAG],

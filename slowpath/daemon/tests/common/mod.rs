@@ -269,6 +269,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             lifetime: Duration::from_secs(86400),
             dpd_interval: Some(Duration::from_secs(120)),
             nat_traversal: true,
+            extensions: Extensions::default(),
         },
         identities: vec![Identity::with_secret(
             MyId::Auto,
@@ -289,7 +290,13 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             esn: true,
         }],
     };
-    let config = Config { peers: vec![peer], ddos_cookie_threshold: 100, sa_slots: 16, sources: Vec::new() };
+    let config = Config {
+        peers: vec![peer],
+        ddos_cookie_threshold: 100,
+        sa_slots: 16,
+        sources: Vec::new(),
+        extensions: GatewayExtensions::default(),
+    };
     (config, vec![spec])
 }
 pub fn gcm() -> Suite {

@@ -92,6 +92,7 @@ pub fn config(node: usize, psk: &str) -> Config {
         lifetime: secs(86_400),
         dpd_interval: Some(secs(120)),
         nat_traversal: true,
+        extensions: Extensions::default(),
     };
     // Nothing that is said by chance looks like it.
     let psk = Psk(format!("{psk}-X7f3k9").into());
@@ -107,7 +108,13 @@ pub fn config(node: usize, psk: &str) -> Config {
         identities: vec![identity],
         children: vec![child(node, 1)],
     };
-    Config { peers: vec![peer], ddos_cookie_threshold: 100, sa_slots: 256, sources: vec![] }
+    Config {
+        peers: vec![peer],
+        ddos_cookie_threshold: 100,
+        sa_slots: 256,
+        sources: vec![],
+        extensions: GatewayExtensions::default(),
+    }
 }
 
 pub struct Node {
