@@ -3,11 +3,12 @@
 //! For the main lcore alone; workers get a [`WorkerStats`] each. A slow path whose indices make no sense is hung
 //! up on: it sees the end of its connection and may come again to fresh rings.
 use crate::contract::{Ack, Command, Event, FrameMeta, PortCounters, Refusal};
+use crate::frame;
 use crate::handover::{self, BUSY, COME_IN, Credentials, IpcError, Listener, STRANGER, Welcome};
 use crate::layout::{Geometry, MAX_FRAME};
-use crate::memory::{add, load_bytes, store_bytes, wipe};
+use crate::memory::{add, store_bytes, wipe};
 use crate::recent::LostPacket;
-use crate::record::{self, COMMAND_BYTES, FRAME_HEAD_BYTES};
+use crate::record::{self, COMMAND_BYTES};
 use crate::region::{Region, os};
 use crate::ring::{self, Consumer, Producer, PushError, RingFault};
 use crate::slow::SlowSide;
@@ -264,14 +265,14 @@ impl FastSide {
             return false;
         };
         let Some(a) = self.attachment.as_mut() else { return false };
-        let pushed = a.to_slow.push(|slot| put_frame(slot, &head, payload));
+        let pushed = frame::push(&mut a.to_slow, &head, payload);
         self.pushed(pushed, stats::FRAMES_LOST)
     }
     /// An IKE frame to be sent on the wire. What does not decode is skipped and counted.
     pub fn next_frame(&mut self) -> Option<(FrameMeta, &[u8])> {
         loop {
             let a = self.attachment.as_mut()?;
-            match a.from_slow.pop(|slot| take_frame(slot, &mut self.frame)) {
+            match frame::pop(&mut a.from_slow, &mut self.frame) {
                 Ok(Some(Ok((meta, len)))) => return Some((meta, &self.frame[..len])),
                 Ok(Some(Err(_))) => add(&self.stats.gauges[stats::MALFORMED], 1),
                 Ok(None) => return None,
@@ -355,22 +356,4 @@ impl FastSide {
         }
         SlowSide::take_over(theirs, std::time::Duration::from_secs(1))
     }
-}
-
-pub(crate) fn put_frame(slot: &[crate::sync::AtomicU64], head: &[u8; FRAME_HEAD_BYTES], payload: &[u8]) {
-    let (first, rest) = slot.split_at(FRAME_HEAD_BYTES / 8);
-    store_bytes(first, head);
-    store_bytes(rest, payload);
-}
-/// Copies the head, judges the copy, then copies as much payload as the copy says.
-pub(crate) fn take_frame(
-    slot: &[crate::sync::AtomicU64],
-    buffer: &mut [u8; MAX_FRAME],
-) -> Result<(FrameMeta, usize), record::Malformed> {
-    let (first, rest) = slot.split_at(FRAME_HEAD_BYTES / 8);
-    let mut head = [0; FRAME_HEAD_BYTES];
-    load_bytes(first, &mut head);
-    let (meta, len) = record::decode_frame(&head)?;
-    load_bytes(rest, &mut buffer[..len]);
-    Ok((meta, len))
 }

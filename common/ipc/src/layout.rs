@@ -1,6 +1,6 @@
 //! Where everything is in the region: one pure function from the geometry. Both sides compute it
 //! themselves; offsets are never taken from the other side, only compared.
-use crate::record::{ACK_BYTES, COMMAND_BYTES, EVENT_BYTES, FRAME_HEAD_BYTES};
+use crate::record::{ACK_BYTES, COMMAND_BYTES, EVENT_BYTES};
 use crate::ring::RingShape;
 use sa::DropReason;
 use std::ops::Range;
@@ -9,8 +9,10 @@ use std::ops::Range;
 pub const MAGIC: u64 = u64::from_be_bytes(*b"ESPWAYIP");
 /// Raised with every change of a record, a table or this file.
 pub const LAYOUT_VERSION: u64 = 6;
-/// One frame's payload at most; a slot with its head is 4096 bytes.
-pub const MAX_FRAME: usize = 4096 - FRAME_HEAD_BYTES;
+/// One frame's payload at most: what a UDP datagram holds.
+pub const MAX_FRAME: usize = u16::MAX as usize - 8;
+/// A slot of a frame ring. A frame goes on in the slots behind its first one, which holds its head as well.
+pub(crate) const FRAME_SLOT_BYTES: usize = 4096;
 /// One vault record's content at most, see `vault`.
 pub const VAULT_HALF_BYTES: usize = 16 * 1024;
 /// Bytes of a port's name, and of the drop reasons a worker can count.
@@ -148,8 +150,8 @@ impl Layout {
             commands: ring(g.commands, COMMAND_BYTES),
             acks: ring(g.commands, ACK_BYTES),
             events: ring(g.events, EVENT_BYTES),
-            frames_to_slow: ring(g.frames, FRAME_HEAD_BYTES + MAX_FRAME),
-            frames_to_fast: ring(g.frames, FRAME_HEAD_BYTES + MAX_FRAME),
+            frames_to_slow: ring(g.frames, FRAME_SLOT_BYTES),
+            frames_to_fast: ring(g.frames, FRAME_SLOT_BYTES),
             gauges: take(64),
             slow_state: take(64),
             identities: take(slots * IDENTITY_WORDS),

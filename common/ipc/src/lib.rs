@@ -41,6 +41,8 @@ pub mod diagnosis;
 #[cfg(not(loom))]
 mod fast;
 #[cfg(not(loom))]
+mod frame;
+#[cfg(not(loom))]
 mod handover;
 #[cfg(not(loom))]
 mod layout;

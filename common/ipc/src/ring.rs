@@ -91,6 +91,23 @@ impl Producer {
         self.end.part[TAIL].store(self.end.own, Release);
         Ok(())
     }
+    /// A record of several slots, shown to the consumer at once: `write` fills the one with the number it is given.
+    pub fn push_run(
+        &mut self,
+        slots: u64,
+        mut write: impl FnMut(u64, &[AtomicU64]),
+    ) -> Result<(), PushError> {
+        if self.free()? < slots {
+            self.full += 1;
+            return Err(PushError::Full);
+        }
+        for at in 0..slots {
+            write(at, self.end.slot(self.end.own.wrapping_add(at)));
+        }
+        self.end.own = self.end.own.wrapping_add(slots);
+        self.end.part[TAIL].store(self.end.own, Release);
+        Ok(())
+    }
     /// How often there was no room.
     pub fn full_count(&self) -> u64 {
         self.full
@@ -109,6 +126,26 @@ impl Consumer {
         // Pairs with the Release in `push`: the record was written before the index.
         let tail = self.end.part[TAIL].load(Acquire);
         self.end.filled(self.end.own, tail, tail)
+    }
+    /// The next record, of as many slots as `read` answers to its first one; it is called for each. `Some(false)`: it
+    /// claims more than there are, and only its first slot was given back.
+    pub fn pop_run(
+        &mut self,
+        mut read: impl FnMut(u64, &[AtomicU64]) -> u64,
+    ) -> Result<Option<bool>, RingFault> {
+        let waiting = self.waiting()?;
+        if waiting == 0 {
+            return Ok(None);
+        }
+        let claimed = read(0, self.end.slot(self.end.own));
+        let whole = (1..=waiting).contains(&claimed);
+        let taken = if whole { claimed } else { 1 };
+        for at in 1..taken {
+            read(at, self.end.slot(self.end.own.wrapping_add(at)));
+        }
+        self.end.own = self.end.own.wrapping_add(taken);
+        self.end.part[HEAD].store(self.end.own, Release);
+        Ok(Some(whole))
     }
     /// Lets `read` copy the next record out, then gives the slot back.
     pub fn pop<T>(&mut self, read: impl FnOnce(&[AtomicU64]) -> T) -> Result<Option<T>, RingFault> {
@@ -175,6 +212,38 @@ mod tests {
                 let _ = take(&mut c);
             }
         }
+    }
+    #[test]
+    fn a_record_of_several_slots_comes_whole_or_not_at_all() {
+        let part = Part::private(SHAPE.words());
+        let (mut p, mut c) = ends(&part);
+        let run = |p: &mut Producer, slots: u64| {
+            p.push_run(slots, |at, slot| slot[0].store(if at == 0 { slots } else { 100 + at }, Relaxed))
+        };
+        let take_run = |c: &mut Consumer| {
+            let mut words = Vec::new();
+            let got = c.pop_run(|_, slot| {
+                words.push(slot[0].load(Relaxed));
+                words[0]
+            });
+            got.unwrap().map(|whole| (whole, words))
+        };
+        for _ in 0..5 {
+            run(&mut p, 3).unwrap();
+            assert_eq!(run(&mut p, 2), Err(PushError::Full));
+            run(&mut p, 1).unwrap();
+            assert_eq!(take_run(&mut c), Some((true, vec![3, 101, 102])));
+            assert_eq!(take_run(&mut c), Some((true, vec![1])));
+            assert_eq!(take_run(&mut c), None);
+        }
+        // The first slot lies about what follows.
+        for lie in [0, 3, 5, u64::MAX] {
+            put(&mut p, lie).unwrap();
+            put(&mut p, 1).unwrap();
+            assert_eq!(take_run(&mut c), Some((false, vec![lie])), "{lie}");
+            assert_eq!(take_run(&mut c), Some((true, vec![1])), "{lie}");
+        }
+        assert_eq!(p.full_count(), 5);
     }
     #[test]
     fn an_index_beyond_the_ring_is_a_fault_and_changes_nothing() {

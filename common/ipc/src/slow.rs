@@ -1,7 +1,8 @@
 //! The slow path's end. The rings and tables of a fast path that is gone stay readable as long as this value lives,
 //! so that the last sequence numbers of its SAs can still be learned.
 use crate::contract::{Ack, Command, Event, FrameMeta};
-use crate::fast::{FAST_ASLEEP, SESSION_SHIFT, put_frame, take_frame};
+use crate::fast::{FAST_ASLEEP, SESSION_SHIFT};
+use crate::frame;
 use crate::handover::{self, IpcError};
 use crate::layout::{Geometry, MAX_FRAME};
 use crate::memory::{Part, load_bytes, store_bytes};
@@ -120,7 +121,7 @@ impl SlowSide {
     }
     pub fn send_frame(&mut self, meta: &FrameMeta, payload: &[u8]) -> Result<(), SendError> {
         let head = record::encode_frame(meta, payload.len())?;
-        let pushed = self.to_fast.push(|slot| put_frame(slot, &head, payload));
+        let pushed = frame::push(&mut self.to_fast, &head, payload);
         self.pushed(pushed)
     }
     fn pushed(&mut self, pushed: Result<(), PushError>) -> Result<(), SendError> {
@@ -156,9 +157,17 @@ impl SlowSide {
         })
     }
     pub fn next_frame(&mut self) -> Option<(FrameMeta, &[u8])> {
-        let buffer = &mut self.frame;
-        let (meta, len) =
-            next(&mut self.from_fast, &mut self.fault, &mut self.malformed, |slot| take_frame(slot, buffer))?;
+        let (meta, len) = loop {
+            match frame::pop(&mut self.from_fast, &mut self.frame) {
+                Ok(Some(Ok(taken))) => break taken,
+                Ok(Some(Err(_))) => self.malformed += 1,
+                Ok(None) => return None,
+                Err(wrong) => {
+                    self.fault = Some(wrong);
+                    return None;
+                }
+            }
+        };
         Some((meta, &self.frame[..len]))
     }
 

@@ -70,11 +70,31 @@ fn h7_events_and_frames_beyond_the_ring_are_refused_and_counted() {
     assert_eq!(slow.next_frame(), None);
     let faults: std::collections::BTreeMap<_, _> = slow.statistics().contract_faults().into_iter().collect();
     assert_eq!((faults["fastpath-events-lost"], faults["fastpath-frames-lost"]), (2, 4));
-    for payload in [&[][..], &[0xff], &[3; MAX_FRAME]] {
+    for payload in [&[][..], &[0xff], &[3; 4032], &[4; 4033], &[5; 8128], &[6; 8129]] {
         slow.send_frame(&meta(), payload).unwrap();
         assert_eq!(fast.next_frame(), Some((meta(), payload)));
     }
     assert!(matches!(slow.send_frame(&meta(), &[0; MAX_FRAME + 1]), Err(SendError::Unfit(_))));
+    assert_eq!(
+        slow.send_frame(&meta(), &[0; MAX_FRAME]),
+        Err(SendError::Full),
+        "more than this small ring holds"
+    );
+}
+#[test]
+fn a_frame_may_be_as_long_as_a_datagram() {
+    let mut fast = FastSide::create(&RegionOptions::default()).unwrap();
+    let mut slow = fast.attach_here().unwrap();
+    let long: Vec<u8> = (0..MAX_FRAME).map(|n| (n % 251) as u8).collect();
+    for len in [0, 1, 4031, 4032, 4033, 8127, 8128, 8129, 20_000, MAX_FRAME - 1, MAX_FRAME] {
+        for _ in 0..30 {
+            assert!(fast.frame_to_slow(&meta(), &long[..len]));
+            slow.send_frame(&meta(), &long[..len]).unwrap();
+            assert_eq!(slow.next_frame(), Some((meta(), &long[..len])));
+            assert_eq!(fast.next_frame(), Some((meta(), &long[..len])));
+        }
+    }
+    assert!(!fast.frame_to_slow(&meta(), &[&long[..], &[0]].concat()));
 }
 #[test]
 fn keys_do_not_stay_in_the_ring() {
