@@ -1,7 +1,7 @@
 //! A gateway with very many tunnels: its configuration, and the other ends of all of them.
 use ike::api::{
-    Child, Config, DhGroup, Extensions, GatewayExtensions, Identity, IkeCipher, IkeIntegrity, IkeProposal, MyId, Peer, Prf,
-    Profile, Psk, RemoteId,
+    Child, Config, DhGroup, Extensions, GatewayExtensions, Identity, IkeCipher, IkeIntegrity, IkeProposal,
+    MyId, Peer, Prf, Profile, Psk, RemoteId,
 };
 use sa::{Encryption, Integrity, PolicyId, PortRange, Prefix, Selector, Suite};
 use std::net::{IpAddr, Ipv4Addr};
