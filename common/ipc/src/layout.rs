@@ -8,7 +8,7 @@ use std::ops::Range;
 /// `ESPWAYIP` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"ESPWAYIP");
 /// Raised with every change of a record, a table or this file.
-pub const LAYOUT_VERSION: u64 = 6;
+pub const LAYOUT_VERSION: u64 = 7;
 /// One frame's payload at most: what a UDP datagram holds.
 pub const MAX_FRAME: usize = u16::MAX as usize - 8;
 /// A slot of a frame ring. A frame goes on in the slots behind its first one, which holds its head as well.

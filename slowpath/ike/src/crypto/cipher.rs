@@ -42,6 +42,12 @@ impl SkKeys {
     pub fn sealed_len(&self, plain: usize) -> usize {
         self.encryption.iv_len() + plain + self.padding(plain) + 1 + self.icv_len()
     }
+    /// The most plain bytes of which IV, ciphertext and ICV are not longer than `len`.
+    pub fn room(&self, len: usize) -> usize {
+        let sealed = len.saturating_sub(self.encryption.iv_len() + self.icv_len());
+        let whole = if self.encryption.is_aead() { sealed } else { sealed - sealed % 16 };
+        whole.saturating_sub(1)
+    }
     fn cipher(&self) -> Cipher {
         match self.encryption {
             IkeCipher::Aes128Cbc => Cipher::aes_128_cbc(),

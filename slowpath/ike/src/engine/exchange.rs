@@ -4,14 +4,15 @@
 use super::child::Place;
 use super::counters::Refused;
 use super::explain::{INFORMATIONAL, INIT};
+use super::fragment::is_fragment;
 use super::ike_sa::{Answered, Exchange, IkeSa, InFlight, Retry, State};
 use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::{Action, Datagram, Now, ReportLevel};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
-    ExchangeType, Header, Message, Notify, NotifyType, OpenError, ParseError, Payload, Protocol, open,
-    parse_header, seal,
+    ExchangeType, Header, Inner, Message, Notify, NotifyType, OpenError, ParseError, Payload, Protocol,
+    parse_header,
 };
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -113,17 +114,6 @@ impl Engine {
         }
     }
 
-    fn open(&mut self, sa: &IkeSa, d: &Datagram) -> Result<Message, OpenError> {
-        let keys = sa.keys.as_ref().ok_or(OpenError::Icv)?;
-        let opened = open(&d.payload, keys.keys.receiving(sa.initiator));
-        match opened {
-            Err(OpenError::Icv) => self.counters.refuse(Refused::NotAuthentic),
-            Err(OpenError::Outside(_)) => self.counters.refuse(Refused::Malformed),
-            _ => {}
-        }
-        opened
-    }
-
     fn on_request(&mut self, sa: &mut IkeSa, d: &Datagram, header: &Header, cx: &mut Cx) {
         let id = header.message_id;
         if sa.window.answered.as_ref().is_some_and(|a| a.id == id) {
@@ -133,11 +123,14 @@ impl Engine {
         if id != sa.window.expect {
             return self.counters.refuse(Refused::OutsideWindow);
         }
-        let opened = self.open(sa, d);
-        //= rfc7296#2.3/icv-before-id: a message that is not authentic does not use its id up.
-        if matches!(opened, Err(OpenError::Icv | OpenError::Outside(_))) {
-            return forged(sa);
-        }
+        let opened = match self.open(sa, d, cx) {
+            //= rfc7296#2.3/icv-before-id: a message that is not authentic does not use its id up.
+            Err(OpenError::Icv | OpenError::Outside(_)) => return forged(sa),
+            //= rfc7383#2.6/id: nor do the fragments of one that is not whole yet.
+            Ok(None) => return,
+            Ok(Some(message)) => Ok(message),
+            Err(error) => Err(error),
+        };
         //= rfc7296#2.2/last-id: ids do not wrap; at the end the SA is closed.
         if id == LAST_ID {
             self.lose(sa, cx);
@@ -207,31 +200,37 @@ impl Engine {
 
     //= rfc7296#2.1/retransmit: the same request gets the same bytes; another with its id gets nothing.
     fn repeat_answer(&mut self, sa: &mut IkeSa, d: &Datagram, cx: &mut Cx) {
-        let Some(answered) = &mut sa.window.answered else { return };
-        if answered.digest != digest_of(&d.payload) {
+        let Some(answered) = &sa.window.answered else { return };
+        let fragment = is_fragment(d);
+        if !fragment && answered.digest != digest_of(&d.payload) {
             return self.counters.refuse(Refused::OutsideWindow);
         }
         self.counters.refuse(Refused::Retransmit);
-        if cx.now >= answered.repeat_after {
-            answered.repeat_after = cx.now + REPEAT;
-            self.counters.retransmits_answered += 1;
-            let (local, remote, payload) = (d.local, d.remote, answered.response.clone());
-            cx.out.push(Action::Send(Datagram { local, remote, payload }));
+        if cx.now < answered.repeat_after || fragment && !self.repeats(sa, d) {
+            return;
+        }
+        let Some(answered) = &mut sa.window.answered else { return };
+        answered.repeat_after = cx.now + REPEAT;
+        self.counters.retransmits_answered += 1;
+        for payload in answered.response.clone() {
+            cx.out.push(Action::Send(Datagram { local: d.local, remote: d.remote, payload }));
         }
     }
 
     //= rfc7296#2.11/reply-to-source: the answer goes where the request came from.
     fn respond(&mut self, sa: &mut IkeSa, d: &Datagram, to: &Header, payloads: Vec<Payload>, cx: &mut Cx) {
         let header = Header { initiator: sa.initiator, response: true, ..*to };
-        let Some(payload) = self.seal(sa, header, payloads, cx) else { return };
+        let Some(response) = self.seal(sa, header, payloads, cx) else { return };
         sa.window.answered = Some(Answered {
             id: to.message_id,
             digest: digest_of(&d.payload),
-            response: payload.clone(),
+            response: response.clone(),
             repeat_after: cx.now + REPEAT,
         });
         sa.last_sent = cx.now;
-        cx.out.push(Action::Send(Datagram { local: d.local, remote: d.remote, payload }));
+        for payload in response {
+            cx.out.push(Action::Send(Datagram { local: d.local, remote: d.remote, payload }));
+        }
     }
 
     fn seal(
@@ -240,10 +239,14 @@ impl Engine {
         header: Header,
         payloads: Vec<Payload>,
         cx: &mut Cx,
-    ) -> Option<Vec<u8>> {
-        let keys = sa.keys.as_ref()?;
+    ) -> Option<Vec<Vec<u8>>> {
+        let keys = sa.keys.as_ref()?.keys.sending(sa.initiator);
         let message = Message::new(header, payloads);
-        let sealed = seal(&message, keys.keys.sending(sa.initiator), self.rng.as_mut());
+        let inner = Inner::of(&message);
+        let sealed = match sa.bound() {
+            Some(bound) => inner.seal_within(bound, keys, self.rng.as_mut()),
+            None => inner.seal(keys, self.rng.as_mut()).map(|datagram| vec![datagram]),
+        };
         self.trace(sa, "sent", &message, cx);
         if let Err(error) = &sealed {
             let said = format!("a message could not be encrypted: {error}; the IKE SA ends");
@@ -266,30 +269,34 @@ impl Engine {
         let (spi_i, spi_r) = (sa.spi_i(), sa.spi_r());
         let header =
             Header { spi_i, spi_r, exchange, initiator: sa.initiator, response: false, message_id: id };
-        sa.window.in_flight = Some(InFlight { id, bytes: Vec::new(), what, retry: Retry::begin(cx.now) });
+        sa.window.in_flight = Some(InFlight { id, sealed: Vec::new(), what, retry: Retry::begin(cx.now) });
         sa.dirty = true;
         if id == LAST_ID {
             self.lose(sa, cx);
             return;
         }
-        let Some(bytes) = self.seal(sa, header, payloads, cx) else { return };
+        let Some(sealed) = self.seal(sa, header, payloads, cx) else { return };
         sa.window.next_send = id + 1;
         if let Some(in_flight) = &mut sa.window.in_flight {
-            in_flight.bytes.clone_from(&bytes);
+            in_flight.sealed.clone_from(&sealed);
         }
-        self.transmit(sa, bytes, cx);
+        self.transmit(sa, &sealed, cx);
     }
-    pub(super) fn transmit(&self, sa: &mut IkeSa, payload: Vec<u8>, cx: &mut Cx) {
+    pub(super) fn transmit(&self, sa: &mut IkeSa, datagrams: &[Vec<u8>], cx: &mut Cx) {
         sa.last_sent = cx.now;
-        cx.out.push(Action::Send(Datagram { local: sa.local, remote: sa.remote, payload }));
+        for payload in datagrams {
+            let (local, remote, payload) = (sa.local, sa.remote, payload.clone());
+            cx.out.push(Action::Send(Datagram { local, remote, payload }));
+        }
     }
 
     fn on_response(&mut self, sa: &mut IkeSa, d: &Datagram, header: &Header, cx: &mut Cx) {
         if sa.window.in_flight.as_ref().is_none_or(|f| f.id != header.message_id) {
             return self.counters.refuse(Refused::OutsideWindow);
         }
-        let message = match self.open(sa, d) {
-            Ok(message) => message,
+        let message = match self.open(sa, d, cx) {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
             Err(error @ OpenError::Inside(_)) => {
                 //= rfc7296#2.21.3/broken-response: there is no answer to an answer; the SA is closed.
                 self.broken_inside(sa, &error, cx);
@@ -358,14 +365,16 @@ impl Engine {
     /// Repeats what is due; gives up when the series is over.
     pub(super) fn retransmit(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         let now: Now = cx.now;
-        let (bytes, again) = match (&mut sa.state, &mut sa.window.in_flight) {
-            (State::InitSent(init), _) if init.retry.at <= now => (init.bytes.clone(), init.retry.again(now)),
-            (_, Some(f)) if f.retry.at <= now => (f.bytes.clone(), f.retry.again(now)),
+        let (sealed, again) = match (&mut sa.state, &mut sa.window.in_flight) {
+            (State::InitSent(init), _) if init.retry.at <= now => {
+                (vec![init.bytes.clone()], init.retry.again(now))
+            }
+            (_, Some(f)) if f.retry.at <= now => (f.sealed.clone(), f.retry.again(now)),
             _ => return,
         };
         if again {
             self.counters.retransmits_sent += 1;
-            self.transmit(sa, bytes, cx);
+            self.transmit(sa, &sealed, cx);
         } else {
             self.no_answer(sa, cx);
         }
@@ -378,8 +387,8 @@ impl Engine {
         let exchange = ExchangeType::INFORMATIONAL;
         let header = Header { spi_i, spi_r, exchange, initiator: sa.initiator, response: false, message_id };
         let delete = crate::message::Delete { protocol: Protocol::IKE, spis: Vec::new() };
-        if let Some(bytes) = self.seal(sa, header, vec![notify(kind), Payload::Delete(delete)], cx) {
-            self.transmit(sa, bytes, cx);
+        if let Some(sealed) = self.seal(sa, header, vec![notify(kind), Payload::Delete(delete)], cx) {
+            self.transmit(sa, &sealed, cx);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One IKE SA: what it is, in which state, what it waits for, what it still wants to do.
 use super::child::{ChildSa, Half, Place};
+use super::fragment::Pieces;
 use super::timers::Series;
 use crate::api::{ChildStatus, Identity, IkeProposal, Now, Peer, PeerStatus};
 use crate::crypto::{DhPrivate, IkeKeys, IkeSuite};
@@ -24,6 +25,10 @@ pub(super) struct IkeSa {
     pub nat_remote: bool,
     pub state: State,
     pub keys: Option<Keyed>,
+    /// Both ends take messages in fragments (RFC 7383).
+    pub fragmentation: bool,
+    /// Messages that are not whole yet.
+    pub pieces: Vec<Pieces>,
     pub window: Window,
     pub children: Vec<ChildSa>,
     pub tasks: VecDeque<Task>,
@@ -211,7 +216,8 @@ impl Retry {
 
 pub(super) struct InFlight {
     pub id: u32,
-    pub bytes: Vec<u8>,
+    /// The datagrams that carry it.
+    pub sealed: Vec<Vec<u8>>,
     pub what: Exchange,
     pub retry: Retry,
 }
@@ -230,7 +236,8 @@ pub(super) struct Window {
 pub(super) struct Answered {
     pub id: u32,
     pub digest: [u8; 32],
-    pub response: Vec<u8>,
+    /// The datagrams that carry it.
+    pub response: Vec<Vec<u8>>,
     pub repeat_after: Now,
 }
 
@@ -255,6 +262,8 @@ impl IkeSa {
             nat_remote: false,
             state,
             keys: None,
+            fragmentation: false,
+            pieces: Vec::new(),
             window: Window::default(),
             children: Vec::new(),
             tasks: VecDeque::new(),
@@ -325,6 +334,7 @@ impl IkeSa {
         if self.wants_keepalive() {
             at.or(self.last_sent + KEEPALIVE);
         }
+        self.pieces.iter().for_each(|set| at.or(set.until));
         for child in &self.children {
             child.deadlines(|t| at.or(t));
         }

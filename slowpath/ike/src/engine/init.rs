@@ -48,6 +48,16 @@ fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
         differs(NotifyType::NAT_DETECTION_SOURCE_IP, d.remote),
     )
 }
+/// What we can beyond RFC 7296 and say in IKE_SA_INIT.
+fn supported(peer: &Peer) -> impl Iterator<Item = Payload> + use<> {
+    let extensions = &peer.profile.extensions;
+    let fragments = (extensions.fragment_size > 0).then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+    [fragments].into_iter().flatten().map(notify)
+}
+/// A responder says so only to who has said it.
+fn asked(ours: &Payload, theirs: &Message) -> bool {
+    matches!(ours, Payload::Notify(n) if theirs.notify(n.kind).is_some())
+}
 fn ke(dh: &DhPrivate) -> Payload {
     Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
 }
@@ -101,6 +111,7 @@ impl Engine {
             Payload::Nonce(init.nonce.clone()),
         ]);
         payloads.extend(natds(spi_i, 0, local, remote));
+        payloads.extend(supported(&sa.peer));
         let exchange = ExchangeType::IKE_SA_INIT;
         let header = Header { spi_i, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
         let message = Message::new(header, payloads);
@@ -108,7 +119,7 @@ impl Engine {
         init.retry = Retry::begin(cx.now);
         let bytes = init.bytes.clone();
         self.trace(sa, "sent", &message, cx);
-        self.transmit(sa, bytes, cx);
+        self.transmit(sa, &[bytes], cx);
     }
 
     /// We have called there and wait for the answer.
@@ -215,6 +226,7 @@ impl Engine {
         sa.remote_spi = message.header.spi_r;
         self.key(sa, chosen.suite, &seed, &nonce_i, &nonce_r);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
+        sa.agree_on_fragments(message);
         //= rfc7296#2.23/float: with a NAT between, all that follows uses port 4500.
         if sa.nat_local || sa.nat_remote {
             sa.local.set_port(4500);
@@ -390,6 +402,7 @@ impl Engine {
         let header = Header { spi_r: local_spi, initiator: false, response: true, ..message.header };
         let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
         payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
+        payloads.extend(supported(peer).filter(|p| asked(p, message)));
         let answer = Message::new(header, payloads);
         let response = answer.to_bytes();
         let half = InitAnswered {
@@ -406,12 +419,13 @@ impl Engine {
         sa.window.expect = 1;
         sa.ends_at = Some(cx.now + HALF_OPEN);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
+        sa.agree_on_fragments(message);
         self.key(&mut sa, chosen.suite, &seed, &nonce_i, &nonce_r);
         self.trace(&sa, "received", message, cx);
         self.trace(&sa, "sent", &answer, cx);
         self.half_open.insert((d.remote, spi_i), local_spi);
         self.half_open_order.push_back(local_spi);
-        self.transmit(&mut sa, response, cx);
+        self.transmit(&mut sa, &[response], cx);
         self.put(Box::new(sa));
         Ok(())
     }

@@ -10,6 +10,7 @@ mod counters;
 mod create;
 mod exchange;
 mod explain;
+mod fragment;
 mod ike_sa;
 mod index;
 mod informational;
@@ -72,6 +73,8 @@ pub struct Engine {
     heard: report::Heard,
     unknown_answers: report::Bucket,
     watched: Watched,
+    /// Bytes of messages that are not whole yet.
+    fragments: fragment::Budget,
 }
 
 /// What a step works with besides the engine.
@@ -107,6 +110,7 @@ impl Engine {
             heard: report::Heard::default(),
             unknown_answers: report::Bucket::new(20),
             watched: Watched::default(),
+            fragments: fragment::Budget::default(),
         }
     }
 

@@ -19,7 +19,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+
+/// Longer answers (certificates) are not stored: a record has no room for them, and whether they have arrived is soon
+/// known.
+const MAX_ANSWER: usize = 6 * 1024;
 
 /// Why a stored record was not taken over. The caller forgets it; the peer negotiates anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,14 +59,15 @@ struct Record {
     local: SocketAddr,
     remote: SocketAddr,
     nat: (bool, bool),
+    fragmentation: bool,
     state: u8,
     suite: (u8, Option<u8>, u8, u8),
     /// d, pi, pr, then encryption, salt and integrity of the initiator and of the responder.
     keys: Vec<Bytes>,
     next_send: u32,
     expect: u32,
-    answered: Option<(u32, [u8; 32], Vec<u8>)>,
-    in_flight: Option<(u32, Vec<u8>, Doing)>,
+    answered: Option<(u32, [u8; 32], Vec<Vec<u8>>)>,
+    in_flight: Option<(u32, Vec<Vec<u8>>, Doing)>,
     children: Vec<ChildRecord>,
     /// Protocol and SPI.
     disown: Vec<(u8, u32)>,
@@ -164,6 +169,7 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         local: sa.local,
         remote: sa.remote,
         nat: (sa.nat_local, sa.nat_remote),
+        fragmentation: sa.fragmentation,
         state,
         suite: (
             index(&IkeCipher::ALL, &suite.encryption),
@@ -174,8 +180,13 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         keys: all_keys.map(Bytes::from).collect(),
         next_send: sa.window.next_send,
         expect: sa.window.expect,
-        answered: sa.window.answered.as_ref().map(|a| (a.id, a.digest, a.response.clone())),
-        in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.bytes.clone(), doing(&f.what)?))),
+        answered: sa
+            .window
+            .answered
+            .as_ref()
+            .filter(|a| a.response.iter().map(Vec::len).sum::<usize>() <= MAX_ANSWER)
+            .map(|a| (a.id, a.digest, a.response.clone())),
+        in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.sealed.clone(), doing(&f.what)?))),
         children: sa.children.iter().map(child_record).collect(),
         disown: sa
             .tasks
@@ -401,13 +412,14 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     sa.keys = Some(keyed_from(&record)?);
     sa.remote_spi = record.remote_spi;
     (sa.nat_local, sa.nat_remote) = record.nat;
+    sa.fragmentation = record.fragmentation;
     sa.window.next_send = record.next_send;
     sa.window.expect = record.expect;
     sa.window.answered =
         record.answered.map(|(id, digest, response)| Answered { id, digest, response, repeat_after: now });
-    if let Some((id, bytes, doing)) = record.in_flight {
+    if let Some((id, sealed, doing)) = record.in_flight {
         let what = undo(doing, &sa.peer)?;
-        sa.window.in_flight = Some(InFlight { id, bytes, what, retry: Retry { sent: 0, at: now } });
+        sa.window.in_flight = Some(InFlight { id, sealed, what, retry: Retry { sent: 0, at: now } });
     }
     sa.children = record.children.into_iter().map(child_from).collect::<Option<_>>()?;
     let disown = |(p, raw)| Some(Task::Disown(Protocol::from_u8(p)?, spi(raw)?));

@@ -30,7 +30,7 @@ pub use proposal::{Proposal, Transform};
 pub use select::{
     ChosenEsp, ChosenIke, EspWishes, confirm_esp, confirm_ike, offer_esp, offer_ike, select_esp, select_ike,
 };
-pub use sk::{open, seal};
+pub use sk::{Fragment, Inner, MAX_FRAGMENTS, open, open_inner, seal};
 pub use ts::{Ts, narrow, split, within};
 
 /// Bytes of the fixed IKE header.

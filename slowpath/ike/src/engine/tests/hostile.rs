@@ -17,7 +17,7 @@ fn dump(node: &Node) -> String {
             sa.state.name(),
             sa.window.next_send,
             sa.window.expect,
-            sa.window.in_flight.as_ref().map(|f| (f.id, &f.bytes)),
+            sa.window.in_flight.as_ref().map(|f| (f.id, &f.sealed)),
             sa.tasks,
             sa.children,
             sa.remote,

@@ -12,6 +12,7 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
 }
 mod chaos;
 mod diagnosis;
+mod fragments;
 mod hostile;
 mod life;
 mod modes;
