@@ -34,11 +34,11 @@ pub(crate) fn push(
     })
 }
 
+/// What a frame is and how long its payload, if it makes sense.
+type Taken = Result<(FrameMeta, usize), Malformed>;
+
 /// Copies the head, judges the copy, then copies as much payload as the copy says.
-pub(crate) fn pop(
-    ring: &mut Consumer,
-    buffer: &mut [u8; MAX_FRAME],
-) -> Result<Option<Result<(FrameMeta, usize), Malformed>>, RingFault> {
+pub(crate) fn pop(ring: &mut Consumer, buffer: &mut [u8; MAX_FRAME]) -> Result<Option<Taken>, RingFault> {
     let (mut head, mut decoded) = ([0; FRAME_HEAD_BYTES], Err(Malformed("frame")));
     let popped = ring.pop_run(|at, slot| {
         let mut body = slot;
