@@ -61,13 +61,12 @@ pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
         Some(file) => secrets_of(file)?,
         None => Vec::new(),
     };
-    let open = fill_in(&mut done, |missing| {
-        let from_file = given.iter().find(|(key, _)| *key == missing.key).map(|(_, secret)| secret.clone());
-        match from_file {
-            None if args.ask_secrets => ask(missing).map(Some),
-            found => Ok(found),
-        }
-    })?;
+    let give = |missing: &MissingSecret| match given.iter().find(|(key, _)| *key == missing.key) {
+        None if args.ask_secrets => ask(&missing.what).map(Some),
+        from_file => Ok(from_file.map(|(_, secret)| secret.clone())),
+    };
+    let mut secrets = done.missing.iter().map(give).collect::<anyhow::Result<Vec<_>>>()?.into_iter();
+    done.fill_in(|_| secrets.next().flatten())?;
     for device in &args.devices {
         self::device(&mut done.document, device)?;
     }
@@ -78,7 +77,7 @@ pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
         write(output, &yaml, mode, args.force)?;
         wrote = Some(output.as_path());
     }
-    say(args, &done, &open, wrote);
+    say(args, &done, wrote);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,25 +90,6 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     Ok(decode(&bytes))
 }
 
-/// Puts secrets into their rows; answers with those nobody gave.
-fn fill_in(
-    done: &mut Imported,
-    mut give: impl FnMut(&MissingSecret) -> anyhow::Result<Option<Zeroizing<String>>>,
-) -> anyhow::Result<Vec<String>> {
-    let mut open = Vec::new();
-    for missing in &std::mem::take(&mut done.missing) {
-        let place = config::schema::place(missing.path).context("a menu of the table")?;
-        match give(missing)? {
-            Some(secret) if !secret.is_empty() => {
-                let change = (missing.property, Some(secret.as_str()));
-                done.document.set(place, missing.id, &[change]).with_context(|| missing.what.clone())?;
-                done.report.given(missing);
-            }
-            _ => open.push(missing.what.clone()),
-        }
-    }
-    Ok(open)
-}
 fn secrets_of(path: &Path) -> anyhow::Result<Vec<(String, Zeroizing<String>)>> {
     let mode = fs::metadata(path).with_context(|| path.display().to_string())?.permissions().mode();
     if mode & 0o077 != 0 {
@@ -141,11 +121,11 @@ fn device(document: &mut Document, text: &str) -> anyhow::Result<()> {
 }
 
 /// Asks on the terminal, which does not show what is typed.
-fn ask(missing: &MissingSecret) -> anyhow::Result<Zeroizing<String>> {
+pub fn ask(what: &str) -> anyhow::Result<Zeroizing<String>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty");
-    let terminal = terminal.context("--ask-secrets needs a terminal; use --secrets-file")?;
+    let terminal = terminal.context("a terminal is needed to ask for secrets; use --secrets-file")?;
     let before = tcgetattr(&terminal).context("the terminal")?;
-    write!(&terminal, "{}: ", missing.what)?;
+    write!(&terminal, "{what}: ")?;
     let silent = Silent { terminal: &terminal, before: &before };
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
@@ -196,7 +176,9 @@ pub fn write(path: &Path, text: &str, mode: u32, over: bool) -> anyhow::Result<(
     placed.with_context(what)
 }
 
-fn say(args: &Args, done: &Imported, open: &[String], wrote: Option<&Path>) {
+/// All of it on standard output: the report is what the command is for, and standard error is for what failed.
+fn say(args: &Args, done: &Imported, wrote: Option<&Path>) {
+    let open: Vec<&str> = done.missing.iter().map(|missing| missing.what.as_str()).collect();
     let faults = match done.document.check() {
         Ok(_) => 0,
         Err(complaints) => complaints.errors,
@@ -213,10 +195,12 @@ fn say(args: &Args, done: &Imported, open: &[String], wrote: Option<&Path>) {
             "faults": faults,
         }));
     }
-    eprint!("{}", done.report);
+    for line in done.report.to_string().lines() {
+        crate::say(line);
+    }
     let source = done.report.source.as_ref().map(|source| format!(" ({source})")).unwrap_or_default();
     crate::say(format_args!("{}{source}: {}", args.file.display(), done.report.summary()));
-    for what in open {
+    for what in &open {
         crate::say(format_args!("missing: {what}"));
     }
     match (wrote, faults) {

@@ -5,7 +5,7 @@ use ipc::status::{Request, Response};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Show what the slow path has logged lately, as `/log print` does.
+/// Show what the gateway has logged lately, as `/log print` does.
 #[derive(clap::Args)]
 pub struct LogArgs {
     /// Go on with what comes.

@@ -46,6 +46,8 @@ pub fn is_meant(words: &[OsString]) -> bool {
             .iter()
             .zip(MENU)
             .all(|(word, wanted)| word.to_string_lossy().trim_start_matches('/') == wanted)
+        // `for=routeros` is the console's way to say it.
+        && !words.iter().any(|word| word.to_string_lossy().starts_with("for="))
 }
 /// Says what is wrong with them and ends, as with any other command.
 pub fn of_words(words: Vec<OsString>) -> Args {

@@ -5,7 +5,7 @@ use super::condition::property;
 use super::fault::Fault;
 use super::items::rest_path;
 use super::session::{Given, Line, Session, written};
-use config::schema::{Command, Place, Property};
+use config::schema::{Command, Kind, Place, Property};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
@@ -198,6 +198,14 @@ impl Session {
             let name = property(place, names.clone(), &named.name, named.name_span)?;
             body.insert(name.to_owned(), typed(command, name, &named.text));
         }
+        // `show-sensitive` alone means yes.
+        args.bare.retain(|bare| {
+            let is_switch = |argument: &&Property| {
+                argument.name == bare.text.as_str() && matches!(argument.kind, Kind::YesNo)
+            };
+            let switch = command.arguments.iter().find(is_switch);
+            switch.is_none_or(|switch| body.insert(switch.name.to_owned(), "yes".into()).is_some())
+        });
         // `rollback 3`: the first argument may go without its name.
         if let ([bare], Some(first)) = (args.bare.as_slice(), names.clone().next()) {
             if body.contains_key(first) {

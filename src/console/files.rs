@@ -79,11 +79,31 @@ impl Session {
         let bytes = fs::read(name.as_str()).map(Zeroizing::new);
         let bytes = bytes.map_err(|error| Fault::at(span, format!("{}: {error}", name.as_str())))?;
         let text = config::script::decode(&bytes);
-        let body = json!({ "text": text.as_str(), "from": from, "dry-run": dry_run });
+        let secrets = self.secrets(&text, &from);
+        let body = json!({ "text": text.as_str(), "from": from, "dry-run": dry_run, "secrets": secrets });
         let answer = self.remote.post("import", body)?;
         self.numbers.clear();
         self.out.show(&report(&answer.body), true);
         Ok(None)
+    }
+
+    /// What the text does not say and somebody at the terminal knows; an empty line leaves one out.
+    fn secrets(&mut self, text: &str, from: &str) -> Map<String, Value> {
+        let mut given = Map::new();
+        if !self.out.asks() {
+            return given;
+        }
+        let done = match from {
+            "swanctl" => config::script::swanctl::import(text),
+            _ => config::script::import(text),
+        };
+        for missing in done.missing {
+            let secret = self.out.secret(&format!("{} (empty: leave it out)", missing.what));
+            if let Some(secret) = secret.filter(|secret| !secret.is_empty()) {
+                given.insert(missing.key, secret.as_str().into());
+            }
+        }
+        given
     }
 
     /// Only a file is saved; a running gateway has every change at once.

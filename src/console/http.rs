@@ -24,18 +24,23 @@ pub struct Http {
     runtime: Runtime,
     sender: Option<SendRequest<Full<Bytes>>>,
     safe: Option<SafeMode>,
+    events: Option<Stream>,
+}
+/// An answer that does not end.
+struct Stream {
+    body: Incoming,
+    _sender: SendRequest<Full<Bytes>>,
 }
 /// While this stream is open, what was changed under the token can be undone.
 struct SafeMode {
     token: String,
-    _stream: Incoming,
-    _sender: SendRequest<Full<Bytes>>,
+    _stream: Stream,
 }
 
 impl Http {
     pub fn new(socket: &Path) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(Self { socket: socket.into(), runtime, sender: None, safe: None })
+        Ok(Self { socket: socket.into(), runtime, sender: None, safe: None, events: None })
     }
     fn build(&self, request: &Request) -> anyhow::Result<hyper::Request<Full<Bytes>>> {
         let mut target = format!("/rest/{}", request.path);
@@ -65,37 +70,40 @@ impl Http {
         };
         Ok(built.body(Full::new(body))?)
     }
-    fn take_safe_mode(&mut self) -> anyhow::Result<()> {
-        ensure!(self.safe.is_none(), "safe mode is taken already");
-        let request = self.build(&Request {
-            method: Method::Get,
-            path: "system/safe-mode",
-            query: Vec::new(),
-            body: None,
-        })?;
-        let socket = &self.socket;
+    /// Asks for a stream of events and reads to the end of its first one.
+    fn open(&self, request: &Request, what: &str) -> anyhow::Result<(Stream, String)> {
+        let (request, socket) = (self.build(request)?, &self.socket);
         let opened = async {
             let mut sender = connect(socket).await?;
             let answer = sender.send_request(request).await.context("no answer")?;
             let status = answer.status();
-            let mut stream = answer.into_body();
+            let mut body = answer.into_body();
             let mut text = String::new();
-            while let Some(frame) = stream.frame().await {
-                let frame = frame.context("the stream of safe mode broke off")?;
+            while let Some(frame) = body.frame().await {
+                let frame = frame.with_context(|| format!("the stream of {what} broke off"))?;
                 text += &String::from_utf8_lossy(frame.data_ref().map_or(&[][..], |data| data));
-                if let Some(token) = token(&text).filter(|_| status.is_success()) {
-                    return Ok(SafeMode { token, _stream: stream, _sender: sender });
+                if status.is_success() && text.contains("\n\n") {
+                    return Ok((Stream { body, _sender: sender }, text));
                 }
-                ensure!(text.len() < 64 << 10, "safe mode did not begin with its token");
+                ensure!(text.len() < 64 << 10, "{what} did not begin with an event");
             }
             let said = serde_json::from_str::<Value>(&text).ok();
             let said = said.and_then(|body| Some(body.get("detail")?.as_str()?.to_owned()));
-            bail!("safe mode is not available: {}", said.unwrap_or_else(|| status.to_string()))
+            bail!("{what} is not available: {}", said.unwrap_or_else(|| status.to_string()))
         };
         let opened = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, opened).await });
-        self.safe = Some(opened.context("safe mode takes too long")??);
+        opened.with_context(|| format!("{what} takes too long"))?
+    }
+    fn take_safe_mode(&mut self) -> anyhow::Result<()> {
+        ensure!(self.safe.is_none(), "safe mode is taken already");
+        let (stream, text) = self.open(&get("system/safe-mode", Vec::new()), "safe mode")?;
+        let token = token(&text).context("safe mode did not begin with its token")?;
+        self.safe = Some(SafeMode { token, _stream: stream });
         Ok(())
     }
+}
+fn get<'a>(path: &'a str, query: Vec<(&'a str, String)>) -> Request<'a> {
+    Request { method: Method::Get, path, query, body: None }
 }
 
 impl Remote for Http {
@@ -128,6 +136,28 @@ impl Remote for Http {
             done.with_context(|| format!("{} takes too long", socket()))?.with_context(socket)?;
         self.sender = Some(sender);
         Ok(answer)
+    }
+    fn watch(&mut self, only: &str) -> anyhow::Result<bool> {
+        let (stream, _) =
+            self.open(&get("events", vec![("only", only.to_owned())]), "the stream of events")?;
+        self.events = Some(stream);
+        Ok(true)
+    }
+    fn wait(&mut self, most: Duration) -> anyhow::Result<bool> {
+        let stream = self.events.as_mut().context("no events are watched")?;
+        let next = async { tokio::time::timeout(most, stream.body.frame()).await };
+        match self.runtime.block_on(next) {
+            Err(_) => Ok(false),
+            Ok(Some(Ok(frame))) => {
+                let said = frame.data_ref().map_or(&[][..], |data| data);
+                // A sign of life is no event.
+                Ok(said.windows(6).any(|word| word == b"event:"))
+            }
+            Ok(_) => bail!("{}: the stream of events has ended; is the gateway gone?", self.socket.display()),
+        }
+    }
+    fn unwatch(&mut self) {
+        self.events = None;
     }
     fn safe_mode(&mut self, to: Safe) -> anyhow::Result<()> {
         match to {

@@ -1,6 +1,7 @@
 //! Whom the console works on: a running gateway or a file. Both speak the REST of `/rest`.
 use super::fault::Fault;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -35,6 +36,15 @@ pub enum Safe {
 pub trait Remote: Send {
     fn call(&mut self, request: &Request) -> anyhow::Result<Answer>;
     fn safe_mode(&mut self, to: Safe) -> anyhow::Result<()>;
+    /// From now on events of this kind are told by `wait`. `false`: nobody tells them here.
+    fn watch(&mut self, _only: &str) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+    /// Whether something has happened, waiting at most so long for it.
+    fn wait(&mut self, _most: Duration) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+    fn unwatch(&mut self) {}
     /// What would be lost with the session, a line for each change. `None`: every change is in force at once.
     fn unsaved(&self) -> Option<Vec<String>> {
         None

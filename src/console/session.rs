@@ -22,6 +22,10 @@ pub trait Out: Send {
     fn asks(&self) -> bool {
         false
     }
+    /// A secret, typed without showing it. `None`: nobody can be asked.
+    fn secret(&mut self, _what: &str) -> Option<Zeroizing<String>> {
+        None
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

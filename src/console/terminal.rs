@@ -3,6 +3,7 @@ use super::session::Out;
 use super::style::Style;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use zeroize::Zeroizing;
 
 pub struct Terminal {
     style: Style,
@@ -64,6 +65,9 @@ impl Out for Terminal {
     }
     fn asks(&self) -> bool {
         self.interactive
+    }
+    fn secret(&mut self, what: &str) -> Option<Zeroizing<String>> {
+        if self.interactive { crate::import::ask(what).ok() } else { None }
     }
 }
 

@@ -52,8 +52,10 @@ impl Rule {
     }
     /// RouterOS: all of its topics, and none of those it excludes.
     fn fits(&self, target: &str, level: Level) -> bool {
-        let has = |wanted: &String| topics::each(target, level).any(|topic| topic == wanted);
-        self.topics.iter().all(has) && !self.not_topics.iter().any(has)
+        self.fits_topics(|wanted| topics::each(target, level).any(|topic| topic == wanted))
+    }
+    fn fits_topics(&self, has: impl Fn(&str) -> bool) -> bool {
+        self.topics.iter().all(|topic| has(topic)) && !self.not_topics.iter().any(|topic| has(topic))
     }
 }
 
@@ -122,9 +124,19 @@ impl Filter {
             *on &= own.is_some() || !self.rules.iter().any(|rule| rule.action == action);
         }
         let some = |on: bool| on.then(String::new);
-        let mut wanted =
-            Wanted { memory: some(memory), echo: some(plain), disk: some(disk), remote: Vec::new() };
-        for rule in self.rules.iter().filter(|rule| rule.fits(target, level)) {
+        let wanted = Wanted { memory: some(memory), echo: some(plain), disk: some(disk), remote: Vec::new() };
+        self.by_rules(wanted, message, |rule| rule.fits(target, level))
+    }
+    /// For a line of another process, which has written it to its own outputs already.
+    pub fn wanted_here(&self, topics: &str, message: &str) -> Wanted {
+        let memory = !self.rules.iter().any(|rule| rule.action == Action::Memory);
+        let wanted = Wanted { memory: memory.then(String::new), ..Wanted::default() };
+        let has = |wanted: &str| topics.split(',').any(|topic| topic == wanted);
+        let wanted = self.by_rules(wanted, message, |rule| rule.fits_topics(has));
+        Wanted { echo: None, disk: None, ..wanted }
+    }
+    fn by_rules(&self, mut wanted: Wanted, message: &str, fits: impl Fn(&Rule) -> bool) -> Wanted {
+        for rule in self.rules.iter().filter(|rule| fits(rule)) {
             if rule.regex.as_ref().is_some_and(|regex| !regex.is_match(message)) {
                 continue;
             }

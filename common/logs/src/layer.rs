@@ -23,6 +23,7 @@ struct Outputs {
     console: Option<Console>,
     file: Option<LogFile>,
     ring: Ring,
+    on_entry: Option<Box<dyn Fn() + Send>>,
     remote: Senders,
     /// By place in the program, and by cause where one place tells many.
     limits: Limits<(tracing::callsite::Identifier, String)>,
@@ -54,6 +55,7 @@ impl Layer {
             console: journal.is_none().then(|| Console::new(options.log_json)),
             file: file.transpose()?,
             ring: Ring::default(),
+            on_entry: None,
             remote: Senders::default(),
             limits: Limits::new(),
         };
@@ -153,6 +155,9 @@ impl Outputs {
         if let Some(prefix) = &wanted.memory {
             let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}: ") };
             self.ring.push(line.at, line.topics.to_owned(), prefix + &line.said());
+            if let Some(call) = &self.on_entry {
+                call();
+            }
         }
         for (target, prefix) in &wanted.remote {
             self.remote.send(target, line, prefix);
@@ -213,6 +218,19 @@ impl Handle {
     /// What `/log print` shows, behind this id.
     pub fn entries(&self, after: u64) -> Vec<Entry> {
         lock(&self.0.outputs).ring.after(after)
+    }
+    /// A line of another process of this gateway, with the time it was written.
+    pub(crate) fn adopt(&self, Entry { at, topics, message, .. }: Entry) {
+        let filter = self.0.filter.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = filter.wanted_here(&topics, &message);
+        drop(filter);
+        let level = topics::level(&topics);
+        let line = Line { at, level, target: "", topics: &topics, message: &message, fields: &[] };
+        lock(&self.0.outputs).write(&line, &wanted, Instant::now());
+    }
+    /// What is called after each line that `entries` gives, by whoever logged it: it must be quick and not log.
+    pub fn on_entry(&self, call: impl Fn() + Send + 'static) {
+        lock(&self.0.outputs).on_entry = Some(Box::new(call));
     }
     /// Says what was suppressed, if its time has come. To be called now and then.
     pub fn tick(&self) {

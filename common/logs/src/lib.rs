@@ -8,12 +8,14 @@ mod filter;
 mod layer;
 mod limit;
 mod output;
+mod relay;
 mod ring;
 mod syslog;
 mod topics;
 
 pub use filter::{Action, Rule};
 pub use layer::Handle;
+pub use relay::Seen;
 pub use ring::Entry;
 pub use syslog::Target;
 pub use topics::topics;
@@ -23,6 +25,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Where the slow path takes in the lines of other processes, beside its other sockets.
+pub const SOCKET: &str = "log.sock";
 
 /// Where to and how much; every program that logs has these.
 #[derive(Clone, Debug, clap::Args)]

@@ -30,6 +30,11 @@ fn gravity(level: Level) -> &'static str {
         _ => "debug,packet",
     }
 }
+/// How grave what has these topics is.
+pub(crate) fn level(topics: &str) -> Level {
+    let has = |wanted: &&Level| topics.split(',').any(|topic| topic == gravity(**wanted));
+    [Level::ERROR, Level::WARN, Level::DEBUG].iter().find(has).copied().unwrap_or(Level::INFO)
+}
 /// `ipsec,error`.
 pub fn topics(target: &str, level: Level) -> String {
     format!("{},{}", about(target), gravity(level))

@@ -45,7 +45,10 @@ struct Args {
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
-    if let Err(error) = args.logs.start() {
+    // The slow path shows our lines too, when it is there. The thread is older than the lcores, so it runs on none of them.
+    let socket = args.socket.with_file_name(logs::SOCKET);
+    let started = args.logs.start().and_then(|logs| Ok(logs.relay(socket)?));
+    if let Err(error) = started {
         eprintln!("espway-fastpath: {error:#}");
         return std::process::ExitCode::FAILURE;
     }

@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Questions that may wait.
 const QUEUE: usize = 256;
@@ -25,11 +25,22 @@ enum Ask {
     Statistics(oneshot::Sender<Option<StatsReader>>),
 }
 
+/// How often something has changed that people watch: whoever waits is woken, and asks for what it wants to know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    pub log: u64,
+    pub diagnoses: u64,
+    pub configuration: u64,
+    /// IKE SAs that were established or ended.
+    pub peers: u64,
+}
+
 /// For those who ask.
 #[derive(Clone)]
 pub struct Asker {
     queue: Arc<Mutex<VecDeque<Ask>>>,
     wake: Arc<OwnedFd>,
+    pulse: Arc<watch::Sender<Pulse>>,
 }
 /// The driver has too much to do, or is gone.
 #[derive(Debug)]
@@ -44,6 +55,13 @@ impl Asker {
     }
     pub async fn statistics(&self) -> Result<Option<StatsReader>, NoAnswer> {
         self.ask(Ask::Statistics).await
+    }
+    pub fn pulse(&self) -> watch::Receiver<Pulse> {
+        self.pulse.subscribe()
+    }
+    /// Something was logged, by any thread.
+    pub fn logged(&self) {
+        self.pulse.send_modify(|pulse| pulse.log += 1);
     }
     /// Nobody waits for what comes of it.
     pub fn order(&self, request: Request) {
@@ -75,12 +93,14 @@ pub struct Desk {
     waiting: Vec<(Box<dyn Rows>, oneshot::Sender<Response>)>,
     /// Questions about what runs, once requests have been answered.
     pages: Vec<Ask>,
+    /// As it was said last, but for `log`.
+    said: Pulse,
 }
 impl Desk {
     pub fn new() -> std::io::Result<Self> {
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let asker = Asker { queue: Arc::default(), wake };
-        Ok(Self { asker, waiting: Vec::new(), pages: Vec::new() })
+        let asker = Asker { queue: Arc::default(), wake, pulse: Arc::default() };
+        Ok(Self { asker, waiting: Vec::new(), pages: Vec::new(), said: Pulse::default() })
     }
     pub fn asker(&self) -> Asker {
         self.asker.clone()
@@ -113,6 +133,13 @@ impl Desk {
                     let _ = reply.send(response); // as above
                 }
             }
+        }
+    }
+    /// Wakes whoever watches, if anything is not as it was.
+    pub fn tell(&mut self, now: Pulse) {
+        if now != self.said {
+            self.said = now;
+            self.asker.pulse.send_modify(|pulse| *pulse = Pulse { log: pulse.log, ..now });
         }
     }
     /// `true`: more questions wait.

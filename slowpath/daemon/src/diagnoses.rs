@@ -37,6 +37,8 @@ pub struct Diagnoses {
     rows: BTreeMap<String, Vec<Row>>,
     total: usize,
     last_id: u64,
+    /// How often anything of it has changed.
+    pub changes: u64,
     /// When a peer last came up.
     up: BTreeMap<String, Duration>,
 }
@@ -47,6 +49,7 @@ impl Diagnoses {
             return self.came_up(report.peer.as_deref().unwrap_or_default(), wall);
         }
         let Some(diagnosis) = report.diagnosis.as_deref().cloned() else { return };
+        self.changes += 1;
         let name = report.peer.clone().unwrap_or_default();
         let from = report
             .remote
@@ -78,6 +81,7 @@ impl Diagnoses {
     /// A peer's tunnel is up: what is older is solved.
     fn came_up(&mut self, peer: &str, wall: Duration) {
         if self.rows.contains_key(peer) {
+            self.changes += 1;
             self.up.insert(peer.to_owned(), wall);
         }
     }
@@ -96,6 +100,7 @@ impl Diagnoses {
         }
     }
     pub fn clear(&mut self) {
+        self.changes += 1;
         (self.rows, self.up, self.total) = (BTreeMap::new(), BTreeMap::new(), 0);
     }
     pub fn is_empty(&self) -> bool {

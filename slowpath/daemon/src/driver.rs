@@ -71,6 +71,8 @@ pub struct Driver<E> {
     pub(crate) vault_key: Option<VaultKey>,
     /// IKE SAs that have a record in the vault.
     pub(crate) stored: BTreeSet<u64>,
+    /// How often that has changed.
+    pub(crate) stored_changes: u64,
     /// Those of them that a new fast path's vault does not hold yet.
     pub(crate) to_store: VecDeque<u64>,
     queue: VecDeque<Outgoing>,
@@ -106,6 +108,7 @@ impl<E: Negotiator> Driver<E> {
             vault: None,
             vault_key,
             stored: BTreeSet::new(),
+            stored_changes: 0,
             to_store: VecDeque::new(),
             queue: VecDeque::new(),
             waiting: HashMap::new(),
@@ -354,7 +357,7 @@ impl<E: Negotiator> Driver<E> {
             match action {
                 Action::Persist { vault_key } => self.persist(vault_key),
                 Action::Forget { vault_key } => {
-                    self.stored.remove(&vault_key);
+                    self.stored_changes += u64::from(self.stored.remove(&vault_key));
                     if let Some(vault) = self.vault.as_mut() {
                         vault.remove(vault_key);
                     }
@@ -390,7 +393,7 @@ impl<E: Negotiator> Driver<E> {
         self.flush();
     }
     pub(crate) fn persist(&mut self, vault_key: u64) {
-        self.stored.insert(vault_key);
+        self.stored_changes += u64::from(self.stored.insert(vault_key));
         let Some(vault) = self.vault.as_mut() else { return };
         let Some(record) = self.engine.snapshot(vault_key) else { return };
         if let Err(error) = vault.put(vault_key, &record) {

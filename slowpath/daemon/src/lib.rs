@@ -14,6 +14,7 @@ pub mod diagnoses;
 pub mod driver;
 pub mod edits;
 pub mod explain;
+pub mod fastpath_log;
 pub mod keylog;
 pub mod metrics;
 pub mod negotiator;

@@ -2,8 +2,9 @@
 use crate::api;
 use crate::changes::{Changes, Done, REQUEST, Task, reload, summary};
 use crate::control::{Answer, Control};
-use crate::desk::Desk;
+use crate::desk::{Desk, Pulse};
 use crate::driver::Driver;
+use crate::fastpath_log;
 use crate::keylog::KeyLogFiles;
 use crate::metrics::{Snapshot, Sums};
 use crate::negotiator::SystemRng;
@@ -57,6 +58,8 @@ struct Process<'a> {
     driver: Driver<ike::Engine>,
     config: Arc<config::Config>,
     changes: Changes,
+    /// Changes that were put in force.
+    entries: u64,
     /// Generation of the policies that the last change has brought.
     changed: Option<u64>,
     policy_peers: Vec<Option<String>>,
@@ -108,8 +111,13 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         .with_context(|| format!("cannot listen on {}", options.control_socket.display()))?;
     let desk = Desk::new().context("an event descriptor")?;
     let api_socket = options.control_socket.with_file_name("api.sock");
-    let api = api::start(&api_socket, desk.asker(), store.shared())
+    let asker = desk.asker();
+    logs.on_entry(move || asker.logged());
+    let api = api::start(&api_socket, desk.asker(), store.shared(), logs.clone())
         .with_context(|| format!("cannot listen on {}", api_socket.display()))?;
+    let log_socket = options.control_socket.with_file_name(logs::SOCKET);
+    fastpath_log::start(&log_socket, options.fastpath_uids.clone(), logs.clone())
+        .with_context(|| format!("cannot listen on {}", log_socket.display()))?;
     // With or without a fast path.
     logs.set_rules(rules(store.config()));
     let driver = Driver::new(engine, options.vault_key.clone());
@@ -117,6 +125,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         driver,
         config: store.config().clone(),
         changes: Changes::new(store).context("an event descriptor")?,
+        entries: 0,
         changed: None,
         policy_peers: Vec::new(),
         options,
@@ -148,6 +157,12 @@ impl Process<'_> {
             more |= self.flush(now);
             self.change(now);
             self.desk.deliver();
+            self.desk.tell(Pulse {
+                log: 0,
+                diagnoses: self.driver.diagnoses.changes,
+                configuration: self.entries,
+                peers: self.driver.stored_changes,
+            });
             self.log_keys();
             self.logs.tick();
             match signals.next() {
@@ -227,6 +242,7 @@ impl Process<'_> {
                     }
                 }
                 self.said(&done, &plan);
+                self.entries += u64::from(plan.entry > 0);
                 done.answer(Ok(plan));
             }
             Err(refused) => {
@@ -353,7 +369,7 @@ impl Process<'_> {
                     }
                     Response::Diagnosis(rows)
                 }
-                Request::Log { after } => Response::Log(entries(logs, after)),
+                Request::Log { after } => Response::Log(api::entries(logs, after)),
                 Request::Apply(apply) => return Answer::Rows(changes.ask(Task::Apply(apply))),
                 Request::Confirm => return Answer::Rows(changes.ask(Task::Confirm)),
                 Request::History => return Answer::Rows(changes.ask(Task::History)),
@@ -432,13 +448,4 @@ fn watched(logs: &logs::Handle) -> ike::engine::Watched {
         Err(peers) if peers.is_empty() => ike::engine::Watched::Nobody,
         Err(peers) => ike::engine::Watched::Peers(peers.into_iter().collect()),
     }
-}
-fn entries(logs: &logs::Handle, after: u64) -> Vec<ipc::diagnosis::LogEntry> {
-    let shown = |e: logs::Entry| ipc::diagnosis::LogEntry {
-        id: e.id,
-        time: config::date::show(e.at.as_secs()),
-        topics: e.topics,
-        message: e.message,
-    };
-    logs.entries(after).into_iter().map(shown).collect()
 }

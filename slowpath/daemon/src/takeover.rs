@@ -134,7 +134,7 @@ impl<E: Negotiator> Driver<E> {
             match self.engine.restore(&record, now, out) {
                 Ok(restored) => {
                     self.counters.restored += 1;
-                    self.stored.insert(restored);
+                    self.stored_changes += u64::from(self.stored.insert(restored));
                     if restored == name {
                         continue;
                     }

@@ -562,6 +562,53 @@ fn a_failed_negotiation_is_a_row_and_an_event() {
 }
 
 #[test]
+fn lines_of_the_fast_path_are_in_the_log_and_told_as_events() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    let _running = start(dir, CONFIG);
+    let listen = |what: &str| {
+        let mut events = UnixStream::connect(dir.join("api.sock")).expect("it listens");
+        events.set_read_timeout(Some(SOON)).expect("a timeout");
+        events
+            .write_all(format!("GET /rest/events{what} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+            .expect("sent");
+        let mut lines = BufReader::new(events).lines().map(|line| line.expect("a line"));
+        lines.find(|line| line == "event: ready").expect("it begins");
+        lines
+    };
+    let (mut lines, mut all) = (listen("?only=log"), listen(""));
+    let said = ask(dir, "GET", "/events?only=logs", "", Value::Null);
+    assert_eq!(
+        (said.status, &said.body["fix"]),
+        (400, &json!("there are: configuration, diagnosis, log, peers"))
+    );
+
+    let mut fast = UnixStream::connect(dir.join("log.sock")).expect("it listens");
+    let line = json!({"run": 1, "id": 1, "at": 951_782_399_000_000_u64, "topics": "interface,warning",
+        "message": "the link is down port=wan"});
+    fast.write_all(format!("{line}\n").as_bytes()).expect("sent");
+    lines.find(|line| line == "event: log").expect("an event");
+    let rows = wait(|| {
+        let rows = get(dir, "/log?topics=interface,warning");
+        rows.as_array().filter(|rows| !rows.is_empty()).cloned()
+    });
+    assert_eq!(
+        (&rows[0]["message"], &rows[0]["time"]),
+        (&json!("the link is down port=wan"), &json!("2000-02-28 23:59:59"))
+    );
+    // Who did not ask for lines gets the change alone.
+    assert_eq!(ask(dir, "PATCH", "/ip/ipsec/peer/other", "", json!({"comment": "x"})).status, 200);
+    let first = all.find(|line| line.starts_with("event: ")).expect("an event");
+    assert_eq!(first, "event: configuration");
+    // What is no line is not taken, and nothing else suffers.
+    drop(fast);
+    let mut odd = UnixStream::connect(dir.join("log.sock")).expect("it listens");
+    odd.write_all(b"hello\n").expect("sent");
+    assert_eq!(odd.read(&mut [0; 1]).expect("closed"), 0);
+    assert_eq!(get(dir, "/log?topics=interface,warning").as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn g6_over_tls_a_token_says_who_and_what() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();

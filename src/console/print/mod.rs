@@ -41,6 +41,7 @@ const WORDS: &[&str] = &[
     "count-only",
     "detail",
     "follow",
+    "follow-only",
     "show-ids",
     "show-sensitive",
     "stats",
@@ -60,6 +61,8 @@ struct Print {
     show_ids: bool,
     show_sensitive: bool,
     follow: bool,
+    /// Without what is there already.
+    only_new: bool,
     interval: Option<Duration>,
     without_paging: bool,
     file: Option<String>,
@@ -158,19 +161,30 @@ impl Session {
     /// `follow`: what is new or different; `interval`: everything, until Ctrl+C.
     fn again_and_again(&mut self, place: &'static Place, print: &Print) -> Result<(), Fault> {
         self.interrupted.store(false, Ordering::Relaxed);
+        // Watched from before the first look, so that nothing comes in between.
+        let watched = match (print.interval, events(place)) {
+            (None, Some(only)) if print.follow => self.remote.watch(only).map_err(failed)?,
+            _ => false,
+        };
+        let done = self.look_again(place, print, watched);
+        self.remote.unwatch();
+        done
+    }
+    fn look_again(&mut self, place: &'static Place, print: &Print, watched: bool) -> Result<(), Fault> {
         let mut seen: HashSet<String> = HashSet::new();
-        let mut first = true;
+        let (mut first, mut headed) = (true, false);
         loop {
             let rows = self.matching(place, print)?;
             if print.follow {
-                let all: Vec<String> =
-                    rows.iter().map(|(_, row)| Value::from(row.clone()).to_string()).collect();
+                let all: Vec<String> = rows.iter().map(|(_, row)| followed(place, row)).collect();
                 let news = rows.into_iter().zip(&all).filter(|(_, text)| !seen.contains(*text));
+                let news = news.filter(|_| !(first && print.only_new));
                 let news: Vec<_> = news.map(|(row, _)| row).collect();
                 seen = all.into_iter().collect();
-                if first || !news.is_empty() {
+                if (first && !print.only_new) || !news.is_empty() {
                     let (head, body) = print.parts(place, &news, self.out.style());
-                    self.out.show(&if first { head + &body } else { body }, false);
+                    let head = if std::mem::replace(&mut headed, true) { String::new() } else { head };
+                    self.out.show(&(head + &body), false);
                 }
             } else {
                 self.out.clear();
@@ -179,8 +193,24 @@ impl Session {
                 self.out.show(&text, false);
             }
             first = false;
-            if !self.wait(print.interval.unwrap_or(Duration::from_secs(1))) {
+            let goes_on = match watched {
+                true => self.wait_for_event()?,
+                false => self.wait(print.interval.unwrap_or(Duration::from_secs(1))),
+            };
+            if !goes_on {
                 return Ok(());
+            }
+        }
+    }
+    /// `false`: interrupted meanwhile.
+    fn wait_for_event(&mut self) -> Result<bool, Fault> {
+        loop {
+            let happened = self.remote.wait(Duration::from_millis(100)).map_err(failed)?;
+            if self.was_interrupted() {
+                return Ok(false);
+            }
+            if happened {
+                return Ok(true);
             }
         }
     }
@@ -267,7 +297,9 @@ impl Print {
         };
         let flags = place.menu.flags.iter().map(|flag| flag.name);
         let asked = self.condition.iter().flat_map(Condition::names);
-        is_list.then(|| columns.into_iter().chain(flags).chain(asked).chain([".id", "comment"]).collect())
+        let state = (self.follow && place.path == "ip.ipsec.active-peers").then_some("state");
+        let more = asked.chain(state).chain([".id", "comment"]);
+        is_list.then(|| columns.into_iter().chain(flags).chain(more).collect())
     }
     fn word(&mut self, word: &str) {
         match word {
@@ -278,6 +310,7 @@ impl Print {
             "terse" => self.shown = Shown::Terse,
             "value-list" => self.shown = Shown::ValueList,
             "follow" => self.follow = true,
+            "follow-only" => (self.follow, self.only_new) = (true, true),
             "show-ids" => self.show_ids = true,
             "show-sensitive" => self.show_sensitive = true,
             "without-paging" => self.without_paging = true,
@@ -307,9 +340,31 @@ impl Print {
         }
     }
 }
+/// What tells that rows of this menu are others. Counters change all the time and are looked at again and again.
+fn events(place: &Place) -> Option<&'static str> {
+    Some(match place.path {
+        "log-entries" => "log",
+        "ip.ipsec.diagnosis" => "diagnosis",
+        "system-history" => "configuration",
+        "ip.ipsec.active-peers" => "peers",
+        _ if place.is_list() && place.path != "interface" => "configuration,peers",
+        _ => return None,
+    })
+}
+/// Two rows with the same are no news.
+fn followed(place: &Place, row: &Row) -> String {
+    match place.path {
+        // Its times and counters are others at every look.
+        "ip.ipsec.active-peers" => format!("{} {}", cell::of(row, ".id"), cell::of(row, "state")),
+        _ => Value::from(row.clone()).to_string(),
+    }
+}
+fn failed(error: anyhow::Error) -> Fault {
+    Fault::new(format!("{error:#}"), "")
+}
 fn pick(word: &str, span: Span) -> Result<&'static str, Fault> {
     let words = WORDS.iter().chain(NAMED).copied().chain(["where"]);
-    let found = names::pick(words, word).map_err(|no_such| Fault::no_such(span, &no_such))?;
+    let found = names::pick_command(words, word).map_err(|no_such| Fault::no_such(span, &no_such))?;
     match NAMED.contains(&found) {
         true => Err(Fault::at(span, format!("`{found}` needs a value: {found}=..."))),
         false => Ok(found),

@@ -171,3 +171,77 @@ fn what_is_followed_shows_what_is_new_until_it_is_interrupted() {
     let all = watch("/log print interval=200ms proplist=message");
     assert_eq!((all.matches("said 1").count(), all.matches("said 3").count()), (4, 1), "{all}");
 }
+
+/// One more line each time somebody is told of one; after the second, Ctrl+C.
+struct Telling {
+    lines: usize,
+    watched: Arc<Mutex<Vec<String>>>,
+    interrupted: Arc<AtomicBool>,
+}
+impl Remote for Telling {
+    fn call(&mut self, _: &Request) -> anyhow::Result<Answer> {
+        let line = |n: usize| json!({".id": format!("*{n}"), "time": "t", "topics": "ipsec", "message": format!("said {n}")});
+        Ok(Answer { status: 200, body: (1..=self.lines).map(line).collect() })
+    }
+    fn watch(&mut self, only: &str) -> anyhow::Result<bool> {
+        self.watched.lock().expect("no panic").push(only.into());
+        Ok(true)
+    }
+    fn wait(&mut self, _: std::time::Duration) -> anyhow::Result<bool> {
+        self.lines += 1;
+        self.interrupted.store(self.lines == 4, Ordering::Relaxed);
+        Ok(true)
+    }
+    fn unwatch(&mut self) {
+        self.watched.lock().expect("no panic").push("ended".into());
+    }
+    fn safe_mode(&mut self, _: Safe) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+#[test]
+fn what_is_followed_is_looked_at_when_the_gateway_says_that_something_happened() {
+    let watch = |line: &str| {
+        let (interrupted, watched) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<_>>::default());
+        let telling =
+            Telling { lines: 1, watched: Arc::clone(&watched), interrupted: Arc::clone(&interrupted) };
+        let mut desk = Desk::new(Box::new(telling), Style::default());
+        desk.session.interrupted = interrupted;
+        let said = desk.say(line);
+        let watched = watched.lock().expect("no panic").join(" ");
+        (said, watched)
+    };
+    let (said, watched) = watch("/log print follow proplist=message");
+    assert_eq!(said, "Columns: MESSAGE\n# MESSAGE\n0 said 1\n1 said 2\n2 said 3\n");
+    assert_eq!(watched, "log ended");
+    let (said, _) = watch("/log print follow-only proplist=message");
+    assert_eq!(said, "Columns: MESSAGE\n# MESSAGE\n1 said 2\n2 said 3\n");
+    assert_eq!(watch("/ip ipsec active-peers print follow").1, "peers ended");
+    assert_eq!(watch("/ip ipsec policy print follow").1, "configuration,peers ended");
+    // Their counters change at any moment.
+    assert_eq!(watch("/ip ipsec installed-sa print interval=200ms").1, "ended");
+}
+#[test]
+fn events_come_over_the_socket_as_they_happen() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+    let stream = [
+        head.to_owned(),
+        chunk("event: ready\ndata: {}\n\n"),
+        chunk(": \n\n"),
+        chunk("event: log\ndata: {}\n\n"),
+    ]
+    .concat();
+    let (_folder, path, asked) = serve(move |first| match first {
+        "GET /rest/events?only=log" => stream.clone(),
+        _ => reply("400 Bad Request", &json!({"detail": "there are no events `x`"})),
+    });
+    let mut http = Http::new(&path).expect("a client");
+    assert!(http.watch("log").expect("a stream"));
+    let second = std::time::Duration::from_secs(1);
+    let told: Vec<bool> = (0..3).map(|_| http.wait(second).expect("it lives")).collect();
+    assert!(told.contains(&true), "{told:?}");
+    assert_eq!(asked.lock().expect("no panic")[0].0, "GET /rest/events?only=log");
+    let refused = http.watch("x").expect_err("refused").to_string();
+    assert_eq!(refused, "the stream of events is not available: there are no events `x`");
+}

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 pub struct Paper {
     text: Arc<Mutex<String>>,
     style: Style,
+    /// Somebody sits there and says this when a secret is asked for; what was asked is shown.
+    secret: Option<&'static str>,
 }
 impl Out for Paper {
     fn show(&mut self, text: &str, _: bool) {
@@ -24,6 +26,13 @@ impl Out for Paper {
     }
     fn style(&self) -> Style {
         self.style
+    }
+    fn asks(&self) -> bool {
+        self.secret.is_some()
+    }
+    fn secret(&mut self, what: &str) -> Option<zeroize::Zeroizing<String>> {
+        self.show(&format!("[{what}]\n"), false);
+        self.secret.map(|secret| zeroize::Zeroizing::new(secret.to_owned()))
     }
 }
 
@@ -35,6 +44,12 @@ pub struct Desk {
 impl Desk {
     pub fn new(remote: Box<dyn Remote>, style: Style) -> Self {
         let paper = Paper { style, ..Paper::default() };
+        Self { session: Session::new(remote, Box::new(paper.clone())), paper }
+    }
+    /// With somebody who says this whenever a secret is asked for.
+    pub fn with(document: Document, secret: &'static str) -> Self {
+        let paper = Paper { secret: Some(secret), ..Paper::default() };
+        let remote = Box::new(OnFile::of(document));
         Self { session: Session::new(remote, Box::new(paper.clone())), paper }
     }
     pub fn on(document: Document) -> Self {

@@ -198,3 +198,44 @@ fn safe_mode_of_a_file_undoes_and_keeps() {
     assert_eq!(round(Safe::Release), "4500\n");
     assert_eq!(desk.session.remote.unsaved().map(|unsaved| unsaved.len()), Some(1));
 }
+
+#[test]
+fn the_other_side_is_printed_from_a_row_of_the_menu() {
+    let text = "interface: [{name: wan, device: 'null'}]\nip: {ipsec: {peer: [{name: west, address: 192.0.2.1, exchange-mode: ike2}], \
+                identity: [{peer: west, secret: correct horse battery}]}}";
+    let mut desk = Desk::on(Document::from_yaml(text).unwrap_or_else(|complaints| panic!("{complaints}")).0);
+    let said = desk.say("/ip ipsec peer print-remote west for=routeros");
+    assert!(said.contains("/ip ipsec peer") && said.contains("CHANGE-ME"), "{said}");
+    assert_eq!(desk.say("/ip ipsec peer print-remote 0 routeros"), said);
+    let shown = desk.say("/ip ipsec peer print-remote 0 for=swanctl show-sensitive");
+    assert!(shown.contains("connections {") && !shown.contains("CHANGE-ME"), "{shown}");
+    assert!(
+        desk.say("/ip ipsec peer print-remote 0 for=fax").contains("write for= and one of routeros, swanctl")
+    );
+    assert!(desk.say("/ip ipsec peer print-remote nobody for=swanctl").contains("no such item"));
+    // Its beginning is still that of `print`.
+    assert_eq!(desk.say("/ip ipsec peer pr count-only"), desk.say("/ip ipsec peer print count-only"));
+}
+#[test]
+fn an_import_asks_for_secrets_that_the_file_does_not_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("gw.rsc");
+    let text = "/ip ipsec peer\nadd address=192.0.2.1/32 exchange-mode=ike2 name=west\n/ip ipsec identity\nadd peer=west\n";
+    std::fs::write(&path, text).expect("written");
+    let import = format!("/import {}", path.display());
+    let secret = "/ip ipsec identity print detail show-sensitive";
+    // Nobody is there to be asked: it is missing, and said.
+    let mut script = Desk::on(Document::new());
+    assert!(script.say(&import).contains("missing: pre-shared key of the identity of peer `west`"));
+    let mut desk = Desk::with(Document::new(), "correct horse battery");
+    let said = desk.say(&import);
+    assert!(
+        said.starts_with("[pre-shared key of the identity of peer `west` (empty: leave it out)]\n"),
+        "{said}"
+    );
+    assert!(!said.contains("missing") && !said.contains("correct horse"), "{said}");
+    assert!(desk.say(secret).contains("correct horse battery"));
+    // An empty answer leaves it out.
+    let mut desk = Desk::with(Document::new(), "");
+    assert!(desk.say(&import).contains("missing: pre-shared key"));
+}

@@ -242,6 +242,10 @@ fn whole() -> Map<String, Value> {
             "200": {"description": "A stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             "default": {"$ref": "#/components/responses/problem"}}}})
     };
+    let mut events =
+        stream("events", "Changes of the configuration, failures, peers that come and go, lines of the log.");
+    events["get"]["parameters"] = json!([{"name": "only", "in": "query", "schema": {"type": "string"},
+        "description": "Some of configuration, diagnosis, log, peers, with commas; left out: all but log."}]);
     let port = json!({"type": "integer", "minimum": 0, "maximum": 65535});
     let how = json!({"dry-run": yes, "confirm": number, "comment": text()});
     let with = |more: Value| {
@@ -264,7 +268,11 @@ fn whole() -> Map<String, Value> {
             post(
                 "import",
                 "Take over another gateway's configuration.",
-                with(json!({"text": text(), "from": {"enum": ["routeros", "swanctl"]}, "path": text()})),
+                with(
+                    json!({"text": text(), "from": {"enum": ["routeros", "swanctl"]}, "path": text(), "secrets": {
+                    "type": "object", "additionalProperties": text(),
+                    "description": "Secrets that are not in the text, by the peer's name, `PEER password`, or `radius ADDRESS`."}}),
+                ),
                 planned(),
             ),
         ),
@@ -307,7 +315,7 @@ fn whole() -> Map<String, Value> {
             "/system/safe-mode",
             stream("safe-mode", "While it is open, changes with its token are undone when it ends."),
         ),
-        ("/events", stream("events", "Changes of the configuration, peers that come and go.")),
+        ("/events", events),
     ];
     let document = |id: &str, said: &str| json!({"get": {"operationId": id, "summary": said, "tags": ["system"], "responses": answers("200", "The document.", Some(json!({"type": "object"})))}});
     let mut paths: Map<String, Value> =

@@ -1,6 +1,7 @@
 //! `ip.ipsec`. Names, defaults and order of the rows are RouterOS's.
 use super::Default::{Is, Needed, Unset};
 use super::*;
+use crate::remote::Kind as Remote;
 use sa::{Encryption, Integrity};
 
 const OBSOLETE_DH: &str = "support for obsolete Diffie-Hellman groups";
@@ -268,7 +269,25 @@ pub(super) const PEER: Menu = Menu {
         shown("responder", Kind::YesNo, "It only listens: the peer calls."),
         shown("current-address", Kind::Address, "The address it is reached under now."),
     ],
+    commands: &[Command {
+        name: "print-remote",
+        help: "The other side's configuration that fits ours.",
+        of_rows: true,
+        arguments: &[
+            shown("for", Kind::One(&OTHERS), "What the other side is."),
+            shown("show-sensitive", Kind::YesNo, "With the secret; else a placeholder stands for it."),
+        ],
+    }],
     ..LIST
+};
+const OTHERS: [Choice; Remote::ALL.len()] = {
+    let mut others = [ok(""); Remote::ALL.len()];
+    let mut at = 0;
+    while at < others.len() {
+        others[at] = ok(Remote::ALL[at].name());
+        at += 1;
+    }
+    others
 };
 pub(super) const IDENTITY: Menu = Menu {
     name: "identity",

@@ -149,6 +149,22 @@ pub fn pick(names: impl Iterator<Item = &'static str> + Clone, word: &str) -> Re
         _ => Err(NoSuch { word: word.into(), may_be, near: None }),
     }
 }
+/// The same for commands and their words: `print`'s beginning stays `print`, although there is `print-remote`.
+pub fn pick_command(
+    names: impl Iterator<Item = &'static str> + Clone,
+    word: &str,
+) -> Result<&'static str, NoSuch> {
+    pick(names, word).or_else(|no_such| match no_such.may_be.as_slice() {
+        [plain, longer @ ..]
+            if longer
+                .iter()
+                .all(|name| name.strip_prefix(plain).is_some_and(|rest| rest.starts_with('-'))) =>
+        {
+            Ok(*plain)
+        }
+        _ => Err(no_such),
+    })
+}
 /// A property of the menu with this console path.
 pub fn property(
     console: &str,
@@ -274,7 +290,7 @@ impl Menus {
             return Ok(Step::Menu(at));
         }
         let names = self.below(at).map(|node| node.word).chain(node.commands.iter().copied());
-        let name = pick(names, word)?;
+        let name = pick_command(names, word)?;
         match node.menus.iter().find(|below| self.0.get(**below).is_some_and(|node| node.word == name)) {
             Some(below) => Ok(Step::Menu(At(*below))),
             None => Ok(Step::Command(name)),

@@ -35,6 +35,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 pub struct App {
     pub asker: Asker,
     pub shared: Shared,
+    pub logs: logs::Handle,
     pub guard: Guard,
     /// Tokens of the safe modes that are open.
     safe: Mutex<HashSet<String>>,
@@ -42,8 +43,8 @@ pub struct App {
 type Answered = Response<Out>;
 
 impl App {
-    pub fn new(asker: Asker, shared: Shared) -> Self {
-        Self { asker, shared, guard: Guard::default(), safe: Mutex::default() }
+    pub fn new(asker: Asker, shared: Shared, logs: logs::Handle) -> Self {
+        Self { asker, shared, logs, guard: Guard::default(), safe: Mutex::default() }
     }
     /// The configuration in force; made at the first question.
     async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
@@ -147,6 +148,7 @@ async fn answer(app: Arc<App>, source: Source, request: Request<Incoming>) -> Re
         Todo::Print(print) => self::print(app, snapshot, print).await,
         Todo::Change(change) => self::change(&app, change).await,
         Todo::Command(command) => self::command(&app, command).await,
+        Todo::Remote(remote) => Ok(said(remote.answer(&snapshot.config)?)),
         Todo::System(system) => self::system(app, system).await,
     }
 }
@@ -321,10 +323,9 @@ impl Live {
                 Said::Diagnosis(rows) => rows.iter().filter_map(|row| live::plain(row, row.id)).collect(),
                 _ => Vec::new(),
             },
-            "log-entries" => match app.ask(Ask::Log { after: 0 }).await? {
-                Said::Log(rows) => rows.iter().filter_map(|row| live::plain(row, row.id)).collect(),
-                _ => Vec::new(),
-            },
+            "log-entries" => {
+                live::entries(&app.logs, 0).iter().filter_map(|row| live::plain(row, row.id)).collect()
+            }
             "system-history" => match app.ask(Ask::History).await? {
                 Said::History(entries) => entries.iter().map(live::entry).collect(),
                 _ => Vec::new(),
@@ -478,9 +479,9 @@ async fn system(app: Arc<App>, system: System) -> Result<Answered, Trouble> {
             said(Answer::ok(json!({})))
         }
         System::SafeMode => safe_mode(app),
-        System::Events => {
+        System::Events(watched) => {
             let (to, body) = Out::pieces();
-            tokio::spawn(events::run(app, to));
+            tokio::spawn(events::run(app, watched, to));
             with_type(200, body, "text/event-stream")
         }
         System::OpenApi => json_of(200, &config::describe::openapi()),

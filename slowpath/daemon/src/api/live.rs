@@ -6,6 +6,7 @@ use config::schema::Place;
 use config::{Document, show_duration};
 use ike::api::{ChildStatus, Page, PeerStatus, is_served};
 use ipc::change::Entry;
+use ipc::diagnosis::LogEntry;
 use ipc::status::{ActivePeer, InstalledSa, SaDirection, Side};
 use ipc::{PortCounters, StatsReader};
 use manage::api::Shown;
@@ -147,6 +148,17 @@ pub fn entry(entry: &Entry) -> Row {
             ("changes", entry.changes.join("; ").into()),
         ],
     )
+}
+
+/// What was logged behind this id.
+pub fn entries(logs: &logs::Handle, after: u64) -> Vec<LogEntry> {
+    let shown = |e: logs::Entry| LogEntry {
+        id: e.id,
+        time: config::date::show(e.at.as_secs()),
+        topics: e.topics,
+        message: e.message,
+    };
+    logs.entries(after).into_iter().map(shown).collect()
 }
 
 /// What runs, as far as rows of the configuration show it.

@@ -11,4 +11,5 @@ mod server;
 mod stream;
 mod tls;
 
+pub use live::entries;
 pub use server::{Server, start};

@@ -43,10 +43,10 @@ impl Drop for Server {
     }
 }
 
-pub fn start(path: &Path, asker: Asker, shared: Shared) -> io::Result<Server> {
+pub fn start(path: &Path, asker: Asker, shared: Shared, logs: logs::Handle) -> io::Result<Server> {
     let listener = bind(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let app = Arc::new(App::new(asker, shared));
+    let app = Arc::new(App::new(asker, shared, logs));
     thread::Builder::new().name("api".into()).spawn(move || {
         runtime.block_on(async {
             match UnixListener::from_std(listener) {

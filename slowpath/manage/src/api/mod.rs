@@ -9,6 +9,7 @@ mod path;
 mod print;
 mod problem;
 mod query;
+mod remote;
 mod system;
 mod transfer;
 
@@ -18,7 +19,8 @@ pub use offline::Offline;
 pub use path::{decode, query as parse_query};
 pub use print::{Print, Shown, Which};
 pub use problem::Problem;
-pub use system::System;
+pub use remote::Remote;
+pub use system::{System, Watched};
 
 use config::Document;
 use config::schema::{Place, Shape};
@@ -122,6 +124,8 @@ pub enum Todo {
     Change(Change),
     /// Something that the running gateway does: `kill-connections`, `flush`, `rekey`.
     Command(Command),
+    /// The other side's configuration, made from ours.
+    Remote(Remote),
     System(System),
 }
 #[derive(Clone, Debug)]
@@ -151,7 +155,7 @@ pub fn understand(request: &Request, view: View) -> Result<Todo, Problem> {
     let segments = path::segments(&request.path)?;
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     let reads = request.method == Method::Get
-        || words.last().is_some_and(|word| ["print", "get", "find", "export"].contains(word));
+        || words.last().is_some_and(|word| ["print", "get", "find", "export", remote::NAME].contains(word));
     if !reads && !request.roles.write {
         return Err(Problem::forbidden("write"));
     }
@@ -185,6 +189,9 @@ fn post(request: &Request, place: &'static Place, name: &str, view: View) -> Res
         "print" => return print::all(request, place, body).map(Todo::Print),
         "get" => return print::get(request, place, body, view).map(Todo::Print),
         "find" => return print::find(request, place, body).map(Todo::Print),
+        remote::NAME if place.path == "ip.ipsec.peer" => {
+            return Remote::understand(request, place, body, view).map(Todo::Remote);
+        }
         _ => {}
     }
     if place.menu.shape.is_written()

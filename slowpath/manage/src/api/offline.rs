@@ -62,6 +62,10 @@ impl Offline {
                 }
                 Ok(change.then.answer(&plan, apply.dry_run, &self.rows, self.revision, &|_| Shown::new()))
             }
+            Todo::Remote(remote) => match self.rows.check() {
+                Ok(checked) => remote.answer(&checked.config),
+                Err(complaints) => Err(crate::store::complained(&complaints).into()),
+            },
             Todo::Command(command) => Err(online(command.name)),
             Todo::System(System::OpenApi) => Ok(Answer::ok(config::describe::openapi())),
             Todo::System(System::Schema) => Ok(Answer::ok(config::describe::json_schema())),

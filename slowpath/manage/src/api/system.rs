@@ -14,16 +14,42 @@ pub enum System {
     /// What was changed in the safe mode of this token stays.
     Release(String),
     /// A stream of what happens.
-    Events,
+    Events(Watched),
     OpenApi,
     Schema,
+}
+
+/// Which events somebody wants: `only=log,peers`. Lines of the log only if they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub configuration: bool,
+    pub diagnosis: bool,
+    pub log: bool,
+    pub peers: bool,
+}
+impl Watched {
+    const NAMES: [&str; 4] = ["configuration", "diagnosis", "log", "peers"];
+    fn of(request: &Request) -> Result<Self, Problem> {
+        let Some(only) = request.asked("only") else {
+            return Ok(Self { configuration: true, diagnosis: true, log: false, peers: true });
+        };
+        let words: Vec<&str> = only.split(',').collect();
+        if let Some(word) = words.iter().find(|word| !Self::NAMES.contains(*word)) {
+            return Err(Problem {
+                fix: format!("there are: {}", Self::NAMES.join(", ")),
+                ..Problem::malformed(format!("there are no events `{}`", word.escape_debug()))
+            });
+        }
+        let [configuration, diagnosis, log, peers] = Self::NAMES.map(|name| words.contains(&name));
+        Ok(Self { configuration, diagnosis, log, peers })
+    }
 }
 
 /// `None`: it is about a menu.
 pub(super) fn understand(request: &Request, words: &[&str], view: View) -> Result<Option<Todo>, Problem> {
     let (method, todo) = match words {
         ["system", "safe-mode"] => (Method::Get, System::SafeMode),
-        ["events"] => (Method::Get, System::Events),
+        ["events"] => (Method::Get, System::Events(Watched::of(request)?)),
         ["openapi.json"] => (Method::Get, System::OpenApi),
         ["schema.json"] => (Method::Get, System::Schema),
         ["system", "confirm"] => (Method::Post, System::Confirm),

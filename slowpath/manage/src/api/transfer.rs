@@ -11,6 +11,7 @@ use ipc::change::{Edit, Edits, Target};
 use ipc::status::Text;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
+use zeroize::Zeroizing;
 
 pub(super) fn export(request: &Request, body: &Map<String, Value>, view: View) -> Result<Todo, Problem> {
     let members = Members::of(body, &["format", "path", "show-sensitive", "verbose", "terse"])?;
@@ -61,17 +62,27 @@ fn is_below(place: &Place, under: &str) -> bool {
 }
 
 pub(super) fn import(request: &Request, body: &Map<String, Value>, view: View) -> Result<Todo, Problem> {
-    let members = Members::of(body, &["text", "from", "path", "dry-run", "confirm", "comment"])?;
+    let members = Members::of(body, &["text", "from", "path", "secrets", "dry-run", "confirm", "comment"])?;
     let text = members.text("text")?.ok_or_else(|| Problem::malformed("`text` is what to import"))?;
-    let done = match members.text("from")?.unwrap_or("routeros") {
+    let mut done = match members.text("from")?.unwrap_or("routeros") {
         "routeros" => script::import(text),
         "swanctl" => script::swanctl::import(text),
         _ => return Err(Problem::malformed("`from` is routeros or swanctl")),
     };
+    given(&mut done, body.get("secrets"))?;
     let under = path(&members)?;
     let edits = merged(&done.document, view.rows, &under);
     let to = Target::Edits(Edits { base: base(request), edits });
     change(request, &members, to, report(&done))
+}
+/// Secrets that are not in the text, by their keys: `{"west": "..."}`.
+fn given(done: &mut Imported, secrets: Option<&Value>) -> Result<(), Problem> {
+    let Some(secrets) = secrets.filter(|secrets| !secrets.is_null()) else { return Ok(()) };
+    let said =
+        || Problem::malformed("`secrets` is an object: the key of each missing secret, and the secret");
+    let secrets = secrets.as_object().filter(|all| all.values().all(Value::is_string)).ok_or_else(said)?;
+    let secret = |key: &str| secrets.get(key)?.as_str().map(|secret| Zeroizing::new(secret.to_owned()));
+    done.fill_in(|missing| secret(&missing.key)).map_err(|fault| Problem::malformed(fault.to_string()))
 }
 fn report(done: &Imported) -> Map<String, Value> {
     let mut map = Map::new();

@@ -12,6 +12,7 @@ const PRINT: &[(&str, &str)] = &[
     ("detail", "Every property."),
     ("file=", "Into a file."),
     ("follow", "Go on when something changes."),
+    ("follow-only", "The same, without what is there already."),
     ("from=", "Only these rows."),
     ("interval=", "Print again every so often."),
     ("proplist=", "Only these properties."),

@@ -21,8 +21,9 @@ pub use report::{Line, Note, Outcome, Report};
 pub(super) use put::Putter;
 pub(super) use rows::Draft;
 
-use crate::document::Document;
-use crate::schema::places;
+use crate::document::{Document, Fault};
+use crate::schema::{place, places};
+use zeroize::Zeroizing;
 
 /// Major and minor.
 type Version = (u32, u32);
@@ -33,6 +34,25 @@ pub struct Imported {
     pub report: Report,
     /// To be asked for.
     pub missing: Vec<MissingSecret>,
+}
+
+impl Imported {
+    /// Puts secrets into their rows; those that nobody gives stay missing.
+    pub fn fill_in(
+        &mut self,
+        mut give: impl FnMut(&MissingSecret) -> Option<Zeroizing<String>>,
+    ) -> Result<(), Fault> {
+        for missing in std::mem::take(&mut self.missing) {
+            let given = place(missing.path).zip(give(&missing).filter(|secret| !secret.is_empty()));
+            let Some((place, secret)) = given else {
+                self.missing.push(missing);
+                continue;
+            };
+            self.document.set(place, missing.id, &[(missing.property, Some(secret.as_str()))])?;
+            self.report.given(&missing);
+        }
+        Ok(())
+    }
 }
 
 /// Reads a RouterOS script, or one written by `export`.
