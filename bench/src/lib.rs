@@ -10,6 +10,7 @@ pub mod engine;
 pub mod engines;
 pub mod environment;
 pub mod floor;
+pub mod ike;
 pub mod micro;
 pub mod path;
 pub mod plan;

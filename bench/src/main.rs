@@ -1,7 +1,7 @@
 //! `bench datapath`, `bench engines`, `bench quick`, `bench scaling`: see `docs/performance.md`.
 use anyhow::{Result, bail, ensure};
 use bench::plan::Pace;
-use bench::{datapath, engines, environment, micro, quick, scale, scaling};
+use bench::{datapath, engines, environment, ike, micro, quick, scale, scaling};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Parser)]
@@ -49,6 +49,8 @@ enum What {
     },
     /// The real processes with 50 000 tunnels: start, negotiation, installation, status, takeover, memory; two minutes.
     Scale(scale::Options),
+    /// Handshakes per second of a responder, beside the cost of their public-key operations and beside strongSwan.
+    Ike(ike::Options),
     /// Every engine at 64, 512 and 1400 bytes with everything near: a few seconds.
     Quick {
         /// Also 1000 and 10000 SAs, 4096 and 16384 buffers, on the first engine.
@@ -104,6 +106,11 @@ fn main() -> Result<()> {
         What::Micro { work: Some(name), times, .. } => return micro::work(&name, times),
         What::Micro { instructions, only, json, .. } => return pieces(instructions, &only, json),
         What::Scale(options) => return scaled(&options),
+        What::Ike(options) => {
+            let report = ike::run(&options)?;
+            println!("{}", if options.json { serde_json::to_string(&report)? } else { report.table() });
+            return Ok(());
+        }
         What::Datapath { selection, stages, common } => {
             (datapath::run(&selection, &common.pace(1, stages)?)?, common.json)
         }

@@ -115,14 +115,16 @@ impl Swan {
 const PLUGINS: &str =
     "random nonce aes sha1 sha2 md5 hmac kdf gcm ccm ctr xcbc cmac chapoly gmp curve25519 openssl drbg";
 
-fn strongswan_conf(user_space_esp: bool) -> String {
+/// `enc` and `ike` at level 4 would print keys; level 2 names every payload and notify.
+const LOGS: &str = "filelog {\nf {\npath = /run/ss/log\ndefault = 1\nike = 2\nenc = 1\ncfg = 2\nknl = 1\nflush_line = yes\n\
+                    time_format = %H:%M:%S\n}\n}\n";
+
+fn strongswan_conf(user_space_esp: bool, more: &str) -> String {
     // The first that can do ESP does it.
     let esp = if user_space_esp { "kernel-libipsec kernel-netlink" } else { "kernel-netlink" };
-    // `enc` and `ike` at level 4 would print keys; level 2 names every payload and notify.
     format!(
         "charon-systemd {{\nload = {PLUGINS} {esp} socket-default vici\nretransmit_timeout = 1.0\nretransmit_tries = 4\n\
-         filelog {{\nf {{\npath = /run/ss/log\ndefault = 1\nike = 2\nenc = 1\ncfg = 2\nknl = 1\nflush_line = yes\n\
-         time_format = %H:%M:%S\n}}\n}}\njournal {{\ndefault = -1\n}}\n\
+         {more}journal {{\ndefault = -1\n}}\n\
          plugins {{\nvici {{\nsocket = unix:///run/charon.vici\n}}\n}}\n}}\n\
          swanctl {{\nload = random\n}}\n"
     )
@@ -148,10 +150,19 @@ impl<'a> StrongSwan<'a> {
     }
     /// The same with the text of a swanctl.conf.
     pub fn start_with(lab: &Lab, ns: &Netns, conf: &str) -> Result<StrongSwan<'static>> {
+        Self::start_in(lab, ns, conf, &strongswan_conf(true, LOGS))
+    }
+    /// One that logs nothing, with more settings of charon: for measurements.
+    pub fn start_quiet(lab: &Lab, ns: &Netns, conf: &str, more: &str) -> Result<StrongSwan<'static>> {
+        // Its fastest public-key arithmetic is that of OpenSSL.
+        let settings = strongswan_conf(true, more).replacen("load = ", "load = openssl ", 1);
+        Self::start_in(lab, ns, conf, &settings)
+    }
+    fn start_in(lab: &Lab, ns: &Netns, conf: &str, settings: &str) -> Result<StrongSwan<'static>> {
         let name = format!("charon-{}", ns.name());
         let prepared = lab.file(&name);
         std::fs::create_dir_all(&prepared)?;
-        std::fs::write(prepared.join("strongswan.conf"), strongswan_conf(true))?;
+        std::fs::write(prepared.join("strongswan.conf"), settings)?;
         std::fs::write(prepared.join("swanctl.conf"), conf)?;
         let log = prepared.with_extension("log");
         // A private /run: vici socket, pid file and logs of several charons do not meet.
@@ -168,7 +179,7 @@ impl<'a> StrongSwan<'a> {
     /// In a guest, with the guest kernel's ESP.
     pub fn start_in_guest(guest: &'a Guest, swan: &Swan) -> Result<StrongSwan<'a>> {
         guest.sh("mkdir -p /run/ss/swanctl")?;
-        guest.put("/run/ss/strongswan.conf", &strongswan_conf(false))?;
+        guest.put("/run/ss/strongswan.conf", &strongswan_conf(false, LOGS))?;
         guest.put("/run/ss/swanctl/swanctl.conf", &swan.to_conf())?;
         guest.sh(&format!(
             "{} setsid /usr/sbin/charon-systemd >/run/ss/out 2>&1 </dev/null &",
@@ -206,6 +217,13 @@ impl<'a> StrongSwan<'a> {
             Place::Guest(guest) => {
                 guest.sh(&format!("{} {} swanctl {words}", ENVIRONMENT[0], ENVIRONMENT[1]))
             }
+        }
+    }
+    /// Of charon, where it is a process of this machine.
+    pub fn pid(&self) -> Option<u32> {
+        match &self.place {
+            Place::Namespace { charon, .. } => Some(charon.pid()),
+            Place::Guest(_) => None,
         }
     }
     pub fn log(&self) -> Result<String> {
