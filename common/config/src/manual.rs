@@ -87,7 +87,10 @@ fn table(properties: &[Property], prefix: &str, out: &mut String) {
 /// The values RouterOS has and this version has not.
 fn refused(kind: Kind) -> String {
     let (Kind::One(choices) | Kind::Some(choices)) = kind else { return String::new() };
-    let names: Vec<String> =
-        choices.iter().filter(|c| c.later.is_some()).map(|Choice { name, .. }| format!("`{name}`")).collect();
-    if names.is_empty() { String::new() } else { format!(" Not available yet: {}.", names.join(", ")) }
+    let named = |said: &str, never: bool| {
+        let of = choices.iter().filter(|c| c.later.is_some() && c.never == never);
+        let names: Vec<String> = of.map(|Choice { name, .. }| format!("`{name}`")).collect();
+        if names.is_empty() { String::new() } else { format!(" {said}: {}.", names.join(", ")) }
+    };
+    named("Not available yet", false) + &named("Refused", true)
 }

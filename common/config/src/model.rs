@@ -6,6 +6,7 @@ use crate::Secret;
 use sa::{
     Device, Encryption, InterfaceName, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec, Suite,
 };
+pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -187,11 +188,11 @@ pub struct Profile {
     pub dh_groups: Vec<DhGroup>,
     /// `None`: `disable-dpd`.
     pub dpd_interval: Option<Duration>,
-    pub encryption: Vec<IkeEncryption>,
+    pub encryption: Vec<IkeCipher>,
     /// Integrity of IKE messages; not used with AES-GCM.
-    pub hash: Hash,
+    pub hash: IkeIntegrity,
     /// `auto` is resolved to `hash`.
-    pub prf: Hash,
+    pub prf: Prf,
     pub lifetime: Duration,
     pub nat_traversal: bool,
     pub extensions: Extensions,
@@ -385,17 +386,6 @@ macro_rules! named {
     )* };
 }
 named! {
-    DhGroup {
-        Modp1024 = "modp1024", Modp2048 = "modp2048", Modp3072 = "modp3072", Modp4096 = "modp4096",
-        Ecp256 = "ecp256", Ecp384 = "ecp384", Ecp521 = "ecp521", X25519 = "x25519",
-    }
-    /// Cipher of IKE messages.
-    IkeEncryption {
-        Aes128Cbc = "aes-128", Aes192Cbc = "aes-192", Aes256Cbc = "aes-256",
-        Aes128Gcm = "aes-128-gcm", Aes192Gcm = "aes-192-gcm", Aes256Gcm = "aes-256-gcm",
-        ChaCha20Poly1305 = "chacha20poly1305",
-    }
-    Hash { Sha1 = "sha1", Sha256 = "sha256", Sha384 = "sha384", Sha512 = "sha512" }
     Engine {
         Native = "native", Cryptodev = "cryptodev", IpsecMb = "ipsec-mb", Ring = "ring", RustCrypto = "rustcrypto",
     }

@@ -193,7 +193,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "dh-group: x25519",
             "dh-group: ^ec2n155",
-            "ip.ipsec.profile[0].dh-group: `ec2n155` needs support for obsolete Diffie-Hellman groups, which this version does not have; write one of: modp1024, modp2048, modp3072, modp4096, ecp256, ecp384, ecp521, x25519",
+            "ip.ipsec.profile[0].dh-group: `ec2n155` is refused: its curve over a binary field is broken or close to it, and no IKEv2 number is left for it; write one of: modp768, modp1024, modp1536, modp2048, modp3072, modp4096, modp6144, modp8192, brainpool224, brainpool256, brainpool384, brainpool512, ecp256, ecp384, ecp521, x448, x25519",
         ),
         (
             "dh-group: x25519",

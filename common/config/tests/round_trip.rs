@@ -316,8 +316,8 @@ prop_compose! {
     }
 }
 prop_compose! {
-    fn profile(n: usize)(dh in some(DhGroup::ALL), enc in some(IkeEncryption::ALL), hash in select(Hash::ALL),
-                         prf in select(Hash::ALL), dpd in prop::option::of(seconds(1..3600)),
+    fn profile(n: usize)(dh in some(&DhGroup::ALL), enc in some(&IkeCipher::ALL), hash in select(&IkeIntegrity::ALL),
+                         prf in select(&Prf::ALL), dpd in prop::option::of(seconds(1..3600)),
                          lifetime in seconds(60..1_000_000), nat: bool, extensions in extensions()) -> Arc<Profile> {
         Arc::new(Profile { name: format!("profile{n}"), dh_groups: dh, dpd_interval: dpd, encryption: enc, hash, prf,
                            lifetime, nat_traversal: nat, extensions })
@@ -332,7 +332,7 @@ const HASHES: &[Integrity] =
 prop_compose! {
     fn proposal(n: usize)(ciphers in some(CIPHERS), aeads in some(AEADS), hashes in some(HASHES), which in 0u8..3,
                           lifetime in prop::option::of(seconds(10..1_000_000)), lifebytes: u64,
-                          pfs in prop::option::of(select(DhGroup::ALL)), window in 5u32..=16, esn: bool) -> Arc<Proposal> {
+                          pfs in prop::option::of(select(&DhGroup::ALL)), window in 5u32..=16, esn: bool) -> Arc<Proposal> {
         let mut suites = Vec::new();
         if which != 0 {
             suites.extend(aeads.iter().map(|c| Suite::new(*c, Integrity::None).unwrap()));

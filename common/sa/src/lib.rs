@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod device;
+pub mod ike_suite;
 pub mod key;
 pub mod policy;
 pub mod replay;
@@ -12,8 +13,10 @@ pub mod spec;
 pub mod spi;
 pub mod stat;
 pub mod suite;
+mod table;
 
 pub use device::{Device, DeviceArg, DeviceError, InterfaceName, MemifRole, PciAddress};
+pub use ike_suite::{DhGroup, GroupKind, IkeCipher, IkeIntegrity, Prf};
 pub use key::Key;
 pub use policy::{Action, DontFragment, Framing, Level, PolicyId, PolicySpec, Ranked, Ruling, rule};
 pub use replay::{Authentic, Candidate, Held, ReplayWidth, ReplayWindow, Stale};

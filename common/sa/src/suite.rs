@@ -1,43 +1,9 @@
 //! ESP and AH transforms: what each needs in key, salt, IV, ICV and padding, under RouterOS's names and IANA's numbers.
 
+use crate::table::table;
 use CipherMode::{Ccm, Ctr, Gcm, Gmac};
 use EncryptionRow as E;
 use IntegrityRow as I;
-
-/// An enum whose members are rows of a table. Numbers count from 0: they are the row's place.
-macro_rules! table {
-    ($(#[$meta:meta])* $type:ident: $row:ty { $($variant:ident = $number:literal => $about:expr,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum $type { $($variant = $number),* }
-        impl $type {
-            pub const ALL: [Self; Self::ROWS.len()] = [$(Self::$variant),*];
-            const ROWS: [$row; [$($number),*].len()] = [$($about),*];
-            const fn row(self) -> &'static $row {
-                &Self::ROWS[self as usize]
-            }
-            pub fn from_u8(raw: u8) -> Option<Self> {
-                Self::ALL.get(usize::from(raw)).copied()
-            }
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-            }
-            /// RouterOS's spelling, or ours of what it does not have.
-            pub const fn name(self) -> &'static str {
-                self.row().name
-            }
-            /// Cipher key, or key of the hash, in bytes, without the salt.
-            pub const fn key_len(self) -> usize {
-                self.row().key_len
-            }
-            /// Why nobody should choose it any more.
-            pub const fn weakness(self) -> Option<&'static str> {
-                self.row().weakness
-            }
-        }
-    };
-}
 
 /// How a cipher is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,6 +200,10 @@ pub enum SuiteError {
 }
 
 impl Encryption {
+    /// Cipher key, in bytes, without the salt.
+    pub const fn key_len(self) -> usize {
+        self.row().key_len
+    }
     pub const fn cipher(self) -> Cipher {
         self.row().cipher
     }
@@ -298,6 +268,10 @@ impl Encryption {
 }
 
 impl Integrity {
+    /// Key of the hash, in bytes, without the salt.
+    pub const fn key_len(self) -> usize {
+        self.row().key_len
+    }
     pub const fn kind(self) -> MacKind {
         self.row().kind
     }

@@ -40,22 +40,29 @@ impl KeyLogFiles {
     }
 }
 
+/// What Wireshark calls an IKE cipher. `None`: it does not decrypt it.
+fn wireshark_ike(cipher: IkeCipher) -> Option<String> {
+    let (bits, icv) = (cipher.key_len() * 8, cipher.icv_len());
+    Some(match (cipher.cipher(), cipher.mode()) {
+        (Cipher::TripleDes, _) => "3DES [RFC2451]".into(),
+        (Cipher::Aes, CipherMode::Cbc) => format!("AES-CBC-{bits} [RFC3602]"),
+        (Cipher::Aes, CipherMode::Ctr) => format!("AES-CTR-{bits} [RFC5930]"),
+        (Cipher::Aes, CipherMode::Gcm) => format!("AES-GCM-{bits} with {icv} octet ICV [RFC5282]"),
+        (Cipher::Aes, CipherMode::Ccm) => format!("AES-CCM-{bits} with {icv} octet ICV [RFC5282]"),
+        _ => return None,
+    })
+}
 fn ike_line(k: &KeyLog) -> String {
-    let cipher = match k.encryption {
-        IkeCipher::Aes128Cbc => "AES-CBC-128 [RFC3602]",
-        IkeCipher::Aes192Cbc => "AES-CBC-192 [RFC3602]",
-        IkeCipher::Aes256Cbc => "AES-CBC-256 [RFC3602]",
-        IkeCipher::Aes128Gcm => "AES-GCM-128 with 16 octet ICV [RFC5282]",
-        IkeCipher::Aes192Gcm => "AES-GCM-192 with 16 octet ICV [RFC5282]",
-        IkeCipher::Aes256Gcm => "AES-GCM-256 with 16 octet ICV [RFC5282]",
-        // Wireshark does not decrypt it, and a value that it does not know costs the lines behind it.
-        IkeCipher::ChaCha20Poly1305 => {
-            return format!("# {:016x},{:016x}: ChaCha20 with Poly1305 [RFC7634]", k.spi_i, k.spi_r);
-        }
+    // A value that Wireshark does not know costs the lines behind it.
+    let Some(cipher) = wireshark_ike(k.encryption) else {
+        return format!("# {:016x},{:016x}: {}", k.spi_i, k.spi_r, k.encryption.name());
     };
     let integrity = match k.integrity {
         None => "NONE [RFC4306]",
+        Some(IkeIntegrity::HmacMd5) => "HMAC_MD5_96 [RFC2403]",
         Some(IkeIntegrity::HmacSha1) => "HMAC_SHA1_96 [RFC2404]",
+        // It computes no others; it must know how long the ICV is.
+        Some(IkeIntegrity::AesXcbc | IkeIntegrity::AesCmac) => "ANY 96-bits of Authentication [No Checking]",
         Some(IkeIntegrity::HmacSha256) => "HMAC_SHA2_256_128 [RFC4868]",
         Some(IkeIntegrity::HmacSha384) => "HMAC_SHA2_384_192 [RFC4868]",
         Some(IkeIntegrity::HmacSha512) => "HMAC_SHA2_512_256 [RFC4868]",
@@ -64,9 +71,10 @@ fn ike_line(k: &KeyLog) -> String {
     format!("{:016x},{:016x},{ei},{er},\"{cipher}\",{ai},{ar},\"{integrity}\"", k.spi_i, k.spi_r)
 }
 
-/// What Wireshark calls it. Those that it does not know are "NULL": header and length are right, the rest is not read.
-fn wireshark_cipher(encryption: Encryption) -> &'static str {
-    match (encryption.cipher(), encryption.mode(), encryption.icv_len()) {
+/// What Wireshark calls a cipher of ESP. `None`: it does not decrypt it.
+fn wireshark_esp(encryption: Encryption) -> Option<&'static str> {
+    Some(match (encryption.cipher(), encryption.mode(), encryption.icv_len()) {
+        (Cipher::Null, ..) => "NULL",
         (Cipher::Aes, CipherMode::Cbc, _) => "AES-CBC [RFC3602]",
         (Cipher::Aes, CipherMode::Ctr, _) => "AES-CTR [RFC3686]",
         (Cipher::Aes, CipherMode::Gcm, 8) => "AES-GCM with 8 octet ICV [RFC4106]",
@@ -78,8 +86,9 @@ fn wireshark_cipher(encryption: Encryption) -> &'static str {
         (Cipher::Twofish, ..) => "TWOFISH-CBC",
         // Known to newer versions of Wireshark alone.
         (Cipher::ChaCha20, ..) => "ChaCha20 with Poly1305 [RFC7634]",
-        _ => "NULL",
-    }
+        // CCM, GMAC and Camellia.
+        (Cipher::Aes | Cipher::Camellia, ..) => return None,
+    })
 }
 
 fn esp_line(spec: &SaSpec) -> String {
@@ -88,7 +97,9 @@ fn esp_line(spec: &SaSpec) -> String {
         sa::Direction::Inbound => (spec.ends.remote, spec.ends.local),
         sa::Direction::Outbound => (spec.ends.local, spec.ends.remote),
     };
-    let cipher = wireshark_cipher(spec.suite.encryption());
+    let Some(cipher) = wireshark_esp(spec.suite.encryption()) else {
+        return format!("# {src} to {dst}, {:#010x}: {}", spec.spi.get(), spec.suite);
+    };
     let integrity = match spec.suite.integrity() {
         Integrity::None => "NULL",
         Integrity::HmacMd5 => "HMAC-MD5-96 [RFC2403]",
@@ -112,4 +123,51 @@ fn esp_line(spec: &SaSpec) -> String {
         r#""{family}","{src}","{dst}","{:#010x}","{cipher}","{key}","{integrity}","{auth}""#,
         spec.spi.get()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in the tables of Wireshark 4.0 (`packet-isakmp.c`).
+    #[test]
+    fn ike_ciphers_have_wireshark_s_names() {
+        let key = |len| sa::Key::new(&vec![1; len]).unwrap();
+        let line = |encryption, integrity| {
+            let (e, a) = (key(4), key(2));
+            ike_line(&KeyLog {
+                spi_i: 1,
+                spi_r: 2,
+                sk_ei: e.clone(),
+                sk_er: e,
+                sk_ai: a.clone(),
+                sk_ar: a,
+                encryption,
+                integrity,
+            })
+        };
+        let head = "0000000000000001,0000000000000002,01010101,01010101";
+        assert_eq!(
+            line(IkeCipher::Aes192Ccm12, None),
+            format!("{head},\"AES-CCM-192 with 12 octet ICV [RFC5282]\",0101,0101,\"NONE [RFC4306]\"")
+        );
+        assert_eq!(
+            line(IkeCipher::Aes256Ctr, Some(IkeIntegrity::AesCmac)),
+            format!(
+                "{head},\"AES-CTR-256 [RFC5930]\",0101,0101,\"ANY 96-bits of Authentication [No Checking]\""
+            )
+        );
+        assert_eq!(
+            line(IkeCipher::TripleDes, Some(IkeIntegrity::HmacMd5)),
+            format!("{head},\"3DES [RFC2451]\",0101,0101,\"HMAC_MD5_96 [RFC2403]\"")
+        );
+        let camellia = line(IkeCipher::Camellia128Cbc, Some(IkeIntegrity::HmacSha1));
+        assert_eq!(camellia, "# 0000000000000001,0000000000000002: camellia-128");
+    }
+    #[test]
+    fn no_cipher_of_esp_is_passed_off_as_null() {
+        for encryption in Encryption::ALL.into_iter().filter(|e| *e != Encryption::Null) {
+            assert_ne!(wireshark_esp(encryption), Some("NULL"), "{}", encryption.name());
+        }
+    }
 }

@@ -100,10 +100,10 @@ fn profile(profile: &model::Profile) -> api::Profile {
     api::Profile {
         name: profile.name.clone(),
         proposal: api::IkeProposal {
-            encryption: profile.encryption.iter().map(|e| cipher(*e)).collect(),
-            integrity: vec![integrity(profile.hash)],
-            prf: vec![prf(profile.prf)],
-            groups: profile.dh_groups.iter().map(|g| group(*g)).collect(),
+            encryption: profile.encryption.clone(),
+            integrity: vec![profile.hash],
+            prf: vec![profile.prf],
+            groups: profile.dh_groups.clone(),
         },
         lifetime: profile.lifetime,
         dpd_interval: profile.dpd_interval,
@@ -137,7 +137,7 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
         tunnel,
         protocol: policy.protocol,
         suites: policy.suites(),
-        pfs: proposal.pfs_group.map(group),
+        pfs: proposal.pfs_group,
         // Zero is no limit.
         lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),
         lifetime_bytes: proposal.lifebytes,
@@ -165,45 +165,5 @@ fn id(id: &model::Id) -> api::Id {
         model::Id::Fqdn(name) => api::Id::Fqdn(name.clone()),
         model::Id::UserFqdn(name) => api::Id::UserFqdn(name.clone()),
         model::Id::KeyId(key) => api::Id::KeyId(key.clone().into_bytes()),
-    }
-}
-
-fn cipher(encryption: model::IkeEncryption) -> api::IkeCipher {
-    match encryption {
-        model::IkeEncryption::Aes128Cbc => api::IkeCipher::Aes128Cbc,
-        model::IkeEncryption::Aes192Cbc => api::IkeCipher::Aes192Cbc,
-        model::IkeEncryption::Aes256Cbc => api::IkeCipher::Aes256Cbc,
-        model::IkeEncryption::Aes128Gcm => api::IkeCipher::Aes128Gcm,
-        model::IkeEncryption::Aes192Gcm => api::IkeCipher::Aes192Gcm,
-        model::IkeEncryption::Aes256Gcm => api::IkeCipher::Aes256Gcm,
-        model::IkeEncryption::ChaCha20Poly1305 => api::IkeCipher::ChaCha20Poly1305,
-    }
-}
-fn integrity(hash: model::Hash) -> api::IkeIntegrity {
-    match hash {
-        model::Hash::Sha1 => api::IkeIntegrity::HmacSha1,
-        model::Hash::Sha256 => api::IkeIntegrity::HmacSha256,
-        model::Hash::Sha384 => api::IkeIntegrity::HmacSha384,
-        model::Hash::Sha512 => api::IkeIntegrity::HmacSha512,
-    }
-}
-fn prf(hash: model::Hash) -> api::Prf {
-    match hash {
-        model::Hash::Sha1 => api::Prf::HmacSha1,
-        model::Hash::Sha256 => api::Prf::HmacSha256,
-        model::Hash::Sha384 => api::Prf::HmacSha384,
-        model::Hash::Sha512 => api::Prf::HmacSha512,
-    }
-}
-fn group(group: model::DhGroup) -> api::DhGroup {
-    match group {
-        model::DhGroup::Modp1024 => api::DhGroup::Modp1024,
-        model::DhGroup::Modp2048 => api::DhGroup::Modp2048,
-        model::DhGroup::Modp3072 => api::DhGroup::Modp3072,
-        model::DhGroup::Modp4096 => api::DhGroup::Modp4096,
-        model::DhGroup::Ecp256 => api::DhGroup::Ecp256,
-        model::DhGroup::Ecp384 => api::DhGroup::Ecp384,
-        model::DhGroup::Ecp521 => api::DhGroup::Ecp521,
-        model::DhGroup::X25519 => api::DhGroup::X25519,
     }
 }

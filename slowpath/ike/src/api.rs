@@ -194,41 +194,7 @@ pub struct IkeProposal {
     pub groups: Vec<DhGroup>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IkeCipher {
-    Aes128Cbc,
-    Aes192Cbc,
-    Aes256Cbc,
-    Aes128Gcm,
-    Aes192Gcm,
-    Aes256Gcm,
-    ChaCha20Poly1305,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IkeIntegrity {
-    HmacSha1,
-    HmacSha256,
-    HmacSha384,
-    HmacSha512,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Prf {
-    HmacSha1,
-    HmacSha256,
-    HmacSha384,
-    HmacSha512,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DhGroup {
-    Modp1024,
-    Modp2048,
-    Modp3072,
-    Modp4096,
-    Ecp256,
-    Ecp384,
-    Ecp521,
-    X25519,
-}
+pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
 
 #[derive(Clone, Debug)]
 pub struct Identity {

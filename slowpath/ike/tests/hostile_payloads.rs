@@ -21,7 +21,7 @@ fn b7_wrong_length_and_unknown_group() {
             );
         }
     }
-    for id in [0, 1, 5, 22, 23, 24, 1025, u16::MAX] {
+    for id in [0, 3, 22, 23, 24, 1025, u16::MAX] {
         assert_eq!(DhGroup::from_transform(id), None);
         let ke = KeyExchange { group: id, data: vec![1; 128] };
         let message = Message::new(HEADER, vec![Payload::Ke(ke.clone())]).to_bytes();
@@ -71,7 +71,7 @@ fn b7_modp_values_without_security() {
 //= test rfc6989#2.3/on-curve
 #[test]
 fn b7_points_off_the_curve() {
-    for group in [DhGroup::Ecp256, DhGroup::Ecp384, DhGroup::Ecp521] {
+    for group in [DhGroup::Ecp256, DhGroup::Ecp384, DhGroup::Ecp521, DhGroup::Brainpool224] {
         let ours = DhPrivate::generate(group, &mut Seeded(5)).unwrap();
         let theirs = DhPrivate::generate(group, &mut Seeded(6)).unwrap();
         let len = group.public_len();

@@ -147,7 +147,7 @@ fn ecp_groups_rfc_5903_8() {
 }
 
 #[test]
-fn x25519_rfc_7748() {
+fn x25519_and_x448_rfc_7748() {
     let records = records("ike/rfc7748.txt");
     let mut seen = 0;
     for r in &records {
@@ -155,21 +155,41 @@ fn x25519_rfc_7748() {
             (r.get("INPUT_SCALAR"), r.get("INPUT_U"), r.get("OUTPUT_U"))
         {
             let (scalar, u, out) = (hex(scalar), hex(u), hex(out));
-            if scalar.len() == 32 {
-                let private = DhPrivate::from_secret(DhGroup::X25519, &scalar).unwrap();
-                assert_eq!(*private.shared(&u).unwrap(), out);
-                seen += 1;
-            }
+            let private = DhPrivate::from_secret(DhGroup::X25519, &scalar).unwrap();
+            assert_eq!(*private.shared(&u).unwrap(), out);
+            seen += 1;
         }
     }
     assert!(seen >= 2, "{records:?}");
+    // 6.2: both ends on Curve448.
+    let a = dh(
+        DhGroup::X448,
+        "9a8f4925d1519f5775cf46b04b5800d4ee9ee8bae8bc5565d498c28dd9c9baf574a9419744897391006382a6f127ab1d9ac2d8c0a598726b",
+        "9b08f7cc31b7e3e67d22d5aea121074a273bd2b83de09c63faa73d2c22c5d9bbc836647241d953d40c5b12da88120d53177f80e532c41fa0",
+    );
+    let b = dh(
+        DhGroup::X448,
+        "1c306a7ac2a0e2e0990b294470cba339e6453772b075811d8fad0d1d6927c120bb5ee8972b0d3e21374c9c921b09d1b0366f10b65173992d",
+        "3eb7a829b0cd20f5bcfc0b599b6feccf6da4627107bdb0d4f345b43027d8b972fc3e34fb4232a13ca706dcb57aec3dae07bdc1c67bf33609",
+    );
+    let shared = hex("07fff4181ac6cc95ec1c16a94a0f74d12da232ce40a77552281d282bb60c0b56\
+                      fd2464c335543936521c24403085d59a449a5037514a879d");
+    assert_eq!(*a.shared(b.public()).unwrap(), shared);
+    assert_eq!(*b.shared(a.public()).unwrap(), shared);
 }
 
 //= test rfc3526#8/exponent-size
 #[test]
-fn modp_groups_rfc_3526() {
-    let primes: Vec<Vec<u8>> = records("ike/rfc3526.txt").iter().map(|r| of(r, "P")).collect();
-    for group in [DhGroup::Modp2048, DhGroup::Modp3072, DhGroup::Modp4096] {
+fn modp_groups_rfc_2409_and_3526() {
+    let mut primes: Vec<Vec<u8>> = records("ike/rfc3526.txt").iter().map(|r| of(r, "P")).collect();
+    // RFC 2409 6.1 and 6.2.
+    let first = "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22
+                 514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9";
+    primes.push(hex(&format!("{first}A63A3620FFFFFFFFFFFFFFFF")));
+    primes.push(hex(&format!(
+        "{first}A637ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE65381FFFFFFFFFFFFFFFF"
+    )));
+    for group in DhGroup::ALL.into_iter().filter(|g| matches!(g.kind(), sa::GroupKind::Modp { .. })) {
         let p = primes.iter().find(|p| p.len() == group.public_len()).unwrap();
         // 2^k mod p, from p alone: with k the bits of p, 2^k mod p is 2^k - p (p's top bit is set).
         let bits = (p.len() * 8) as u16;

@@ -59,7 +59,9 @@ impl Keys {
         for (table, file) in [("ikev2_decryption_table", log), ("esp_sa", &esp_log)] {
             let rows = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
             ensure!(!rows.trim().is_empty(), "{} is empty", file.display());
-            options.extend(rows.lines().map(|row| format!("uat:{table}:{row}")));
+            // What Wireshark cannot decrypt stands there as a remark.
+            let rows = rows.lines().filter(|row| !row.starts_with('#'));
+            options.extend(rows.map(|row| format!("uat:{table}:{row}")));
         }
         Ok(Self { options })
     }

@@ -6,7 +6,7 @@ use crate::complaint::Sink;
 use crate::model::Policy;
 use crate::walk::{Row, Value};
 use crate::ways::Ways;
-use sa::{Action, Encryption, Integrity, Prefix};
+use sa::{Action, DhGroup, Encryption, IkeCipher, IkeIntegrity, Integrity, Prefix, Prf};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
@@ -90,18 +90,28 @@ pub fn weak_algorithms(tables: &Tables, sink: &mut Sink) {
     }
 }
 
-/// What the table of suites calls weak, wherever a suite is named.
+/// What the tables of algorithms call weak, wherever one is named.
 fn broken_algorithms(tables: &Tables, sink: &mut Sink) {
     let encryption = |name: &str| Encryption::from_name(name)?.weakness();
     let integrity = |name: &str| Integrity::from_name(name)?.weakness();
+    let group = |name: &str| DhGroup::from_name(name)?.weakness();
+    let ike_cipher = |name: &str| IkeCipher::from_name(name)?.weakness();
+    let hash = |name: &str| IkeIntegrity::from_name(name)?.weakness();
+    let prf = |name: &str| Prf::from_name(name)?.weakness();
     type Weakness<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
-    let places: [(&str, &str, Weakness<'_>); 4] = [
-        ("ip.ipsec.proposal", "enc-algorithms", &encryption),
-        ("ip.ipsec.proposal", "auth-algorithms", &integrity),
-        ("ip.ipsec.manual-sa", "enc-algorithm", &encryption),
-        ("ip.ipsec.manual-sa", "auth-algorithm", &integrity),
+    let (cipher, sha) = ("take aes-256-gcm if the peer can", "take sha256 if the peer can");
+    let places: [(&str, &str, Weakness<'_>, &str); 9] = [
+        ("ip.ipsec.profile", "dh-group", &group, GROUP_FIX),
+        ("ip.ipsec.profile", "enc-algorithm", &ike_cipher, cipher),
+        ("ip.ipsec.profile", "hash-algorithm", &hash, sha),
+        ("ip.ipsec.profile", "prf-algorithm", &prf, sha),
+        ("ip.ipsec.proposal", "pfs-group", &group, GROUP_FIX),
+        ("ip.ipsec.proposal", "enc-algorithms", &encryption, cipher),
+        ("ip.ipsec.proposal", "auth-algorithms", &integrity, cipher),
+        ("ip.ipsec.manual-sa", "enc-algorithm", &encryption, cipher),
+        ("ip.ipsec.manual-sa", "auth-algorithm", &integrity, cipher),
     ];
-    for (menu, property, weakness) in places {
+    for (menu, property, weakness, fix) in places {
         for row in tables.list(menu) {
             let words: Vec<&str> = match row.value(property) {
                 Value::Word(word) => vec![word],
@@ -110,12 +120,7 @@ fn broken_algorithms(tables: &Tables, sink: &mut Sink) {
             };
             for word in words {
                 if let Some(why) = weakness(word) {
-                    row.warning(
-                        sink,
-                        property,
-                        format!("`{word}` is weak: {why}"),
-                        "take aes-256-gcm if the peer can",
-                    );
+                    row.warning(sink, property, format!("`{word}` is weak: {why}"), fix);
                 }
             }
         }

@@ -3,8 +3,8 @@ use super::net::Network;
 use super::{Memo, Tables, advice, policy, sas};
 use crate::complaint::Sink;
 use crate::model::{
-    Address, Auth, Childless, DhGroup, Extensions, Gateway, Hash, Id, Identity, IkeEncryption, Ipsec, MyId,
-    Peer, Profile, Proposal, RemoteId, Route, Settings,
+    Address, Auth, Childless, DhGroup, Extensions, Gateway, Id, Identity, IkeCipher, IkeIntegrity, Ipsec,
+    MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
@@ -105,16 +105,16 @@ fn words<T>(row: &Row, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<V
 }
 
 fn profile(row: &Row, _: &mut Sink) -> Result<Profile, Bad> {
-    let hash = Hash::from_name(row.word("hash-algorithm")?).ok_or(Bad)?;
+    let hash = IkeIntegrity::from_name(row.word("hash-algorithm")?).ok_or(Bad)?;
     let prf = match row.word("prf-algorithm")? {
-        "auto" => hash,
-        name => Hash::from_name(name).ok_or(Bad)?,
+        "auto" => hash.prf(),
+        name => Prf::from_name(name).ok_or(Bad)?,
     };
     Ok(Profile {
         name: row.get::<&str>("name")?.into(),
         dh_groups: words(row, "dh-group", DhGroup::from_name)?,
         dpd_interval: row.get("dpd-interval")?,
-        encryption: words(row, "enc-algorithm", IkeEncryption::from_name)?,
+        encryption: words(row, "enc-algorithm", IkeCipher::from_name)?,
         hash,
         prf,
         lifetime: row.get::<Option<Duration>>("lifetime")?.ok_or(Bad)?,

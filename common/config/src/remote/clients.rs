@@ -1,6 +1,6 @@
 //! Built-in clients of Windows and Apple's systems, and strongSwan's app for Android.
 use super::{HIDDEN, Other, bare, each, header};
-use crate::model::{DhGroup, Hash, IkeEncryption, Policy};
+use crate::model::{DhGroup, IkeCipher, IkeIntegrity, Policy};
 use sa::{Encryption, Integrity, Prefix};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -48,19 +48,19 @@ pub fn windows(other: &mut Other<'_>) -> Zeroizing<String> {
     const WHOSE: &str = "Windows";
     let profile = other.peer.profile.clone();
     let ike =
-        other.words("IKE ciphers", WHOSE, &profile.encryption, IkeEncryption::name, |cipher| match cipher {
-            IkeEncryption::Aes128Cbc => Some("AES128"),
-            IkeEncryption::Aes192Cbc => Some("AES192"),
-            IkeEncryption::Aes256Cbc => Some("AES256"),
-            IkeEncryption::Aes128Gcm => Some("GCMAES128"),
-            IkeEncryption::Aes256Gcm => Some("GCMAES256"),
+        other.words("IKE ciphers", WHOSE, &profile.encryption, IkeCipher::name, |cipher| match cipher {
+            IkeCipher::Aes128Cbc => Some("AES128"),
+            IkeCipher::Aes192Cbc => Some("AES192"),
+            IkeCipher::Aes256Cbc => Some("AES256"),
+            IkeCipher::Aes128Gcm => Some("GCMAES128"),
+            IkeCipher::Aes256Gcm => Some("GCMAES256"),
             _ => None,
         });
-    let hash = other.words("IKE hashes", WHOSE, &[profile.hash], Hash::name, |hash| match hash {
-        Hash::Sha1 => Some("SHA1"),
-        Hash::Sha256 => Some("SHA256"),
-        Hash::Sha384 => Some("SHA384"),
-        Hash::Sha512 => None,
+    let hash = other.words("IKE hashes", WHOSE, &[profile.hash], IkeIntegrity::name, |hash| match hash {
+        IkeIntegrity::HmacSha1 => Some("SHA1"),
+        IkeIntegrity::HmacSha256 => Some("SHA256"),
+        IkeIntegrity::HmacSha384 => Some("SHA384"),
+        _ => None,
     });
     let group = |group| match group {
         DhGroup::Modp1024 => Some(("Group2", "PFS2")),
@@ -151,31 +151,39 @@ pub fn apple(other: &mut Other<'_>) -> Zeroizing<String> {
     const WHOSE: &str = "Apple's client";
     let profile = other.peer.profile.clone();
     let ike =
-        other.words("IKE ciphers", WHOSE, &profile.encryption, IkeEncryption::name, |cipher| match cipher {
-            IkeEncryption::Aes128Cbc => Some("AES-128"),
-            IkeEncryption::Aes256Cbc => Some("AES-256"),
-            IkeEncryption::Aes128Gcm => Some("AES-128-GCM"),
-            IkeEncryption::Aes256Gcm => Some("AES-256-GCM"),
-            IkeEncryption::ChaCha20Poly1305 => Some("ChaCha20Poly1305"),
-            IkeEncryption::Aes192Cbc | IkeEncryption::Aes192Gcm => None,
+        other.words("IKE ciphers", WHOSE, &profile.encryption, IkeCipher::name, |cipher| match cipher {
+            IkeCipher::Aes128Cbc => Some("AES-128"),
+            IkeCipher::Aes256Cbc => Some("AES-256"),
+            IkeCipher::Aes128Gcm => Some("AES-128-GCM"),
+            IkeCipher::Aes256Gcm => Some("AES-256-GCM"),
+            IkeCipher::ChaCha20Poly1305 => Some("ChaCha20Poly1305"),
+            _ => None,
         });
-    let hash = match profile.hash {
-        Hash::Sha1 => "SHA1-96",
-        Hash::Sha256 => "SHA2-256",
-        Hash::Sha384 => "SHA2-384",
-        Hash::Sha512 => "SHA2-512",
-    };
+    let hashes = other.words("IKE hashes", WHOSE, &[profile.hash], IkeIntegrity::name, |hash| match hash {
+        IkeIntegrity::HmacSha1 => Some("SHA1-96"),
+        IkeIntegrity::HmacSha256 => Some("SHA2-256"),
+        IkeIntegrity::HmacSha384 => Some("SHA2-384"),
+        IkeIntegrity::HmacSha512 => Some("SHA2-512"),
+        _ => None,
+    });
+    let hash = first(&hashes, "SHA2-256");
     let number = |group| match group {
-        DhGroup::Modp1024 => "2",
-        DhGroup::Modp2048 => "14",
-        DhGroup::Modp3072 => "15",
-        DhGroup::Modp4096 => "16",
-        DhGroup::Ecp256 => "19",
-        DhGroup::Ecp384 => "20",
-        DhGroup::Ecp521 => "21",
-        DhGroup::X25519 => "31",
+        DhGroup::Modp1024 => Some("2"),
+        DhGroup::Modp1536 => Some("5"),
+        DhGroup::Modp2048 => Some("14"),
+        DhGroup::Modp3072 => Some("15"),
+        DhGroup::Modp4096 => Some("16"),
+        DhGroup::Modp6144 => Some("17"),
+        DhGroup::Modp8192 => Some("18"),
+        DhGroup::Ecp256 => Some("19"),
+        DhGroup::Ecp384 => Some("20"),
+        DhGroup::Ecp521 => Some("21"),
+        DhGroup::X25519 => Some("31"),
+        DhGroup::X448 => Some("32"),
+        _ => None,
     };
-    let dh = profile.dh_groups.first().map_or("14", |group| number(*group));
+    let numbers = other.words("Diffie-Hellman groups", WHOSE, &profile.dh_groups, DhGroup::name, number);
+    let dh = first(&numbers, "14");
     let (ciphers, _) = suites(other);
     let esp = other.words("ESP ciphers", WHOSE, &ciphers, Encryption::name, |cipher| match cipher {
         Encryption::Aes128Cbc => Some("AES-128"),
@@ -223,7 +231,7 @@ pub fn apple(other: &mut Other<'_>) -> Zeroizing<String> {
     );
     *ikev2 += &format!(
         "        <key>ChildSecurityAssociationParameters</key>{}\n",
-        parameters(cipher, child_hash, pfs_group.map_or(dh, number), minutes(child_minutes))
+        parameters(cipher, child_hash, pfs_group.and_then(number).unwrap_or(dh), minutes(child_minutes))
     );
     let name = xml(&other.name);
     // Two hyphens would end the comment.

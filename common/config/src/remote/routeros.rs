@@ -1,6 +1,6 @@
 //! A script for RouterOS 7 (and for another espway).
 use super::{Other, each, header, quoted};
-use crate::model::{DhGroup, Hash, Id, IkeEncryption, Proposal};
+use crate::model::{DhGroup, Id, IkeCipher, IkeIntegrity, Prf, Proposal};
 use crate::value::{show_duration, show_ports, show_protocol};
 use sa::{Encryption, Integrity, PortRange};
 use std::collections::BTreeMap;
@@ -47,24 +47,33 @@ fn written(id: &Id) -> String {
 
 fn profile(other: &mut Other<'_>) -> String {
     let ours = other.peer.profile.clone();
-    let enc =
-        other.words("IKE ciphers", WHOSE, &ours.encryption, IkeEncryption::name, |cipher| match cipher {
-            IkeEncryption::Aes128Cbc | IkeEncryption::Aes192Cbc | IkeEncryption::Aes256Cbc => {
-                Some(cipher.name())
-            }
-            _ => None,
-        });
-    let groups =
-        other.words("Diffie-Hellman groups", WHOSE, &ours.dh_groups, DhGroup::name, |g| Some(g.name()));
+    // Its console knows no more than its manual lists.
+    let enc = other.words("IKE ciphers", WHOSE, &ours.encryption, IkeCipher::name, |cipher| match cipher {
+        IkeCipher::Aes128Cbc | IkeCipher::Aes192Cbc | IkeCipher::Aes256Cbc => Some(cipher.name()),
+        IkeCipher::Des | IkeCipher::TripleDes => Some(cipher.name()),
+        _ => None,
+    });
+    let groups = other.words("Diffie-Hellman groups", WHOSE, &ours.dh_groups, DhGroup::name, known_group);
+    other.words("IKE hashes", WHOSE, &[ours.hash], IkeIntegrity::name, |hash| match hash {
+        IkeIntegrity::AesXcbc | IkeIntegrity::AesCmac => None,
+        _ => Some(hash.name()),
+    });
+    other.words("IKE PRFs", WHOSE, &[ours.prf], Prf::name, |prf| match prf {
+        Prf::AesXcbc | Prf::AesCmac => None,
+        _ => Some(prf.name()),
+    });
     let enc = if enc.is_empty() { "aes-256".to_owned() } else { enc.join(",") };
-    let prf =
-        if ours.prf == ours.hash { String::new() } else { format!(" prf-algorithm={}", ours.prf.name()) };
+    let prf = if ours.prf == ours.hash.prf() {
+        String::new()
+    } else {
+        format!(" prf-algorithm={}", ours.prf.name())
+    };
     let dpd = ours.dpd_interval.map_or_else(|| "disable-dpd".into(), show_duration);
     format!(
         "/ip ipsec profile\nadd name={} dh-group={} enc-algorithm={enc} hash-algorithm={}{prf} dpd-interval={dpd} lifetime={}\n",
         quoted(&other.name),
         groups.join(","),
-        Hash::name(ours.hash),
+        ours.hash.name(),
         show_duration(ours.lifetime)
     )
 }
@@ -95,9 +104,10 @@ fn proposal(other: &mut Other<'_>, ours: &Proposal) -> String {
         Integrity::HmacSha384 => None,
         _ => Some(hash.name()),
     });
-    if ours.pfs_group == Some(DhGroup::X25519) {
+    if let Some(group) = ours.pfs_group.filter(|g| *g == DhGroup::X25519 || known_group(*g).is_none()) {
         other.problem(format!(
-            "RouterOS has no pfs-group x25519: the first rekey will fail; write pfs-group ecp256 in our proposal `{}`",
+            "RouterOS has no pfs-group {}: the first rekey will fail; write pfs-group ecp256 in our proposal `{}`",
+            group.name(),
             ours.name
         ));
     }
@@ -109,6 +119,16 @@ fn proposal(other: &mut Other<'_>, ours: &Proposal) -> String {
         ours.lifetime.map_or_else(|| "0s".into(), show_duration),
         ours.pfs_group.map_or("none", DhGroup::name)
     )
+}
+fn known_group(group: DhGroup) -> Option<&'static str> {
+    match group {
+        DhGroup::X448
+        | DhGroup::Brainpool224
+        | DhGroup::Brainpool256
+        | DhGroup::Brainpool384
+        | DhGroup::Brainpool512 => None,
+        _ => Some(group.name()),
+    }
 }
 fn own_name(other: &Other<'_>, ours: &Proposal) -> String {
     format!("{}-{}", other.name, ours.name)

@@ -1,6 +1,6 @@
 //! `swanctl.conf` for strongSwan 5.9 and later.
 use super::{HIDDEN, Other, each, header};
-use crate::model::{DhGroup, Hash, Id, IkeEncryption, Policy, Profile};
+use crate::model::{DhGroup, Id, IkeCipher, IkeIntegrity, Policy, Prf, Profile};
 use crate::value::show_protocol;
 use sa::{Cipher, CipherMode, Integrity, PortRange, Prefix, Suite};
 use zeroize::Zeroizing;
@@ -70,24 +70,49 @@ fn secret(other: &Other<'_>) -> Zeroizing<String> {
 
 pub fn ike_words(profile: &Profile) -> String {
     let groups = each(&profile.dh_groups, |group| group_word(*group).into(), "-");
-    let proposal = |cipher: &IkeEncryption| {
-        let (word, aead) = match cipher {
-            IkeEncryption::Aes128Cbc => ("aes128", false),
-            IkeEncryption::Aes192Cbc => ("aes192", false),
-            IkeEncryption::Aes256Cbc => ("aes256", false),
-            IkeEncryption::Aes128Gcm => ("aes128gcm16", true),
-            IkeEncryption::Aes192Gcm => ("aes192gcm16", true),
-            IkeEncryption::Aes256Gcm => ("aes256gcm16", true),
-            IkeEncryption::ChaCha20Poly1305 => ("chacha20poly1305", true),
-        };
-        let hash = if aead { String::new() } else { format!("-{}", Hash::name(profile.hash)) };
-        format!("{word}{hash}-prf{}-{groups}", Hash::name(profile.prf))
+    let proposal = |cipher: &IkeCipher| {
+        let hash = if cipher.is_aead() { "" } else { integrity_word(profile.hash) };
+        format!("{}{hash}-{}-{groups}", cipher_word(*cipher), prf_word(profile.prf))
     };
     each(&profile.encryption, proposal, ",")
+}
+fn cipher_word(cipher: IkeCipher) -> String {
+    let bits = cipher.key_len() * 8;
+    let mode = match cipher.mode() {
+        CipherMode::Ctr => "ctr".to_owned(),
+        CipherMode::Gcm => format!("gcm{}", cipher.icv_len()),
+        CipherMode::Ccm => format!("ccm{}", cipher.icv_len()),
+        _ => String::new(),
+    };
+    match cipher.cipher() {
+        Cipher::Aes => format!("aes{bits}{mode}"),
+        Cipher::Camellia => format!("camellia{bits}{mode}"),
+        Cipher::Blowfish => format!("blowfish{bits}"),
+        _ => cipher.name().into(),
+    }
+}
+fn integrity_word(hash: IkeIntegrity) -> &'static str {
+    match hash {
+        IkeIntegrity::HmacMd5 => "-md5",
+        IkeIntegrity::HmacSha1 => "-sha1",
+        IkeIntegrity::AesXcbc => "-aesxcbc",
+        IkeIntegrity::AesCmac => "-aescmac",
+        IkeIntegrity::HmacSha256 => "-sha256",
+        IkeIntegrity::HmacSha384 => "-sha384",
+        IkeIntegrity::HmacSha512 => "-sha512",
+    }
+}
+fn prf_word(prf: Prf) -> String {
+    format!("prf{}", prf.name().replace("aes-", "aes"))
 }
 fn group_word(group: DhGroup) -> &'static str {
     match group {
         DhGroup::X25519 => "curve25519",
+        DhGroup::X448 => "curve448",
+        DhGroup::Brainpool224 => "ecp224bp",
+        DhGroup::Brainpool256 => "ecp256bp",
+        DhGroup::Brainpool384 => "ecp384bp",
+        DhGroup::Brainpool512 => "ecp512bp",
         other => other.name(),
     }
 }

@@ -2,82 +2,48 @@
 use super::Default::{Is, Needed, Unset};
 use super::*;
 use crate::remote::Kind as Remote;
-use sa::{Encryption, Integrity};
+use sa::ike_suite::REFUSED_GROUPS;
+use sa::{DhGroup, Encryption, IkeCipher, IkeIntegrity, Integrity, Prf};
 
-const OBSOLETE_DH: &str = "support for obsolete Diffie-Hellman groups";
-const OLD_CIPHER: &str = "support for obsolete ciphers";
 const IKEV1: &str = "IKEv1";
 const GENERATE: &str = "generating policies from templates";
 
-const DH_GROUPS: &[Choice] = &[
-    ok("modp1024"),
-    ok("modp2048"),
-    ok("modp3072"),
-    ok("modp4096"),
-    ok("ecp256"),
-    ok("ecp384"),
-    ok("ecp521"),
-    ok("x25519"),
-    later("modp768", OBSOLETE_DH),
-    later("modp1536", "support for this Diffie-Hellman group"),
-    later("modp6144", "support for this Diffie-Hellman group"),
-    later("modp8192", "support for this Diffie-Hellman group"),
-    later("ec2n155", OBSOLETE_DH),
-    later("ec2n185", OBSOLETE_DH),
-];
-const PFS_GROUPS: &[Choice] = &[
-    ok("none"),
-    ok("modp1024"),
-    ok("modp2048"),
-    ok("modp3072"),
-    ok("modp4096"),
-    ok("ecp256"),
-    ok("ecp384"),
-    ok("ecp521"),
-    ok("x25519"),
-    later("modp768", OBSOLETE_DH),
-    later("modp1536", "support for this Diffie-Hellman group"),
-    later("modp6144", "support for this Diffie-Hellman group"),
-    later("modp8192", "support for this Diffie-Hellman group"),
-    later("ec2n155", OBSOLETE_DH),
-    later("ec2n185", OBSOLETE_DH),
-];
-const IKE_ENCRYPTION: &[Choice] = &[
-    ok("aes-128"),
-    ok("aes-192"),
-    ok("aes-256"),
-    ok("aes-128-gcm"),
-    ok("aes-192-gcm"),
-    ok("aes-256-gcm"),
-    ok("chacha20poly1305"),
-    later("3des", OLD_CIPHER),
-    later("des", OLD_CIPHER),
-    later("blowfish", OLD_CIPHER),
-    later("camellia-128", "support for Camellia"),
-    later("camellia-192", "support for Camellia"),
-    later("camellia-256", "support for Camellia"),
-];
-const HASHES: &[Choice] =
-    &[ok("sha1"), ok("sha256"), ok("sha384"), ok("sha512"), later("md5", "support for obsolete hashes")];
-const PRFS: &[Choice] = &[ok("auto"), ok("sha1"), ok("sha256"), ok("sha384"), ok("sha512")];
-const ESP_ENCRYPTION: &[Choice] = &{
-    let mut all = [ok(""); Encryption::ALL.len()];
-    let mut at = 0;
-    while at < all.len() {
-        all[at] = ok(Encryption::ALL[at].name());
-        at += 1;
-    }
-    all
+/// `$first`, the names of all algorithms of a kind, `$last`.
+macro_rules! names {
+    ([$($first:expr),*], $kind:ident, $last:expr) => {
+        &{
+            const FIRST: &[Choice] = &[$($first),*];
+            const LAST: &[Choice] = &$last;
+            let mut all = [ok(""); FIRST.len() + $kind::ALL.len() + LAST.len()];
+            let mut at = 0;
+            while at < all.len() {
+                all[at] = if at < FIRST.len() {
+                    FIRST[at]
+                } else if at < FIRST.len() + $kind::ALL.len() {
+                    ok($kind::ALL[at - FIRST.len()].name())
+                } else {
+                    LAST[at - FIRST.len() - $kind::ALL.len()]
+                };
+                at += 1;
+            }
+            all
+        }
+    };
+}
+
+/// By name, so that whoever brings them from elsewhere is told why.
+const NO_GROUPS: [Choice; 5] = {
+    let [a, b, c] = REFUSED_GROUPS;
+    let ec2n = "its curve over a binary field is broken or close to it, and no IKEv2 number is left for it";
+    [never(a.0, a.2), never(b.0, b.2), never(c.0, c.2), never("ec2n155", ec2n), never("ec2n185", ec2n)]
 };
-const ESP_INTEGRITY: &[Choice] = &{
-    let mut all = [ok(""); Integrity::ALL.len()];
-    let mut at = 0;
-    while at < all.len() {
-        all[at] = ok(Integrity::ALL[at].name());
-        at += 1;
-    }
-    all
-};
+const DH_GROUPS: &[Choice] = names!([], DhGroup, NO_GROUPS);
+const PFS_GROUPS: &[Choice] = names!([ok("none")], DhGroup, NO_GROUPS);
+const IKE_ENCRYPTION: &[Choice] = names!([], IkeCipher, []);
+const HASHES: &[Choice] = names!([], IkeIntegrity, []);
+const PRFS: &[Choice] = names!([ok("auto")], Prf, []);
+const ESP_ENCRYPTION: &[Choice] = names!([], Encryption, []);
+const ESP_INTEGRITY: &[Choice] = names!([], Integrity, []);
 
 const EAP_METHODS: &[Choice] = &[ok("eap-mschapv2"), ok("eap-peap"), ok("eap-tls"), ok("eap-ttls")];
 const PH2_STATES: &[Choice] = &[ok("no-phase2"), ok("established"), ok("expired")];
@@ -134,7 +100,7 @@ pub(super) const PROFILE: Menu = Menu {
             "dh-group",
             Kind::Some(DH_GROUPS),
             Is("modp1024,modp2048"),
-            "Diffie-Hellman groups, preferred first.",
+            "Diffie-Hellman groups, preferred first. Beyond RouterOS, brainpool, x448, and x25519 for `pfs-group` too.",
         ),
         full(
             "dpd-interval",
@@ -153,7 +119,7 @@ pub(super) const PROFILE: Menu = Menu {
             "enc-algorithm",
             Kind::Some(IKE_ENCRYPTION),
             Is("aes-128"),
-            "Ciphers of IKE messages, preferred first. Beyond RouterOS, AES-GCM and ChaCha20-Poly1305 are offered.",
+            "Ciphers of IKE messages, preferred first. A name without a mode is CBC. Beyond RouterOS there are AES-GCM, AES-CCM, AES-CTR, ChaCha20-Poly1305 and Camellia's modes; a number at the end is that of the ICV's bytes, which are 16 without it.",
         ),
         own(
             "follow-redirects",
@@ -171,7 +137,7 @@ pub(super) const PROFILE: Menu = Menu {
             "hash-algorithm",
             Kind::One(HASHES),
             Is("sha1"),
-            "Integrity of IKE messages (not with AES-GCM or ChaCha20-Poly1305) and, with prf-algorithm=auto, the PRF.",
+            "Integrity of IKE messages (not with AES-GCM, CCM or ChaCha20-Poly1305) and, with prf-algorithm=auto, the PRF.",
         ),
         idle(
             "lifebytes",

@@ -182,13 +182,18 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub name: &'static str,
+    /// It cannot be run: what is missing, or why it never will.
     pub later: Option<&'static str>,
+    pub never: bool,
 }
 const fn ok(name: &'static str) -> Choice {
-    Choice { name, later: None }
+    Choice { name, later: None, never: false }
 }
 const fn later(name: &'static str, what: &'static str) -> Choice {
-    Choice { name, later: Some(what) }
+    Choice { name, later: Some(what), never: false }
+}
+const fn never(name: &'static str, why: &'static str) -> Choice {
+    Choice { name, later: Some(why), never: true }
 }
 
 mod api;

@@ -79,9 +79,12 @@ pub(super) fn pick(text: &str, choices: &'static [Choice], later: Later) -> Resu
     let list = || all().collect::<Vec<_>>().join(", ");
     match choices.iter().find(|c| c.name == text) {
         Some(Choice { name, .. }) if later == Later::Taken => Ok(name),
-        Some(Choice { name, later: None }) => Ok(name),
-        Some(Choice { later: Some(what), .. }) => Err(Wrong {
-            said: format!("`{text}` needs {what}, which this version does not have"),
+        Some(Choice { name, later: None, .. }) => Ok(name),
+        Some(Choice { later: Some(what), never, .. }) => Err(Wrong {
+            said: match never {
+                true => format!("`{text}` is refused: {what}"),
+                false => format!("`{text}` needs {what}, which this version does not have"),
+            },
             fix: format!("write {}", if all().count() == 1 { list() } else { format!("one of: {}", list()) }),
             later: true,
         }),

@@ -1,8 +1,9 @@
-//! The SK payload's ciphers, one direction's keys (RFC 7296 3.14, RFC 5282, RFC 7634 3).
+//! The SK payload's ciphers, one direction's keys (RFC 7296 3.14, RFC 5282, RFC 5930, RFC 7634 3).
+use super::block::{self, Ccm};
 use super::{prf, same};
 use crate::api::{IkeCipher, IkeIntegrity};
-use openssl::symm::{Cipher, Crypter, Mode, decrypt_aead, encrypt_aead};
-use sa::Key;
+use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use sa::{CipherMode, Key};
 use zeroize::Zeroizing;
 
 /// Keys of one direction of an IKE SA.
@@ -12,7 +13,7 @@ pub struct SkKeys {
     /// `None` exactly when the cipher is an AEAD.
     pub integrity: Option<IkeIntegrity>,
     pub encryption_key: Key,
-    /// AEAD only.
+    /// Of ciphers that count their IVs.
     pub salt: Key,
     pub integrity_key: Key,
 }
@@ -31,12 +32,12 @@ pub enum CipherError {
 
 impl SkKeys {
     pub fn icv_len(&self) -> usize {
-        self.integrity.map_or(16, IkeIntegrity::icv_len)
+        self.integrity.map_or(self.encryption.icv_len(), IkeIntegrity::icv_len)
     }
-    /// IV, padding length, ICV and the most padding.
     fn padding(&self, plain: usize) -> usize {
-        //= rfc5282#3/no-padding: an AEAD needs none; CBC fills its last block.
-        if self.encryption.is_aead() { 0 } else { 15 - plain % 16 }
+        //= rfc5282#3/no-padding: an AEAD needs none, nor does CTR (RFC 5930 2.1); CBC fills its last block.
+        let block = self.encryption.block_len();
+        block - 1 - plain % block
     }
     /// How long IV, ciphertext and ICV of `plain` bytes will be.
     pub fn sealed_len(&self, plain: usize) -> usize {
@@ -45,19 +46,11 @@ impl SkKeys {
     /// The most plain bytes of which IV, ciphertext and ICV are not longer than `len`.
     pub fn room(&self, len: usize) -> usize {
         let sealed = len.saturating_sub(self.encryption.iv_len() + self.icv_len());
-        let whole = if self.encryption.is_aead() { sealed } else { sealed - sealed % 16 };
+        let whole = sealed - sealed % self.encryption.block_len();
         whole.saturating_sub(1)
     }
-    fn cipher(&self) -> Cipher {
-        match self.encryption {
-            IkeCipher::Aes128Cbc => Cipher::aes_128_cbc(),
-            IkeCipher::Aes192Cbc => Cipher::aes_192_cbc(),
-            IkeCipher::Aes256Cbc => Cipher::aes_256_cbc(),
-            IkeCipher::Aes128Gcm => Cipher::aes_128_gcm(),
-            IkeCipher::Aes192Gcm => Cipher::aes_192_gcm(),
-            IkeCipher::Aes256Gcm => Cipher::aes_256_gcm(),
-            IkeCipher::ChaCha20Poly1305 => Cipher::chacha20_poly1305(),
-        }
+    fn nonce(&self, iv: &[u8]) -> Vec<u8> {
+        [self.salt.expose(), iv].concat()
     }
 
     /// Appends IV, ciphertext and ICV to `out`, which holds the message from its header up to the SK
@@ -69,26 +62,18 @@ impl SkKeys {
         padded.resize(plain.len() + padding, 0);
         padded.push(padding as u8);
         let Some(integrity) = self.integrity else {
-            let mut tag = [0; 16];
-            let nonce = [self.salt.expose(), iv].concat();
-            let sealed = encrypt_aead(
-                self.cipher(),
-                self.encryption_key.expose(),
-                Some(&nonce),
-                out,
-                &padded,
-                &mut tag,
-            )
-            .map_err(|_| CipherError::Library)?;
+            let mut icv = vec![0; self.icv_len()];
+            let sealed = self.aead_seal(&self.nonce(iv), out, padded, &mut icv)?;
             out.extend_from_slice(iv);
-            out.extend(sealed);
-            out.extend(tag);
+            out.extend_from_slice(&sealed);
+            out.extend(icv);
             return Ok(());
         };
+        self.crypt(iv, &mut padded, true)?;
         out.extend_from_slice(iv);
-        out.extend_from_slice(&self.cbc(Mode::Encrypt, iv, &padded)?);
+        out.extend_from_slice(&padded);
         //= rfc7296#3.14/icv-over-all: from the IKE header through the padding length.
-        let icv = self.hmac(integrity, out);
+        let icv = self.mac(integrity, out);
         out.extend_from_slice(icv.get(..integrity.icv_len()).unwrap_or(&icv));
         Ok(())
     }
@@ -99,23 +84,20 @@ impl SkKeys {
         let (iv, rest) = body.split_at_checked(self.encryption.iv_len()).ok_or(CipherError::Length)?;
         let split = rest.len().checked_sub(self.icv_len()).ok_or(CipherError::Length)?;
         let (sealed, icv) = rest.split_at_checked(split).ok_or(CipherError::Length)?;
-        if sealed.is_empty() || (!self.encryption.is_aead() && !sealed.len().is_multiple_of(16)) {
+        if sealed.is_empty() || !sealed.len().is_multiple_of(self.encryption.block_len()) {
             return Err(CipherError::Length);
         }
         let mut plain = match self.integrity {
-            None => {
-                let nonce = [self.salt.expose(), iv].concat();
-                decrypt_aead(self.cipher(), self.encryption_key.expose(), Some(&nonce), head, sealed, icv)
-                    .map(Zeroizing::new)
-                    .map_err(|_| CipherError::Icv)?
-            }
+            None => self.aead_open(&self.nonce(iv), head, sealed, icv)?,
             Some(integrity) => {
                 let signed = [head, iv, sealed].concat();
-                let mac = self.hmac(integrity, &signed);
+                let mac = self.mac(integrity, &signed);
                 if !same(mac.get(..integrity.icv_len()).unwrap_or_default(), icv) {
                     return Err(CipherError::Icv);
                 }
-                self.cbc(Mode::Decrypt, iv, sealed)?
+                let mut plain = Zeroizing::new(sealed.to_vec());
+                self.crypt(iv, &mut plain, false)?;
+                plain
             }
         };
         //= rfc7296#3.14/padding: any content, any length that fits.
@@ -125,20 +107,59 @@ impl SkKeys {
         Ok(plain)
     }
 
-    fn hmac(&self, integrity: IkeIntegrity, signed: &[u8]) -> super::Secret {
+    fn mac(&self, integrity: IkeIntegrity, signed: &[u8]) -> super::Secret {
         prf(integrity.prf(), self.integrity_key.expose(), &[signed])
     }
+    /// A cipher that needs an integrity algorithm beside it, in place.
+    fn crypt(&self, iv: &[u8], text: &mut [u8], encrypt: bool) -> Result<(), CipherError> {
+        let (cipher, key) = (self.encryption, self.encryption_key.expose());
+        match cipher.mode() {
+            CipherMode::Ctr => block::ctr(cipher, key, &self.nonce(iv), text),
+            _ => block::cbc(cipher, key, iv, text, encrypt),
+        }
+        .ok_or(CipherError::Library)
+    }
 
-    fn cbc(&self, mode: Mode, iv: &[u8], input: &[u8]) -> Result<Zeroizing<Vec<u8>>, CipherError> {
-        let run = || {
-            let mut crypter = Crypter::new(self.cipher(), mode, self.encryption_key.expose(), Some(iv))?;
-            crypter.pad(false);
-            let mut out = Zeroizing::new(vec![0; input.len() + 16]);
-            let mut len = crypter.update(input, &mut out)?;
-            len += crypter.finalize(out.get_mut(len..).unwrap_or_default())?;
-            out.truncate(len);
-            Ok::<_, openssl::error::ErrorStack>(out)
-        };
-        run().map_err(|_| CipherError::Library)
+    /// OpenSSL's, which has no Camellia-CCM.
+    fn library(&self) -> Option<Cipher> {
+        match (self.encryption.mode(), self.encryption.key_len()) {
+            (CipherMode::Gcm, 16) => Some(Cipher::aes_128_gcm()),
+            (CipherMode::Gcm, 24) => Some(Cipher::aes_192_gcm()),
+            (CipherMode::Gcm, 32) => Some(Cipher::aes_256_gcm()),
+            (CipherMode::ChaCha20Poly1305, _) => Some(Cipher::chacha20_poly1305()),
+            _ => None,
+        }
+    }
+    fn aead_seal(
+        &self,
+        nonce: &[u8],
+        head: &[u8],
+        mut plain: Zeroizing<Vec<u8>>,
+        icv: &mut [u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CipherError> {
+        let key = self.encryption_key.expose();
+        if let Some(cipher) = self.library() {
+            let sealed = encrypt_aead(cipher, key, Some(nonce), head, &plain, icv);
+            return sealed.map(Zeroizing::new).map_err(|_| CipherError::Library);
+        }
+        block::ccm(self.encryption, key, nonce, head, &mut plain, Ccm::Seal(icv))
+            .ok_or(CipherError::Library)?;
+        Ok(plain)
+    }
+    fn aead_open(
+        &self,
+        nonce: &[u8],
+        head: &[u8],
+        sealed: &[u8],
+        icv: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CipherError> {
+        let key = self.encryption_key.expose();
+        if let Some(cipher) = self.library() {
+            let plain = decrypt_aead(cipher, key, Some(nonce), head, sealed, icv);
+            return plain.map(Zeroizing::new).map_err(|_| CipherError::Icv);
+        }
+        let mut plain = Zeroizing::new(sealed.to_vec());
+        block::ccm(self.encryption, key, nonce, head, &mut plain, Ccm::Open(icv)).ok_or(CipherError::Icv)?;
+        Ok(plain)
     }
 }

@@ -5,7 +5,13 @@ use sa::{Key, Suite};
 
 //= rfc7296#2.14/skeyseed: prf(Ni | Nr, g^ir).
 pub fn skeyseed(which: Prf, ni: &[u8], nr: &[u8], shared: &[u8]) -> Secret {
-    let key = Secret::new([ni, nr].concat());
+    //= rfc7296#2.14/short-key: of each nonce the first 64 bits where the PRF is made of AES-128.
+    let part = match which {
+        Prf::AesXcbc | Prf::AesCmac => 8,
+        _ => usize::MAX,
+    };
+    let first = |nonce: &[u8]| nonce.get(..part).unwrap_or(nonce).to_vec();
+    let key = Secret::new([first(ni), first(nr)].concat());
     prf(which, &key, &[shared])
 }
 

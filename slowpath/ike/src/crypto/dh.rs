@@ -8,6 +8,7 @@ use openssl::ec::{EcGroup, EcKey, EcPoint, PointConversionForm};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
+use sa::GroupKind;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DhError {
@@ -37,13 +38,11 @@ impl DhPrivate {
         for _ in 0..128 {
             let mut secret = Secret::new(vec![0; secret_len(group)]);
             rng.fill(&mut secret);
-            match group {
+            match group.kind() {
                 // The order has 521 bits, and so has the scalar.
-                DhGroup::Ecp521 => secret[0] &= 1,
+                GroupKind::Curve if group == DhGroup::Ecp521 => secret[0] &= 1,
                 //= rfc3526#8/exponent-size: the top bit set, so that the exponent has its full size.
-                DhGroup::Modp1024 | DhGroup::Modp2048 | DhGroup::Modp3072 | DhGroup::Modp4096 => {
-                    secret[0] |= 0x80;
-                }
+                GroupKind::Modp { .. } => secret[0] |= 0x80,
                 _ => {}
             }
             match Self::from_secret(group, &secret) {
@@ -54,16 +53,16 @@ impl DhPrivate {
         Err(DhError::Value { group, why: "the random source repeats a useless value" })
     }
 
-    /// A chosen private value, big-endian (X25519: as in RFC 7748): for test vectors.
+    /// A chosen private value, big-endian (X25519 and X448: as in RFC 7748): for test vectors.
     pub fn from_secret(group: DhGroup, secret: &[u8]) -> Result<Self, DhError> {
-        let public = match curve(group) {
-            _ if group == DhGroup::X25519 => x25519(secret)?.raw_public_key()?,
-            Some(curve) => {
-                let (key, group) = ec_key(group, curve, secret)?;
+        let public = match group.kind() {
+            GroupKind::Montgomery => montgomery(group, secret)?.raw_public_key()?,
+            GroupKind::Curve => {
+                let (key, group) = ec_key(group, secret)?;
                 let mut ctx = BigNumContext::new()?;
                 key.public_key().to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut ctx)?.split_off(1)
             }
-            None => {
+            GroupKind::Modp { .. } => {
                 let generator = BigNum::from_u32(2)?;
                 power(group, &generator, secret)?.to_vec()
             }
@@ -90,10 +89,10 @@ impl DhPrivate {
         if peer.len() != group.public_len() {
             return Err(DhError::Length { group, len: peer.len() });
         }
-        match curve(group) {
-            _ if group == DhGroup::X25519 => self.shared_x25519(peer),
-            Some(curve) => self.shared_ec(curve, peer),
-            None => self.shared_modp(peer),
+        match group.kind() {
+            GroupKind::Montgomery => self.shared_montgomery(peer),
+            GroupKind::Curve => self.shared_ec(peer),
+            GroupKind::Modp { .. } => self.shared_modp(peer),
         }
     }
 
@@ -109,9 +108,9 @@ impl DhPrivate {
         power(group, &value, &self.secret)
     }
 
-    fn shared_ec(&self, nid: Nid, peer: &[u8]) -> Result<Secret, DhError> {
+    fn shared_ec(&self, peer: &[u8]) -> Result<Secret, DhError> {
         let bad = |why| DhError::Value { group: self.group, why };
-        let (key, curve) = ec_key(self.group, nid, &self.secret)?;
+        let (key, curve) = ec_key(self.group, &self.secret)?;
         let mut ctx = BigNumContext::new()?;
         //= rfc6989#2.3/on-curve: the point satisfies the curve's equation; infinity has no encoding here.
         let encoded = [&[4][..], peer].concat();
@@ -126,43 +125,45 @@ impl DhPrivate {
         derive(&PKey::from_ec_key(key)?, &PKey::from_ec_key(peer_key)?)
     }
 
-    fn shared_x25519(&self, peer: &[u8]) -> Result<Secret, DhError> {
+    fn shared_montgomery(&self, peer: &[u8]) -> Result<Secret, DhError> {
         let low = DhError::Value { group: self.group, why: "of low order" };
-        let key = x25519(&self.secret)?;
-        let peer = PKey::public_key_from_raw_bytes(peer, Id::X25519)?;
+        let key = montgomery(self.group, &self.secret)?;
+        let peer = PKey::public_key_from_raw_bytes(peer, key.id())?;
         let Ok(shared) = derive(&key, &peer) else { return Err(low) };
         //= rfc8031#2.4/all-zero: a shared secret of zero means a point of low order, and ends the exchange.
-        if super::same(&shared, &[0; 32]) { Err(low) } else { Ok(shared) }
+        if super::same(&shared, &vec![0; shared.len()]) { Err(low) } else { Ok(shared) }
     }
 }
 
-//= rfc3526#8/exponent-size: twice the larger estimate of the group's strength.
 fn secret_len(group: DhGroup) -> usize {
-    match group {
-        DhGroup::Modp1024 => 32,
-        DhGroup::Modp2048 => 40,
-        DhGroup::Modp3072 => 53,
-        DhGroup::Modp4096 => 60,
-        DhGroup::Ecp256 | DhGroup::X25519 => 32,
-        DhGroup::Ecp384 => 48,
-        DhGroup::Ecp521 => 66,
+    match group.kind() {
+        GroupKind::Modp { exponent } => exponent,
+        GroupKind::Curve => group.public_len() / 2,
+        GroupKind::Montgomery => group.public_len(),
     }
 }
 
-const fn curve(group: DhGroup) -> Option<Nid> {
+/// A group's parameters, by what OpenSSL calls them.
+fn curve(group: DhGroup) -> Nid {
     match group {
-        DhGroup::Ecp256 => Some(Nid::X9_62_PRIME256V1),
-        DhGroup::Ecp384 => Some(Nid::SECP384R1),
-        DhGroup::Ecp521 => Some(Nid::SECP521R1),
-        _ => None,
+        DhGroup::Ecp384 => Nid::SECP384R1,
+        DhGroup::Ecp521 => Nid::SECP521R1,
+        DhGroup::Brainpool224 => Nid::BRAINPOOL_P224R1,
+        DhGroup::Brainpool256 => Nid::BRAINPOOL_P256R1,
+        DhGroup::Brainpool384 => Nid::BRAINPOOL_P384R1,
+        DhGroup::Brainpool512 => Nid::BRAINPOOL_P512R1,
+        _ => Nid::X9_62_PRIME256V1,
     }
 }
-
 fn modulus(group: DhGroup) -> Result<BigNum, ErrorStack> {
     match group {
+        DhGroup::Modp768 => BigNum::get_rfc2409_prime_768(),
         DhGroup::Modp1024 => BigNum::get_rfc2409_prime_1024(),
+        DhGroup::Modp1536 => BigNum::get_rfc3526_prime_1536(),
         DhGroup::Modp2048 => BigNum::get_rfc3526_prime_2048(),
         DhGroup::Modp3072 => BigNum::get_rfc3526_prime_3072(),
+        DhGroup::Modp6144 => BigNum::get_rfc3526_prime_6144(),
+        DhGroup::Modp8192 => BigNum::get_rfc3526_prime_8192(),
         _ => BigNum::get_rfc3526_prime_4096(),
     }
 }
@@ -181,8 +182,8 @@ fn power(group: DhGroup, base: &BigNum, secret: &[u8]) -> Result<Secret, DhError
     Ok(bytes?)
 }
 
-fn ec_key(group: DhGroup, nid: Nid, secret: &[u8]) -> Result<(EcKey<Private>, EcGroup), DhError> {
-    let curve = EcGroup::from_curve_name(nid)?;
+fn ec_key(group: DhGroup, secret: &[u8]) -> Result<(EcKey<Private>, EcGroup), DhError> {
+    let curve = EcGroup::from_curve_name(curve(group))?;
     let (mut order, mut ctx) = (BigNum::new()?, BigNumContext::new()?);
     curve.order(&mut order, &mut ctx)?;
     let mut scalar = BigNum::from_slice(secret)?;
@@ -198,8 +199,8 @@ fn ec_key(group: DhGroup, nid: Nid, secret: &[u8]) -> Result<(EcKey<Private>, Ec
     Ok((key?, curve))
 }
 
-fn x25519(secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
-    PKey::private_key_from_raw_bytes(secret, Id::X25519)
+fn montgomery(group: DhGroup, secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
+    PKey::private_key_from_raw_bytes(secret, if group == DhGroup::X448 { Id::X448 } else { Id::X25519 })
 }
 
 fn derive<P: openssl::pkey::HasPublic>(key: &PKey<Private>, peer: &PKey<P>) -> Result<Secret, DhError> {

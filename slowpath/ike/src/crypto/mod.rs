@@ -1,6 +1,8 @@
 //! The cryptography of IKEv2: Diffie-Hellman, the PRF and what is derived with it, AUTH, the SK
 //! payload's ciphers, NAT detection and cookies. No state but keys; randomness only from `api::Rng`.
 mod auth;
+mod block;
+mod chain;
 mod cipher;
 mod cookie;
 mod derive;

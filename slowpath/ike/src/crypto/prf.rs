@@ -1,11 +1,14 @@
 //! PRF and prf+ (RFC 7296 2.13).
-use super::Secret;
+use super::{Secret, chain};
 use crate::api::Prf;
 use hmac::{Hmac, KeyInit, Mac};
 
 /// `prf(key, parts[0] | parts[1] | ...)`.
 pub fn prf(prf: Prf, key: &[u8], parts: &[&[u8]]) -> Secret {
     match prf {
+        Prf::HmacMd5 => hmac::<Hmac<md5::Md5>>(key, parts),
+        Prf::AesXcbc => chain::xcbc_prf(key, parts),
+        Prf::AesCmac => chain::cmac_prf(key, parts),
         Prf::HmacSha1 => hmac::<Hmac<sha1::Sha1>>(key, parts),
         Prf::HmacSha256 => hmac::<Hmac<sha2::Sha256>>(key, parts),
         Prf::HmacSha384 => hmac::<Hmac<sha2::Sha384>>(key, parts),

@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Longer answers (certificates) are not stored: a record has no room for them, and whether they have arrived is soon
 /// known.

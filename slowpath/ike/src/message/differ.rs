@@ -71,14 +71,15 @@ fn theirs(proposal: &Proposal, kind: TransformType) -> String {
     names.dedup();
     if names.is_empty() { "none".into() } else { names.join(",") }
 }
-/// The last, and with it the strongest, of `all` that they offer.
+/// The last, and with it the strongest, of `all` that they offer; nobody is led to what is weak.
 fn strongest<T: Copy>(
     all: &[T],
     proposal: &Proposal,
-    kind: TransformType,
     of: impl Fn(T) -> Transform,
+    weakness: impl Fn(T) -> Option<&'static str>,
 ) -> Option<T> {
-    all.iter().rev().copied().find(|t| proposal.of(kind).any(|offered| *offered == of(*t)))
+    let offered = |t: &T| weakness(*t).is_none() && proposal.transforms.contains(&of(*t));
+    all.iter().rev().copied().find(offered)
 }
 fn integ(t: IkeIntegrity) -> Transform {
     Transform::new(TransformType::INTEG, t.transform())
@@ -118,20 +119,20 @@ pub(super) fn mismatch_ike(
 fn differences_ike(proposal: &Proposal, ours: &IkeProposal) -> Vec<Difference> {
     let mut found = Vec::new();
     let common = ours.encryption.iter().copied().find(|c| proposal.transforms.contains(&encr(*c)));
-    let taken = common.or_else(|| strongest(&IkeCipher::ALL, proposal, TransformType::ENCR, encr));
+    let taken = common.or_else(|| strongest(&IkeCipher::ALL, proposal, encr, IkeCipher::weakness));
     if common.is_none() {
         let names = list(ours.encryption.iter().map(|e| e.name()));
         let set = taken.map(|t| vec![("enc-algorithm", format!("{names},{}", t.name()))]);
         found.push(difference("enc-algorithm", theirs(proposal, TransformType::ENCR), names, set));
     }
     let prf_common = ours.prf.iter().copied().find(|p| proposal.transforms.contains(&prf(*p)));
-    let prf_taken = prf_common.or_else(|| strongest(&Prf::ALL, proposal, TransformType::PRF, prf));
+    let prf_taken = prf_common.or_else(|| strongest(&Prf::ALL, proposal, prf, Prf::weakness));
     let aead = match taken {
         Some(cipher) => cipher.is_aead(),
         None => proposal.of(TransformType::INTEG).next().is_none(),
     };
     if !aead && !ours.integrity.iter().any(|i| proposal.transforms.contains(&integ(*i))) {
-        let taken = strongest(&IkeIntegrity::ALL, proposal, TransformType::INTEG, integ);
+        let taken = strongest(&IkeIntegrity::ALL, proposal, integ, IkeIntegrity::weakness);
         // `prf-algorithm` may have followed `hash-algorithm`; it must not any more.
         let set = taken.zip(prf_taken).map(|(i, p)| {
             vec![("hash-algorithm", i.name().to_owned()), ("prf-algorithm", p.name().to_owned())]
@@ -146,7 +147,7 @@ fn differences_ike(proposal: &Proposal, ours: &IkeProposal) -> Vec<Difference> {
     }
     if !ours.groups.iter().any(|g| proposal.transforms.contains(&group(*g))) {
         let names = list(ours.groups.iter().map(|g| g.name()));
-        let taken = strongest(&DhGroup::ALL, proposal, TransformType::KE, group);
+        let taken = strongest(&DhGroup::ALL, proposal, group, DhGroup::weakness);
         let set = taken.map(|g| vec![("dh-group", format!("{names},{}", g.name()))]);
         found.push(difference("dh-group", theirs(proposal, TransformType::KE), names, set));
     }
@@ -208,7 +209,7 @@ fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Differenc
         };
         if !fits {
             let without = proposal.of(TransformType::KE).all(|t| t.id == NONE);
-            let taken = strongest(&DhGroup::ALL, proposal, TransformType::KE, group).map(DhGroup::name);
+            let taken = strongest(&DhGroup::ALL, proposal, group, DhGroup::weakness).map(DhGroup::name);
             let set = taken.or(without.then_some("none")).map(|g| vec![("pfs-group", g.to_owned())]);
             let ours = wishes.pfs.map_or("none", DhGroup::name).to_owned();
             found.push(difference("pfs-group", theirs(proposal, TransformType::KE), ours, set));
@@ -330,6 +331,10 @@ const NAMES: &[(TransformType, u16, &str)] = &[
     (TransformType::ENCR, 19, "aes-#-gcm-12"),
     (TransformType::ENCR, 20, "aes-#-gcm"),
     (TransformType::ENCR, 23, "camellia-#"),
+    (TransformType::ENCR, 24, "camellia-#-ctr"),
+    (TransformType::ENCR, 25, "camellia-#-ccm-8"),
+    (TransformType::ENCR, 26, "camellia-#-ccm-12"),
+    (TransformType::ENCR, 27, "camellia-#-ccm"),
     (TransformType::ENCR, 28, "chacha20poly1305"),
     (TransformType::PRF, 1, "md5"),
     (TransformType::PRF, 2, "sha1"),
@@ -361,6 +366,7 @@ const NAMES: &[(TransformType, u16, &str)] = &[
     (TransformType::KE, 24, "modp2048s256"),
     (TransformType::KE, 25, "ecp192"),
     (TransformType::KE, 26, "ecp224"),
+    (TransformType::KE, 27, "brainpool224"),
     (TransformType::KE, 28, "brainpool256"),
     (TransformType::KE, 29, "brainpool384"),
     (TransformType::KE, 30, "brainpool512"),

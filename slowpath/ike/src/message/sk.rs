@@ -98,13 +98,13 @@ pub fn seal(message: &Message, keys: &SkKeys, rng: &mut dyn Rng) -> Result<Vec<u
     Inner::of(message).seal(keys, rng)
 }
 
-/// CBC: unpredictable. AEADs: never the same twice under one key, which message id, direction of the
+/// CBC: unpredictable. Counters: never the same twice under one key, which message id, direction of the
 /// exchange and fragment number see to; the random part keeps a message sealed anew after a restart apart as well.
 fn iv(header: &Header, fragment: u8, keys: &SkKeys, rng: &mut dyn Rng) -> Vec<u8> {
     let mut iv = vec![0; keys.encryption.iv_len()];
     rng.fill(&mut iv);
     //= rfc5282#3.1/unique-iv: the IV is unique for each encryption under a key.
-    if keys.encryption.is_aead() {
+    if keys.encryption.counts_iv() {
         if let Some(first) = iv.first_mut() {
             *first = *first & 0x7f | u8::from(header.response) << 7;
         }

@@ -227,6 +227,7 @@ fn values(property: &'static Property, rows: Rows) -> Vec<Candidate> {
 }
 fn of_kind(kind: Kind, rows: Rows) -> Vec<Candidate> {
     let help = |choice: &Choice| match choice.later {
+        Some(why) if choice.never => format!("Refused: {why}."),
         Some(what) => format!("Not available yet: {what}."),
         None => String::new(),
     };

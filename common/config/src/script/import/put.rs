@@ -240,30 +240,33 @@ impl Putter {
         if let Some(what) = place.later {
             return self.say(line, Outcome::Later, about, format!("kept, but not available yet: {what}"), "");
         }
-        let mut missing: Vec<(&str, Vec<String>)> = Vec::new();
+        let mut missing: Vec<(&str, bool, Vec<String>)> = Vec::new();
         // It was put a moment ago, so it stands near the end, if not at the beginning.
         let row = self.document.rows(place).iter().rev().find(|row| row.id == id);
         for (field, text) in row.iter().flat_map(|row| row.cells()) {
             let of_source = written.iter().any(|(name, line)| name == field.name && *line > 0);
             let what = match (field.property.support, field.property.kind) {
-                (Support::Later(what), _) if default(field) != Some(text) => Some(what),
-                (_, Kind::One(choices) | Kind::Some(choices)) => {
-                    text.split(',').find_map(|word| choices.iter().find(|c| c.name == word)?.later)
-                }
+                (Support::Later(what), _) if default(field) != Some(text) => Some((what, false)),
+                (_, Kind::One(choices) | Kind::Some(choices)) => text.split(',').find_map(|word| {
+                    let choice = choices.iter().find(|c| c.name == word)?;
+                    Some((choice.later?, choice.never))
+                }),
                 _ => None,
             };
-            let Some(what) = what.filter(|_| of_source) else { continue };
+            let Some((what, never)) = what.filter(|_| of_source) else { continue };
             let cell =
                 if field.is_secret() { field.name.to_owned() } else { format!("{}={text}", field.name) };
-            match missing.iter_mut().find(|(other, _)| *other == what) {
-                Some((_, cells)) => cells.push(cell),
-                None => missing.push((what, vec![cell])),
+            match missing.iter_mut().find(|(other, ..)| *other == what) {
+                Some((.., cells)) => cells.push(cell),
+                None => missing.push((what, never, vec![cell])),
             }
         }
-        if !missing.is_empty() {
-            let each = missing.iter().map(|(what, cells)| format!("{what} ({})", cells.join(" ")));
-            let said = format!("kept, but not available yet: {}", each.collect::<Vec<_>>().join(", "));
-            self.say(line, Outcome::Later, about, said, "");
+        for (said, refused) in [("kept, but not available yet", false), ("kept, but refused", true)] {
+            let of = missing.iter().filter(|(_, never, _)| *never == refused);
+            let each: Vec<_> = of.map(|(what, _, cells)| format!("{what} ({})", cells.join(" "))).collect();
+            if !each.is_empty() {
+                self.say(line, Outcome::Later, about, format!("{said}: {}", each.join(", ")), "");
+            }
         }
     }
     pub fn line_of(&self, place: &Place, id: Id) -> usize {
