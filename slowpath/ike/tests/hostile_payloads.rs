@@ -153,11 +153,9 @@ fn b9_notify_data_and_spi_sizes() {
             assert_eq!(result.ok(), ignored.then_some(0), "{kind} of {len}");
         }
     }
-    for (protocol, spi, fits) in
-        [(3, 4, true), (2, 4, true), (1, 4, false), (0, 0, false), (3, 0, false), (3, 8, false)]
-    {
-        let result = got(&notify(protocol, &vec![1; spi], NotifyType::REKEY_SA, &[]));
-        assert_eq!(result.is_ok(), fits, "REKEY_SA, protocol {protocol}, SPI of {spi}");
+    // Which SA a REKEY_SA means, if any, is a question for whoever knows the SAs.
+    for (protocol, spi) in [(3, 4), (2, 4), (1, 4), (0, 0), (3, 0), (3, 8)] {
+        assert!(got(&notify(protocol, &vec![1; spi], NotifyType::REKEY_SA, &[])).is_ok());
     }
 }
 

@@ -111,6 +111,7 @@ impl Engine {
             payloads.push(super::exchange::notify(NotifyType::INITIAL_CONTACT));
         }
         payloads.extend(offer);
+        payloads.extend(self.announce(sa, None));
         sa.state =
             State::AuthSent(Box::new(AuthSent { identity, nonce_i, nonce_r, init_response, child, wanted }));
         self.request(sa, ExchangeType::IKE_AUTH, payloads, Exchange::Auth, cx);
@@ -141,6 +142,7 @@ impl Engine {
         }
         sa.remote_id = Some(id_r.clone());
         self.established(sa, cx);
+        self.heed(sa, message, cx);
         if let Some(error) = message.error() {
             //= rfc7296#1.2/child-fails-alone: the IKE SA stands although its first child was refused.
             let kind = error.kind;
@@ -210,10 +212,15 @@ impl Engine {
             self.initial_contact(sa, cx);
         }
         self.established(sa, cx);
+        self.heed(sa, message, cx);
         let id = my_id(&identity, d.local.ip());
         let signed = Signed { first_message: &half.response, their_nonce: &half.nonce_i, id: &id };
         let mut payloads = vec![Payload::IdR(id.clone())];
         payloads.extend(sign(sa, &identity, &signed));
+        payloads.extend(self.announce(sa, Some(message)));
+        if sa.is_childless(message) {
+            return payloads;
+        }
         let nonces = InitNonces { i: &half.nonce_i, r: &half.nonce_r };
         match self.answer_child(sa, message, None, Some(nonces), cx) {
             Ok((made, answer)) => {

@@ -27,6 +27,7 @@ reasons! {
         NotInThisState "not-in-this-state",
         CookieDemanded "cookie-demanded",
         CookieWrong "cookie-wrong",
+        Redirected "redirected",
         InvalidKe "invalid-ke",
         UnauthenticatedError "unauthenticated-error",
         NoResources "no-resources",

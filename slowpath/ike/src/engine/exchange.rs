@@ -86,6 +86,7 @@ impl Engine {
     //= rfc7296#2.21.4/unknown-sa: a request for an SA we do not have may be told so, in clear, seldom.
     fn on_unknown_sa(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
         self.counters.refuse(Refused::UnknownSa);
+        self.on_hint_of_spi(d, header, cx);
         if !header.response && self.unknown_answers.take(cx.now) {
             self.answer_in_clear(d, header, Notify::new(NotifyType::INVALID_IKE_SPI, Vec::new()), cx);
         }
@@ -116,11 +117,10 @@ impl Engine {
 
     fn on_request(&mut self, sa: &mut IkeSa, d: &Datagram, header: &Header, cx: &mut Cx) {
         let id = header.message_id;
-        if sa.window.answered.as_ref().is_some_and(|a| a.id == id) {
+        if sa.window.answered.iter().any(|a| a.id == id) {
             return self.repeat_answer(sa, d, cx);
         }
-        //= rfc7296#2.3/window: one outstanding request; other ids are dropped, whatever is in them.
-        if id != sa.window.expect {
+        if !sa.window.has_room(id, sa.agreed.window) {
             return self.counters.refuse(Refused::OutsideWindow);
         }
         let opened = match self.open(sa, d, cx) {
@@ -138,7 +138,6 @@ impl Engine {
         }
         self.follow(sa, d, cx);
         sa.last_seen = cx.now;
-        sa.window.expect = id + 1;
         sa.dirty = true;
         let response = match opened {
             Ok(message) => {
@@ -149,11 +148,8 @@ impl Engine {
         };
         match response {
             Some(payloads) => self.respond(sa, d, header, payloads, cx),
-            None => {
-                // Authentic but out of place: not acted on, and its id not used up.
-                self.counters.refuse(Refused::NotInThisState);
-                sa.window.expect = id;
-            }
+            // Authentic but out of place: not acted on, and its id not used up.
+            None => self.counters.refuse(Refused::NotInThisState),
         }
     }
 
@@ -174,7 +170,13 @@ impl Engine {
             // Not answered, so that it comes again when it is known who has the children.
             (_, State::Unsettled) if !message.deletes().any(|d| d.protocol == Protocol::IKE) => None,
             (ExchangeType::CREATE_CHILD_SA, _) => Some(self.on_create_request(sa, message, cx)),
-            (ExchangeType::INFORMATIONAL, _) => Some(self.on_informational_request(sa, message, cx)),
+            (ExchangeType::INFORMATIONAL, _) => {
+                let mut answer = self.on_informational_request(sa, message, cx);
+                answer.extend(self.on_mobike_request(sa, d, message, cx));
+                self.note_lifetime(sa, message, cx);
+                self.on_redirect_request(sa, message, cx);
+                Some(answer)
+            }
             //= rfc7296#2.2/auth-once: IKE_AUTH of an established SA is refused, authentic as it is.
             _ => Some(vec![notify(NotifyType::INVALID_SYNTAX)]),
         }
@@ -200,7 +202,13 @@ impl Engine {
 
     //= rfc7296#2.1/retransmit: the same request gets the same bytes; another with its id gets nothing.
     fn repeat_answer(&mut self, sa: &mut IkeSa, d: &Datagram, cx: &mut Cx) {
-        let Some(answered) = &sa.window.answered else { return };
+        let Some(at) = parse_header(&d.payload)
+            .ok()
+            .and_then(|parsed| sa.window.answered.iter().position(|a| a.id == parsed.header.message_id))
+        else {
+            return;
+        };
+        let answered = &sa.window.answered[at];
         let fragment = is_fragment(d);
         if !fragment && answered.digest != digest_of(&d.payload) {
             return self.counters.refuse(Refused::OutsideWindow);
@@ -209,7 +217,7 @@ impl Engine {
         if cx.now < answered.repeat_after || fragment && !self.repeats(sa, d) {
             return;
         }
-        let Some(answered) = &mut sa.window.answered else { return };
+        let answered = &mut sa.window.answered[at];
         answered.repeat_after = cx.now + REPEAT;
         self.counters.retransmits_answered += 1;
         for payload in answered.response.clone() {
@@ -221,12 +229,13 @@ impl Engine {
     fn respond(&mut self, sa: &mut IkeSa, d: &Datagram, to: &Header, payloads: Vec<Payload>, cx: &mut Cx) {
         let header = Header { initiator: sa.initiator, response: true, ..*to };
         let Some(response) = self.seal(sa, header, payloads, cx) else { return };
-        sa.window.answered = Some(Answered {
+        let answered = Answered {
             id: to.message_id,
             digest: digest_of(&d.payload),
             response: response.clone(),
             repeat_after: cx.now + REPEAT,
-        });
+        };
+        sa.window.took(answered, sa.agreed.window);
         sa.last_sent = cx.now;
         for payload in response {
             cx.out.push(Action::Send(Datagram { local: d.local, remote: d.remote, payload }));
@@ -285,7 +294,7 @@ impl Engine {
     pub(super) fn transmit(&self, sa: &mut IkeSa, datagrams: &[Vec<u8>], cx: &mut Cx) {
         sa.last_sent = cx.now;
         for payload in datagrams {
-            let (local, remote, payload) = (sa.local, sa.remote, payload.clone());
+            let ((local, remote), payload) = (sa.ends(), payload.clone());
             cx.out.push(Action::Send(Datagram { local, remote, payload }));
         }
     }
@@ -327,7 +336,9 @@ impl Engine {
             Exchange::Ike(offer) => self.on_ike_response(sa, *offer, &message, cx),
             Exchange::DeleteChildren(spis) => self.on_children_deleted(sa, &spis, cx),
             Exchange::DeleteIke => self.on_ike_deleted(sa, cx),
-            Exchange::Liveness => {}
+            Exchange::Liveness => self.on_alive(sa, &message),
+            Exchange::Prove(path) => self.on_path_proven(sa, *path, d, &message, cx),
+            Exchange::Redirect => self.on_redirected(sa, cx),
         }
     }
 
@@ -338,7 +349,10 @@ impl Engine {
         }
         let floats =
             d.remote.ip() == sa.remote.ip() && d.local.ip() == sa.local.ip() && d.local.port() == 4500;
-        if sa.is_half_open() || (sa.nat_remote && !sa.nat_local) || (floats && sa.local.port() != 4500) {
+        if sa.is_half_open()
+            || (sa.nat_remote && !sa.nat_local && sa.follows(d.remote))
+            || (floats && sa.local.port() != 4500)
+        {
             self.move_to(sa, d.local, d.remote, cx);
         }
     }

@@ -6,7 +6,7 @@ use super::counters::Refused;
 use super::ike_sa::IkeSa;
 use super::{Cx, Engine};
 use crate::api::{Datagram, Now};
-use crate::message::{Fragment, Header, Inner, Message, NotifyType, OpenError, PayloadType, open};
+use crate::message::{Fragment, Header, Inner, Message, OpenError, PayloadType, open};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -87,12 +87,7 @@ impl IkeSa {
         let size = usize::from(self.peer.profile.extensions.fragment_size);
         let headers = if self.remote.is_ipv4() { 20 + 8 } else { 40 + 8 };
         let marker = if self.local.port() == 4500 { 4 } else { 0 };
-        (self.fragmentation && size > 0).then(|| size.max(SHORTEST) - headers - marker)
-    }
-    //= rfc7383#2.3/negotiate: both say so in IKE_SA_INIT.
-    pub(super) fn agree_on_fragments(&mut self, theirs: &Message) {
-        let told = theirs.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some();
-        self.fragmentation = told && self.peer.profile.extensions.fragment_size > 0;
+        (self.agreed.fragmentation && size > 0).then(|| size.max(SHORTEST) - headers - marker)
     }
 }
 
@@ -117,7 +112,7 @@ impl Engine {
         if !is_fragment(d) {
             return open(&d.payload, keys.keys.receiving(sa.initiator)).map(Some);
         }
-        if !sa.fragmentation {
+        if !sa.agreed.fragmentation {
             self.counters.refuse(Refused::NotInThisState);
             return Ok(None);
         }

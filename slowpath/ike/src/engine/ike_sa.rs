@@ -1,6 +1,8 @@
 //! One IKE SA: what it is, in which state, what it waits for, what it still wants to do.
+use super::agreed::Agreed;
 use super::child::{ChildSa, Half, Place};
 use super::fragment::Pieces;
+use super::mobike::Path;
 use super::timers::Series;
 use crate::api::{ChildStatus, Identity, IkeProposal, Now, Peer, PeerStatus};
 use crate::crypto::{DhPrivate, IkeKeys, IkeSuite};
@@ -25,8 +27,11 @@ pub(super) struct IkeSa {
     pub nat_remote: bool,
     pub state: State,
     pub keys: Option<Keyed>,
-    /// Both ends take messages in fragments (RFC 7383).
-    pub fragmentation: bool,
+    pub agreed: Agreed,
+    /// The path that is being proven (RFC 4555).
+    pub detour: Option<(SocketAddr, SocketAddr)>,
+    /// How the peer sees us: its NAT detection hash.
+    pub seen_as: Option<Vec<u8>>,
     /// Messages that are not whole yet.
     pub pieces: Vec<Pieces>,
     pub window: Window,
@@ -170,6 +175,9 @@ pub(super) enum Exchange {
     DeleteChildren(Vec<Spi>),
     DeleteIke,
     Liveness,
+    /// Whether the peer answers on another path.
+    Prove(Box<Path>),
+    Redirect,
 }
 
 /// What we want to do next, one at a time.
@@ -184,6 +192,8 @@ pub(super) enum Task {
     RekeyIke,
     DeleteIke,
     Liveness,
+    Prove(Path),
+    Redirect,
 }
 /// A child to be brought up.
 #[derive(Clone, Debug, PartialEq)]
@@ -230,15 +240,32 @@ pub(super) struct Window {
     /// No new request before this time.
     pub hold_until: Now,
     pub expect: u32,
-    pub answered: Option<Answered>,
+    /// The latest requests we answered, by id.
+    pub answered: VecDeque<Answered>,
 }
-/// The last request we answered, to answer it again.
+/// A request we answered, to answer it again.
 pub(super) struct Answered {
     pub id: u32,
     pub digest: [u8; 32],
     /// The datagrams that carry it.
     pub response: Vec<Vec<u8>>,
     pub repeat_after: Now,
+}
+
+impl Window {
+    //= rfc7296#2.3/window: so many requests of the peer, from the first one that is not answered.
+    pub fn has_room(&self, id: u32, size: u32) -> bool {
+        id >= self.expect && id - self.expect < size.max(1)
+    }
+    //= rfc7296#2.3/forget: an answer is kept until a request shows that it has arrived.
+    pub fn took(&mut self, answered: Answered, size: u32) {
+        self.answered.push_back(answered);
+        while self.answered.iter().any(|a| a.id == self.expect) {
+            self.expect += 1;
+        }
+        let oldest = self.expect.saturating_sub(size.max(1));
+        self.answered.retain(|a| a.id >= oldest);
+    }
 }
 
 impl IkeSa {
@@ -262,7 +289,9 @@ impl IkeSa {
             nat_remote: false,
             state,
             keys: None,
-            fragmentation: false,
+            agreed: Agreed::default(),
+            detour: None,
+            seen_as: None,
             pieces: Vec::new(),
             window: Window::default(),
             children: Vec::new(),
@@ -321,6 +350,7 @@ impl IkeSa {
                 {
                     at.or(self.last_seen + interval);
                 }
+                self.agreed.deadlines(|t| at.or(t));
                 [self.rekey_at, self.twin_at].into_iter().flatten().for_each(|t| at.or(t));
                 if !self.tasks.is_empty() && self.window.in_flight.is_none() {
                     at.or(self.window.hold_until);

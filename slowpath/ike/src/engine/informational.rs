@@ -210,7 +210,8 @@ impl Engine {
 
     pub(super) fn send_liveness(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         //= rfc7296#2.4/liveness: an empty INFORMATIONAL request.
-        self.request(sa, ExchangeType::INFORMATIONAL, Vec::new(), Exchange::Liveness, cx);
+        let payloads = self.liveness_payloads(sa);
+        self.request(sa, ExchangeType::INFORMATIONAL, payloads, Exchange::Liveness, cx);
     }
     pub(super) fn send_child_delete(
         &mut self,

@@ -1,5 +1,6 @@
 //! IKE_SA_INIT, both ends (RFC 7296 1.2, 2.6, 2.7, 2.23). Nothing in it is authenticated: a message that
 //! makes no sense is dropped, and an error only remembered.
+use super::agreed::{of_initiator, of_responder};
 use super::counters::Refused;
 use super::exchange::notify;
 use super::explain::{self, INIT};
@@ -29,14 +30,14 @@ const ROTATE_COOKIES: Duration = Duration::from_secs(60);
 fn natd(kind: NotifyType, spi_i: u64, spi_r: u64, at: SocketAddr) -> Payload {
     Payload::Notify(Notify::new(kind, nat_detection(spi_i, spi_r, at).to_vec()))
 }
-fn natds(spi_i: u64, spi_r: u64, local: SocketAddr, remote: SocketAddr) -> [Payload; 2] {
+pub(super) fn natds(spi_i: u64, spi_r: u64, local: SocketAddr, remote: SocketAddr) -> [Payload; 2] {
     [
         natd(NotifyType::NAT_DETECTION_SOURCE_IP, spi_i, spi_r, local),
         natd(NotifyType::NAT_DETECTION_DESTINATION_IP, spi_i, spi_r, remote),
     ]
 }
 /// (we, they) are behind a NAT. Without the payloads nobody is.
-fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
+pub(super) fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
     let differs = |kind, at| {
         let own = nat_detection(message.header.spi_i, message.header.spi_r, at);
         let mut theirs = message.notifies().filter(|n| n.kind == kind).peekable();
@@ -47,16 +48,6 @@ fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
         differs(NotifyType::NAT_DETECTION_DESTINATION_IP, d.local),
         differs(NotifyType::NAT_DETECTION_SOURCE_IP, d.remote),
     )
-}
-/// What we can beyond RFC 7296 and say in IKE_SA_INIT.
-fn supported(peer: &Peer) -> impl Iterator<Item = Payload> + use<> {
-    let extensions = &peer.profile.extensions;
-    let fragments = (extensions.fragment_size > 0).then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
-    [fragments].into_iter().flatten().map(notify)
-}
-/// A responder says so only to who has said it.
-fn asked(ours: &Payload, theirs: &Message) -> bool {
-    matches!(ours, Payload::Notify(n) if theirs.notify(n.kind).is_some())
 }
 fn ke(dh: &DhPrivate) -> Payload {
     Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
@@ -111,7 +102,8 @@ impl Engine {
             Payload::Nonce(init.nonce.clone()),
         ]);
         payloads.extend(natds(spi_i, 0, local, remote));
-        payloads.extend(supported(&sa.peer));
+        payloads.extend(of_initiator(&sa.peer));
+        payloads.extend(self.redirected_from(&sa.peer));
         let exchange = ExchangeType::IKE_SA_INIT;
         let header = Header { spi_i, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
         let message = Message::new(header, payloads);
@@ -139,6 +131,9 @@ impl Engine {
 
     fn read_init_response(&mut self, sa: &mut IkeSa, d: &Datagram, message: &Message, cx: &mut Cx) {
         self.trace(sa, "received", message, cx);
+        if let Some(told) = message.notify(NotifyType::REDIRECT) {
+            return self.on_init_redirect(sa, told, cx);
+        }
         if let Some(cookie) = message.notify(NotifyType::COOKIE) {
             return self.on_cookie(sa, &cookie.data, cx);
         }
@@ -226,9 +221,13 @@ impl Engine {
         sa.remote_spi = message.header.spi_r;
         self.key(sa, chosen.suite, &seed, &nonce_i, &nonce_r);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
-        sa.agree_on_fragments(message);
+        sa.agree(message);
         //= rfc7296#2.23/float: with a NAT between, all that follows uses port 4500.
-        if sa.nat_local || sa.nat_remote {
+        //= rfc4555#3.3/float: and without one, when addresses may change later.
+        let may_move = sa.peer.profile.extensions.mobike
+            && sa.remote.port() == 500
+            && message.notify(NotifyType::NAT_DETECTION_SOURCE_IP).is_some();
+        if sa.nat_local || sa.nat_remote || may_move {
             sa.local.set_port(4500);
             sa.remote.set_port(4500);
         }
@@ -348,6 +347,9 @@ impl Engine {
             self.unknown_caller(d, cx);
             return Err((Refused::UnknownPeer, None));
         };
+        if let Some(elsewhere) = self.elsewhere(d, message, &nonce_i) {
+            return Err((Refused::Redirected, Some(elsewhere)));
+        }
         let proposals = match message.sa() {
             Ok(proposals) => proposals,
             Err(error) => return Err((Refused::Malformed, error.notify(false))),
@@ -402,7 +404,7 @@ impl Engine {
         let header = Header { spi_r: local_spi, initiator: false, response: true, ..message.header };
         let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
         payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
-        payloads.extend(supported(peer).filter(|p| asked(p, message)));
+        payloads.extend(of_responder(peer, message));
         let answer = Message::new(header, payloads);
         let response = answer.to_bytes();
         let half = InitAnswered {
@@ -419,7 +421,7 @@ impl Engine {
         sa.window.expect = 1;
         sa.ends_at = Some(cx.now + HALF_OPEN);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
-        sa.agree_on_fragments(message);
+        sa.agree(message);
         self.key(&mut sa, chosen.suite, &seed, &nonce_i, &nonce_r);
         self.trace(&sa, "received", message, cx);
         self.trace(&sa, "sent", &answer, cx);
@@ -488,6 +490,7 @@ impl Engine {
             cx.out.push(Action::AcquireFailed { policy: w.policy, retry_ms: 10_000 });
         }
         sa.dead = true;
+        self.redirects.back(&sa.peer.name);
         self.call_again(sa, cx.now);
     }
     pub(super) fn error_payload(kind: NotifyType) -> Vec<Payload> {

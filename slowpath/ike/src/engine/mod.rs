@@ -4,6 +4,7 @@
 //! the table, lets the exchange's module work on it, starts the next thing it wants to do, and puts it back
 //! with a new deadline. Whatever changed what a restart would need is announced with `Persist`, before the
 //! messages that depend on it.
+mod agreed;
 mod auth;
 mod child;
 mod counters;
@@ -11,13 +12,16 @@ mod create;
 mod exchange;
 mod explain;
 mod fragment;
+mod hint;
 mod ike_sa;
 mod index;
 mod informational;
 mod init;
+mod mobike;
 mod negotiate;
 mod page;
 mod peers;
+mod redirect;
 mod rekey_child;
 mod rekey_ike;
 mod report;
@@ -75,6 +79,7 @@ pub struct Engine {
     watched: Watched,
     /// Bytes of messages that are not whole yet.
     fragments: fragment::Budget,
+    redirects: redirect::Redirects,
 }
 
 /// What a step works with besides the engine.
@@ -111,6 +116,7 @@ impl Engine {
             unknown_answers: report::Bucket::new(20),
             watched: Watched::default(),
             fragments: fragment::Budget::default(),
+            redirects: redirect::Redirects::default(),
         }
     }
 

@@ -36,6 +36,7 @@ impl Engine {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.reconfigure(sa, cx));
         }
         self.starts.retain(|name| self.by_name.contains_key(name));
+        self.redirects.retain(|name| self.by_name.contains_key(name));
         let is_live =
             |sa: &IkeSa| matches!(sa.state, State::Established | State::InitSent(_) | State::AuthSent(_));
         let live: HashSet<String> =
@@ -68,6 +69,8 @@ impl Engine {
         if sa.is_established() && sa.initiator && !sa.peer.passive {
             self.want_all(sa);
         }
+        self.check_path(sa);
+        self.redirect_connected(sa);
     }
     /// Every configured child that is not up becomes a task (RouterOS: a peer that is not passive starts
     /// phase 2 by itself).
@@ -228,7 +231,7 @@ impl Engine {
         let Some(owner) = self.slots.owner(slot) else { return };
         self.with_sa(owner, cx, |engine, sa, cx| {
             let known = sa.children.iter().any(|c| c.inbound.slot == slot && c.inbound.spi == spi);
-            if known && sa.nat_remote && !sa.nat_local && from != sa.remote {
+            if known && sa.nat_remote && !sa.nat_local && from != sa.remote && sa.follows(from) {
                 let local = sa.local;
                 engine.move_to(sa, local, from, cx);
             }
@@ -237,7 +240,9 @@ impl Engine {
 
     /// Our end and the peer's when we call it.
     pub(super) fn ends_of(&self, peer: &Peer) -> Result<(SocketAddr, SocketAddr), &'static str> {
-        let remote = host(peer.address).ok_or("its address is a network: only a host can be called")?;
+        let told = self.redirects.target(&peer.name);
+        let remote =
+            told.or(host(peer.address)).ok_or("its address is a network: only a host can be called")?;
         let routed = || {
             let fitting = self.config.sources.iter().filter(|(prefix, _)| prefix.contains(remote));
             fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, local)| *local)

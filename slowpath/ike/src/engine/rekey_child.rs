@@ -28,6 +28,10 @@ impl Engine {
     ) -> Result<Vec<Payload>, Notify> {
         let busy = || Err(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()));
         let spi = named.spi32();
+        //= rfc7296#3.10/rekey-sa: names the SA by protocol and SPI; without them there is none that it could mean.
+        if spi.is_none() || !matches!(named.protocol, Protocol::AH | Protocol::ESP) {
+            return Err(Notify::new(NotifyType::CHILD_SA_NOT_FOUND, Vec::new()));
+        }
         let is =
             |c: &&ChildSa| Some(c.outbound.spi.get()) == spi && named.protocol == Protocol::from(c.protocol);
         let old = sa.children.iter().find(is);

@@ -119,7 +119,8 @@ impl Engine {
             IkeSa::new(local_spi, fresh.initiator, Arc::clone(&sa.peer), ends, State::Established, cx.now);
         new.remote_spi = fresh.remote_spi;
         (new.nat_local, new.nat_remote) = (sa.nat_local, sa.nat_remote);
-        new.fragmentation = sa.fragmentation;
+        new.agreed = sa.agreed.inherited();
+        new.detour = sa.detour;
         new.remote_id.clone_from(&sa.remote_id);
         if let Some(old) = &sa.keys {
             let seed = skeyseed_rekeyed(

@@ -59,14 +59,15 @@ struct Record {
     local: SocketAddr,
     remote: SocketAddr,
     nat: (bool, bool),
-    fragmentation: bool,
+    agreed: super::agreed::Agreed,
+    detour: Option<(SocketAddr, SocketAddr)>,
     state: u8,
     suite: (u8, Option<u8>, u8, u8),
     /// d, pi, pr, then encryption, salt and integrity of the initiator and of the responder.
     keys: Vec<Bytes>,
     next_send: u32,
     expect: u32,
-    answered: Option<(u32, [u8; 32], Vec<Vec<u8>>)>,
+    answered: Vec<(u32, [u8; 32], Vec<Vec<u8>>)>,
     in_flight: Option<(u32, Vec<Vec<u8>>, Doing)>,
     children: Vec<ChildRecord>,
     /// Protocol and SPI.
@@ -84,6 +85,8 @@ enum Doing {
     DeleteChildren(Vec<u32>),
     DeleteIke,
     Liveness,
+    Prove(super::mobike::Path),
+    Redirect,
 }
 #[derive(Serialize, Deserialize)]
 struct OfferRecord {
@@ -169,7 +172,8 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         local: sa.local,
         remote: sa.remote,
         nat: (sa.nat_local, sa.nat_remote),
-        fragmentation: sa.fragmentation,
+        agreed: sa.agreed.clone(),
+        detour: sa.detour,
         state,
         suite: (
             index(&IkeCipher::ALL, &suite.encryption),
@@ -180,12 +184,7 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         keys: all_keys.map(Bytes::from).collect(),
         next_send: sa.window.next_send,
         expect: sa.window.expect,
-        answered: sa
-            .window
-            .answered
-            .as_ref()
-            .filter(|a| a.response.iter().map(Vec::len).sum::<usize>() <= MAX_ANSWER)
-            .map(|a| (a.id, a.digest, a.response.clone())),
+        answered: answers(sa),
         in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.sealed.clone(), doing(&f.what)?))),
         children: sa.children.iter().map(child_record).collect(),
         disown: sa
@@ -201,6 +200,19 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
     // Room for everything, so that no half-written copy of keys is left behind by growing.
     let room = Vec::with_capacity(8192 + 1024 * record.children.len());
     postcard::to_extend(&record, room).ok().map(Zeroizing::new)
+}
+
+/// The newest ones, as far as a record has room.
+fn answers(sa: &IkeSa) -> Vec<(u32, [u8; 32], Vec<Vec<u8>>)> {
+    let mut left = MAX_ANSWER;
+    let mut kept: Vec<_> = sa.window.answered.iter().rev().collect();
+    kept.retain(|a| {
+        let len = a.response.iter().map(Vec::len).sum::<usize>();
+        let fits = len <= left;
+        left -= if fits { len } else { left };
+        fits
+    });
+    kept.into_iter().rev().map(|a| (a.id, a.digest, a.response.clone())).collect()
 }
 
 fn dh_record(dh: &DhPrivate) -> (u8, Bytes) {
@@ -232,6 +244,8 @@ fn doing(what: &Exchange) -> Option<Doing> {
         Exchange::DeleteChildren(spis) => Doing::DeleteChildren(spis.iter().map(|s| s.get()).collect()),
         Exchange::DeleteIke => Doing::DeleteIke,
         Exchange::Liveness => Doing::Liveness,
+        Exchange::Prove(path) => Doing::Prove((**path).clone()),
+        Exchange::Redirect => Doing::Redirect,
     })
 }
 fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
@@ -256,6 +270,8 @@ fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
         }
         Doing::DeleteIke => Exchange::DeleteIke,
         Doing::Liveness => Exchange::Liveness,
+        Doing::Prove(path) => Exchange::Prove(Box::new(path)),
+        Doing::Redirect => Exchange::Redirect,
     })
 }
 
@@ -412,11 +428,11 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     sa.keys = Some(keyed_from(&record)?);
     sa.remote_spi = record.remote_spi;
     (sa.nat_local, sa.nat_remote) = record.nat;
-    sa.fragmentation = record.fragmentation;
+    (sa.agreed, sa.detour) = (record.agreed, record.detour);
     sa.window.next_send = record.next_send;
     sa.window.expect = record.expect;
-    sa.window.answered =
-        record.answered.map(|(id, digest, response)| Answered { id, digest, response, repeat_after: now });
+    let answered = |(id, digest, response)| Answered { id, digest, response, repeat_after: now };
+    sa.window.answered = record.answered.into_iter().map(answered).collect();
     if let Some((id, sealed, doing)) = record.in_flight {
         let what = undo(doing, &sa.peer)?;
         sa.window.in_flight = Some(InFlight { id, sealed, what, retry: Retry { sent: 0, at: now } });
@@ -424,6 +440,9 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     sa.children = record.children.into_iter().map(child_from).collect::<Option<_>>()?;
     let disown = |(p, raw)| Some(Task::Disown(Protocol::from_u8(p)?, spi(raw)?));
     sa.tasks = record.disown.into_iter().map(disown).collect::<Option<_>>()?;
+    if !matches!(sa.window.in_flight.as_ref().map(|f| &f.what), Some(Exchange::Prove(_))) {
+        sa.detour = None;
+    }
     sa.remote_id =
         record.remote_id.map(|(kind, reserved, data)| Identification { kind: IdType(kind), reserved, data });
     (sa.created, sa.established, sa.rekey_at, sa.ends_at) = record.times;

@@ -30,6 +30,8 @@ impl Engine {
             Task::RekeyIke => self.ask_for_ike(sa, None, 0, cx),
             Task::DeleteIke => self.send_ike_delete(sa, cx),
             Task::Liveness => self.send_liveness(sa, cx),
+            Task::Prove(path) => self.send_path(sa, path, cx),
+            Task::Redirect => self.send_redirect(sa, cx),
         }
     }
     fn start_rekey(&mut self, sa: &mut IkeSa, spi: Spi, cx: &mut Cx) {

@@ -36,6 +36,7 @@ impl Engine {
         if !sa.is_established() || sa.dead {
             return;
         }
+        self.tick_agreed(sa, cx);
         if sa.rekey_at.is_some_and(|t| t <= cx.now) {
             self.renew(sa, cx);
         }

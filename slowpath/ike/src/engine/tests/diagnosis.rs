@@ -325,7 +325,7 @@ fn silence() -> Vec<Pair> {
     let mut dead = Pair::up(6);
     dead.loss = 100;
     dead.run(secs(300));
-    the(&dead, A, Cause::PeerDead, &["nothing from 192.0.2.2:500 for"]);
+    the(&dead, A, Cause::PeerDead, &["nothing from 192.0.2.2:4500 for"]);
     let mut nat = with(|_, _| ());
     nat.nat = true;
     nat.nodes[B].config.peers[0].address = Prefix::host(nat_addr());
@@ -490,7 +490,9 @@ fn the_messages_of_a_watched_peer_are_told() {
         "{told:?}"
     );
     assert!(
-        told[3].starts_with("received IKE_AUTH response 1 [IDr(192.0.2.2) AUTH(SHARED_KEY_MIC) SA"),
+        told[3].starts_with(
+            "received IKE_AUTH response 1 [IDr(192.0.2.2) AUTH(SHARED_KEY_MIC) N(MOBIKE_SUPPORTED)"
+        ),
         "{told:?}"
     );
     assert!(pair.nodes[B].logs.iter().all(|r| r.level != ReportLevel::Debug));

@@ -12,9 +12,11 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
 }
 mod chaos;
 mod diagnosis;
+mod extensions;
 mod fragments;
 mod hostile;
 mod life;
+mod mobike;
 mod modes;
 mod refusals;
 mod restart;
