@@ -4,6 +4,7 @@ use crate::diagnosis::Diagnosis;
 pub use crate::extensions::{Childless, Extensions, GatewayExtensions};
 use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Monotonic time since an arbitrary start that outlives the process (`CLOCK_BOOTTIME`): stored records
@@ -222,21 +223,59 @@ pub enum MatchBy {
 pub struct Auth {
     pub ours: Proof,
     pub theirs: Check,
+    /// Of signatures.
+    pub ways: pki::Ways,
 }
 impl Auth {
     pub fn secret(secret: Psk) -> Self {
-        Self { ours: Proof::Secret(secret.clone()), theirs: Check::Secret(secret) }
+        Self {
+            ours: Proof::Secret(secret.clone()),
+            theirs: Check::Secret(secret),
+            ways: pki::Ways::default(),
+        }
     }
 }
 /// What we prove who we are with.
 #[derive(Clone, Debug)]
 pub enum Proof {
     Secret(Psk),
+    /// A key; with certificates that vouch for it, or raw.
+    Signature(Arc<pki::Signer>),
+    /// What the configuration names could not be read; says why.
+    Missing(Arc<str>),
 }
 /// What we ask of them.
 #[derive(Clone, Debug)]
 pub enum Check {
     Secret(Psk),
+    /// A certificate that an authority here vouches for, or the very one that is named here.
+    Certificate {
+        trust: Arc<pki::Trust>,
+        only: Option<Arc<pki::Certificate>>,
+    },
+    /// This key.
+    Key(Arc<pki::PublicKey>),
+    /// What the configuration names could not be read; says why.
+    Missing(Arc<str>),
+}
+impl Proof {
+    /// As `auth-method` calls it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Secret(_) => "pre-shared-key",
+            Self::Signature(signer) if signer.certificate().is_none() => "rsa-key",
+            Self::Signature(_) | Self::Missing(_) => "digital-signature",
+        }
+    }
+}
+impl Check {
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Secret(_) => "pre-shared-key",
+            Self::Certificate { .. } | Self::Missing(_) => "digital-signature",
+            Self::Key(_) => "rsa-key",
+        }
+    }
 }
 /// A pre-shared key of any length; wiped, never printed.
 #[derive(Clone, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
@@ -248,7 +287,7 @@ impl std::fmt::Debug for Psk {
 }
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MyId {
-    /// Our address.
+    /// With a certificate its first subjectAltName, else its subject; without one our address.
     Auto,
     Id(Id),
 }

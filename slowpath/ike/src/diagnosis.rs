@@ -45,7 +45,17 @@ causes! {
     Overload "overload" Overload Nobody "many calls at once; whoever is new has to return a cookie first";
     Secret "secret" AuthenticationFailed Peer "they could not prove to have the same secret";
     AuthRefused "auth-refused" AuthenticationFailed Peer "they do not accept who we are or our proof";
-    AuthMethod "auth-method" AuthenticationFailed Peer "they do not authenticate with a pre-shared key";
+    AuthMethod "auth-method" AuthenticationFailed Peer "they authenticate in another way than the identity asks for";
+    CertificateMissing "certificate-missing" AuthenticationFailed Peer "they sent no certificate";
+    CertificateTime "certificate-time" AuthenticationFailed Peer "their certificate, or one above it, is not valid now";
+    CertificateAuthority "certificate-authority" AuthenticationFailed Peer "their certificate leads to no authority that is trusted here";
+    CertificateChain "certificate-chain" AuthenticationFailed Peer "their certificate, or one above it, breaks a rule";
+    CertificateRevoked "certificate-revoked" AuthenticationFailed Peer "their certificate was taken back";
+    CertificateUsage "certificate-usage" AuthenticationFailed Peer "their certificate is not made for this";
+    CertificateIdentity "certificate-identity" IdMismatch Peer "what they call themselves is not in their certificate";
+    CertificateOther "certificate-other" AuthenticationFailed Peer "they have another certificate than the one that is asked for";
+    Signature "signature" AuthenticationFailed Peer "their signature proves nothing";
+    SignatureAlgorithm "signature-algorithm" AuthenticationFailed Peer "there is no way to sign that both sides take";
     IdUnknown "id-unknown" IdMismatch Peer "no identity of the peer takes what it calls itself";
     IdAsked "id-asked" IdMismatch Peer "they ask for an identity that is not ours";
     Ts "ts" TsUnacceptable Peer "no policy fits the traffic they ask for";

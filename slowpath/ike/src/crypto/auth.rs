@@ -1,4 +1,4 @@
-//! AUTH with a pre-shared key (RFC 7296 2.15).
+//! AUTH with a pre-shared key, and what AUTH is over (RFC 7296 2.15).
 use super::{Secret, prf, same};
 use crate::api::{Prf, Psk};
 use crate::message::Identification;
@@ -18,6 +18,17 @@ pub fn psk_auth(
     let pad = prf(which, &psk.0, &[b"Key Pad for IKEv2"]);
     let signed_id = prf(which, sk_p, &[&id.body()]);
     prf(which, &pad, &[first_message, their_nonce, &signed_id])
+}
+
+/// What a signature is over; the arguments are the signer's, as in [`psk_auth`].
+pub fn signed_octets(
+    which: Prf,
+    sk_p: &[u8],
+    first_message: &[u8],
+    their_nonce: &[u8],
+    id: &Identification,
+) -> Vec<u8> {
+    [first_message, their_nonce, &prf(which, sk_p, &[&id.body()])].concat()
 }
 
 /// Compares in constant time. The arguments are the signer's, as in [`psk_auth`].

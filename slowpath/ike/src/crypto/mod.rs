@@ -11,7 +11,7 @@ mod natd;
 mod prf;
 mod suite;
 
-pub use auth::{psk_auth, verify_psk_auth};
+pub use auth::{psk_auth, signed_octets, verify_psk_auth};
 pub use cipher::{CipherError, SkKeys};
 pub use cookie::Cookies;
 pub use derive::{ChildKeys, EspKeys, IkeKeys, child_keys, ike_keys, skeyseed, skeyseed_rekeyed};

@@ -1,76 +1,14 @@
-//! IKE_AUTH with a pre-shared key, both ends, and the child made with it (RFC 7296 1.2, 2.15).
+//! IKE_AUTH, both ends, and the child made with it (RFC 7296 1.2, 2.15).
 use super::counters::Refused;
 use super::explain::{self, AUTH};
 use super::ike_sa::{AuthSent, Exchange, IkeSa, State, Wanted};
 use super::negotiate::InitNonces;
-use super::peers::{accepts, identity_for, my_id};
+use super::peers::{identity_for, my_id, my_id_for, takes};
+use super::proof::{self, Signed};
 use super::{Cx, Engine};
-use crate::api::{Check, Datagram, Identity, Now, Proof, Psk, ReportLevel};
-use crate::crypto::{psk_auth, verify_psk_auth};
+use crate::api::{Datagram, Now, ReportLevel};
 use crate::diagnosis::{Cause, Diagnosis};
-use crate::message::{
-    AuthMethod, Authentication, ExchangeType, Identification, Message, NotifyType, Payload,
-};
-
-/// What one end signs, as `psk_auth` wants it.
-struct Signed<'a> {
-    first_message: &'a [u8],
-    their_nonce: &'a [u8],
-    id: &'a Identification,
-}
-/// Theirs.
-fn secret(identity: &Identity) -> &Psk {
-    match &identity.auth.theirs {
-        Check::Secret(psk) => psk,
-    }
-}
-fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Option<Payload> {
-    let k = sa.keys.as_ref()?;
-    let p = k.keys.p(sa.initiator).expose();
-    match &identity.auth.ours {
-        Proof::Secret(psk) => {
-            let data = psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id).to_vec();
-            Some(Payload::Auth(Authentication { method: AuthMethod::SHARED_KEY_MIC, data }))
-        }
-    }
-}
-fn verify(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication) -> bool {
-    let Some(k) = &sa.keys else { return false };
-    let p = k.keys.p(!sa.initiator).expose();
-    auth.method == AuthMethod::SHARED_KEY_MIC
-        && verify_psk_auth(k.suite.prf, secret(identity), p, s.first_message, s.their_nonce, s.id, &auth.data)
-}
-
-/// Why their AUTH payload proves nothing: another method, or another secret, and then what can be known of it.
-fn not_proven(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: Option<&Authentication>) -> Diagnosis {
-    match auth {
-        Some(auth) if auth.method == AuthMethod::SHARED_KEY_MIC => {
-            explain::secret(&sa.peer, identity, s.id, other_secret(sa, identity, s, auth), sa.local.ip())
-        }
-        _ => explain::auth_method(&sa.peer, s.id, auth.map(|auth| auth.method.to_string())),
-    }
-}
-/// Whether a secret fits that is nearly the one of the identity, or that of another identity of the peer.
-fn other_secret(sa: &IkeSa, identity: &Identity, s: &Signed<'_>, auth: &Authentication) -> Option<String> {
-    /// Each costs two HMACs.
-    const TRIED: usize = 16;
-    let k = sa.keys.as_ref()?;
-    let p = k.keys.p(!sa.initiator).expose();
-    let fits =
-        |psk: &Psk| verify_psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id, &auth.data);
-    let ours = &secret(identity).0;
-    let trimmed = Psk(ours.trim_ascii().to_vec());
-    if trimmed.0.len() != ours.len() && fits(&trimmed) {
-        return Some("theirs fits without the blanks around ours".into());
-    }
-    for end in ["\n", "\r\n", " "] {
-        if fits(&Psk([ours, end.as_bytes()].concat())) {
-            return Some("theirs is ours with a blank or a line end behind it".into());
-        }
-    }
-    let other = sa.peer.identities.iter().take(TRIED).find(|other| fits(secret(other)))?;
-    Some(format!("theirs is the secret of the identity with remote-id={}", explain::remote_word(other)))
-}
+use crate::message::{ExchangeType, Message, NotifyType, Payload};
 
 impl Engine {
     /// The initiator's IKE_AUTH, after IKE_SA_INIT was answered.
@@ -95,17 +33,27 @@ impl Engine {
             self.fail(sa, why, cx);
             return self.give_up_call(sa, cx);
         };
+        let id = my_id(&identity, sa.local.ip());
+        let signed = Signed { first_message: &init_request, their_nonce: &nonce_r, id: &id };
+        let proof = match proof::sign(sa, &identity, &signed) {
+            Ok(proof) => proof,
+            Err(why) => {
+                self.fail(sa, *why, cx);
+                sa.wanted.push(wanted);
+                return self.give_up_call(sa, cx);
+            }
+        };
         let Some((child, offer)) = self.offer_child(sa, &wanted, None, true, cx) else {
             sa.wanted.push(wanted);
             return self.give_up_call(sa, cx);
         };
-        let id = my_id(&identity, sa.local.ip());
-        let signed = Signed { first_message: &init_request, their_nonce: &nonce_r, id: &id };
         let mut payloads = vec![Payload::IdI(id.clone())];
+        payloads.extend(proof::certificates(&identity));
+        payloads.extend(proof::ask(std::iter::once(&identity)));
         if let crate::api::RemoteId::Id(theirs) = &identity.remote_id {
             payloads.push(Payload::IdR(theirs.into()));
         }
-        payloads.extend(sign(sa, &identity, &signed));
+        payloads.push(proof);
         //= rfc7296#2.4/initial-contact: only when this is the one IKE SA we have with the peer.
         if sa.peer.send_initial_contact && self.live_sa(&sa.peer.name).is_none() {
             payloads.push(super::exchange::notify(NotifyType::INITIAL_CONTACT));
@@ -121,21 +69,19 @@ impl Engine {
         let State::AuthSent(sent) = std::mem::replace(&mut sa.state, State::Established) else { return };
         let AuthSent { identity, nonce_i, nonce_r, init_response, child, wanted } = *sent;
         let spi_places = (child.slot, child.slot_out);
-        let (Ok(id_r), Ok(auth)) = (message.id_r(), message.auth()) else {
+        let (Ok(id_r), Ok(_)) = (message.id_r(), message.auth()) else {
             let told = message.error().map(|n| n.kind);
             self.fail(sa, explain::auth_refused(&identity, sa.local.ip(), told), cx);
             return self.abandon_call(sa, wanted, spi_places, cx);
         };
         let signed = Signed { first_message: &init_response, their_nonce: &nonce_i, id: id_r };
-        let problem = if !accepts(&identity, id_r) {
-            Some(explain::id_unknown(&sa.peer, id_r, None, sa.local.ip()))
-        } else if !verify(sa, &identity, &signed, auth) {
-            Some(not_proven(sa, &identity, &signed, Some(auth)))
+        let problem = if takes(&identity, id_r) {
+            proof::verify(sa, &identity, &signed, message, self.wall(cx.now)).err()
         } else {
-            None
+            Some(Box::new(explain::id_unknown(&sa.peer, id_r, None, sa.local.ip())))
         };
         if let Some(why) = problem {
-            self.fail(sa, why, cx);
+            self.fail(sa, *why, cx);
             //= rfc7296#2.21.2/initiator-refuses: the responder believes in the SA and is told.
             self.last_word(sa, NotifyType::AUTHENTICATION_FAILED, cx);
             return self.abandon_call(sa, wanted, spi_places, cx);
@@ -197,26 +143,34 @@ impl Engine {
             return refuse(self, sa, cx, NotifyType::INVALID_SYNTAX);
         };
         let id_r = message.id_r().ok();
-        let Some(identity) = identity_for(&sa.peer, id_i, id_r).cloned() else {
+        proof::learn(&mut sa.known, message);
+        let Some(identity) = identity_for(sa, id_i, id_r, message).cloned() else {
             self.fail(sa, explain::id_unknown(&sa.peer, id_i, id_r, sa.local.ip()), cx);
             return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
         };
         let signed = Signed { first_message: &half.request, their_nonce: &half.nonce_r, id: id_i };
-        let proven = message.auth().is_ok_and(|auth| verify(sa, &identity, &signed, auth));
-        if !proven {
-            self.fail(sa, not_proven(sa, &identity, &signed, message.auth().ok()), cx);
+        if let Err(why) = proof::verify(sa, &identity, &signed, message, self.wall(cx.now)) {
+            self.fail(sa, *why, cx);
             return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
         }
+        let id = my_id_for(&identity, d.local.ip(), id_r);
+        let ours = Signed { first_message: &half.response, their_nonce: &half.nonce_i, id: &id };
+        let proof = match proof::sign(sa, &identity, &ours) {
+            Ok(proof) => proof,
+            Err(why) => {
+                self.fail(sa, *why, cx);
+                return refuse(self, sa, cx, NotifyType::AUTHENTICATION_FAILED);
+            }
+        };
         sa.remote_id = Some(id_i.clone());
         if message.notify(NotifyType::INITIAL_CONTACT).is_some() {
             self.initial_contact(sa, cx);
         }
         self.established(sa, cx);
         self.heed(sa, message, cx);
-        let id = my_id(&identity, d.local.ip());
-        let signed = Signed { first_message: &half.response, their_nonce: &half.nonce_i, id: &id };
         let mut payloads = vec![Payload::IdR(id.clone())];
-        payloads.extend(sign(sa, &identity, &signed));
+        payloads.extend(proof::certificates(&identity));
+        payloads.push(proof);
         payloads.extend(self.announce(sa, Some(message)));
         if sa.is_childless(message) {
             return payloads;

@@ -1,6 +1,7 @@
 //! Failures in words: what both sides have, which command ends it here, what to tell the other side. No engine state;
 //! called only when something has failed and may be said.
-use crate::api::{Child, Id, Identity, MyId, Peer, RemoteId};
+use super::explain_proof;
+use crate::api::{Child, Id, Identity, Peer, Proof, RemoteId};
 use crate::diagnosis::{Cause, Diagnosis, word};
 use crate::message::{
     EspWishes, Identification, Mismatch, NotifyType, Ts, describe_esp, describe_ike, group_name,
@@ -79,10 +80,10 @@ fn id_word(id: &Id) -> Option<String> {
             let text = str::from_utf8(bytes).ok().filter(|t| t.chars().all(|c| !c.is_control()))?;
             Some(format!("key-id:{text}"))
         }
-        Id::Dn(_) => None,
+        Id::Dn(der) => Some(format!("dn:{}", pki::name::text(der))),
     }
 }
-fn id_text(id: &Identification) -> String {
+pub(super) fn id_text(id: &Identification) -> String {
     Id::try_from(id).ok().and_then(|id| id_word(&id)).unwrap_or_else(|| id.to_string())
 }
 pub(super) fn remote_word(identity: &Identity) -> String {
@@ -92,13 +93,11 @@ pub(super) fn remote_word(identity: &Identity) -> String {
         RemoteId::Id(id) => id_word(id).unwrap_or_else(|| id.to_string()),
     }
 }
-fn my_word(identity: &Identity, local: IpAddr) -> String {
-    match &identity.my_id {
-        MyId::Auto => format!("address:{local}"),
-        MyId::Id(id) => id_word(id).unwrap_or_else(|| id.to_string()),
-    }
+pub(super) fn my_word(identity: &Identity, local: IpAddr) -> String {
+    let id = super::peers::own_id(identity, local);
+    id_word(&id).unwrap_or_else(|| id.to_string())
 }
-fn identity_find(peer: &Peer, identity: &Identity) -> String {
+pub(super) fn identity_find(peer: &Peer, identity: &Identity) -> String {
     let which = match peer.identities.len() {
         0 | 1 => String::new(),
         _ => format!(" remote-id={}", word(&remote_word(identity))),
@@ -212,14 +211,18 @@ pub(super) fn auth_refused(identity: &Identity, local: IpAddr, kind: Option<Noti
     let cause = kind.map_or(Cause::Malformed, |kind| cause_of(kind, false));
     let (mine, theirs) = (my_word(identity, local), remote_word(identity));
     let told = kind.map_or_else(|| "no AUTH payload and no error".to_owned(), |kind| kind.to_string());
+    let proof = match &identity.auth.ours {
+        Proof::Secret(_) => "secret",
+        _ => "signature, the certificate",
+    };
     let asked = if theirs == "auto" { "any".to_owned() } else { theirs };
     let d = Diagnosis::new(cause, AUTH)
-        .ours(format!("my-id={mine} remote-id={asked}, a pre-shared key"))
+        .ours(format!("my-id={mine} remote-id={asked}, {}", identity.auth.ours.method()))
         .theirs(told.clone());
     match cause {
         Cause::AuthRefused => d
-            .detail(format!("{told}; whether it is the secret or an identity they do not say"))
-            .tell(format!("the same secret on both sides, without blanks around it; there our identity has to be {mine}, their own {asked}")),
+            .detail(format!("{told}; whether it is the {proof} or an identity they do not say"))
+            .tell(format!("{}, their own {asked}", explain_proof::needed_there(identity, local))),
         Cause::ConfigRequired => d.detail(told).tell("do not require a configuration payload (virtual address) of us"),
         Cause::CriticalRefused | Cause::SyntaxRefused => {
             d.detail(told).tell(format!("check that the address they have for us is {local}, and the secret; some gateways answer so to either"))
@@ -301,15 +304,6 @@ pub(super) fn secret(
             my_word(identity, local)
         ))
 }
-pub(super) fn auth_method(peer: &Peer, id: &Identification, method: Option<String>) -> Diagnosis {
-    let theirs = method.unwrap_or_else(|| "EAP (no AUTH payload)".into());
-    Diagnosis::new(Cause::AuthMethod, AUTH)
-        .detail(id_text(id))
-        .difference(format!("auth-method: they have {theirs}, we have pre-shared-key"))
-        .theirs(theirs)
-        .ours(format!("pre-shared-key (identity of peer `{}`)", peer.name))
-        .tell("authenticate with a pre-shared key towards us")
-}
 /// No identity of the peer takes their IDi, or none is whom they ask for with IDr.
 pub(super) fn id_unknown(
     peer: &Peer,
@@ -317,7 +311,7 @@ pub(super) fn id_unknown(
     asked: Option<&Identification>,
     local: IpAddr,
 ) -> Diagnosis {
-    let accepted: Vec<&Identity> = peer.identities.iter().filter(|i| super::peers::accepts(i, id)).collect();
+    let accepted: Vec<&Identity> = peer.identities.iter().filter(|i| super::peers::takes(i, id)).collect();
     let id_as_word = Id::try_from(id).ok().and_then(|id| id_word(&id));
     let theirs = id_text(id);
     if let (Some(asked), [first, ..]) = (asked, accepted.as_slice()) {
@@ -361,7 +355,7 @@ pub(super) fn disbelieved(peer: &Peer, local: IpAddr) -> Diagnosis {
         .detail("they proved who they are, but do not take our answer".to_owned())
         .theirs("AUTHENTICATION_FAILED")
         .ours(format!("my-id={}", mine.join(", ")))
-        .tell(format!("the same secret on both sides; there our identity has to be {}", mine.join(" or ")))
+        .tell(peer.identities.first().map_or_else(String::new, |i| explain_proof::needed_there(i, local)))
 }
 
 // What is to be protected.

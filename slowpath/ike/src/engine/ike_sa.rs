@@ -3,6 +3,7 @@ use super::agreed::Agreed;
 use super::child::{ChildSa, Half, Place};
 use super::fragment::Pieces;
 use super::mobike::Path;
+use super::proof::Known;
 use super::timers::Series;
 use crate::api::{ChildStatus, Identity, IkeProposal, Now, Peer, PeerStatus};
 use crate::crypto::{DhPrivate, IkeKeys, IkeSuite};
@@ -40,6 +41,8 @@ pub(super) struct IkeSa {
     /// Children to bring up once established; with the packet that asked, if one did.
     pub wanted: Vec<Wanted>,
     pub remote_id: Option<Identification>,
+    /// What they say about certificates and signatures.
+    pub known: Known,
     pub created: Now,
     pub established: Option<Now>,
     /// Last authentic message or protected traffic from the peer.
@@ -298,6 +301,7 @@ impl IkeSa {
             tasks: VecDeque::new(),
             wanted: Vec::new(),
             remote_id: None,
+            known: Known::default(),
             created: now,
             established: None,
             last_seen: now,

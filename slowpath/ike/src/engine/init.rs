@@ -5,6 +5,7 @@ use super::counters::Refused;
 use super::exchange::notify;
 use super::explain::{self, INIT};
 use super::ike_sa::{IkeSa, InitAnswered, InitSent, Keyed, Retry, State, Wanted};
+use super::proof;
 use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::{Action, Datagram, DhGroup, KeyLog, Now, Peer, ReportLevel};
@@ -104,6 +105,7 @@ impl Engine {
         payloads.extend(natds(spi_i, 0, local, remote));
         payloads.extend(of_initiator(&sa.peer));
         payloads.extend(self.redirected_from(&sa.peer));
+        payloads.extend(proof::announce(&sa.peer));
         let exchange = ExchangeType::IKE_SA_INIT;
         let header = Header { spi_i, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
         let message = Message::new(header, payloads);
@@ -232,6 +234,7 @@ impl Engine {
             sa.remote.set_port(4500);
         }
         sa.window.next_send = 1;
+        proof::learn(&mut sa.known, message);
         self.send_auth(sa, request, nonce_i, nonce_r, d.payload.clone(), cx);
         Ok(())
     }
@@ -405,6 +408,8 @@ impl Engine {
         let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
         payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
         payloads.extend(of_responder(peer, message));
+        payloads.extend(proof::announce(peer));
+        payloads.extend(proof::ask(peer.identities.iter()));
         let answer = Message::new(header, payloads);
         let response = answer.to_bytes();
         let half = InitAnswered {
@@ -420,6 +425,7 @@ impl Engine {
         sa.remote_spi = spi_i;
         sa.window.expect = 1;
         sa.ends_at = Some(cx.now + HALF_OPEN);
+        proof::learn(&mut sa.known, message);
         (sa.nat_local, sa.nat_remote) = nat_between(message, d);
         sa.agree(message);
         self.key(&mut sa, chosen.suite, &seed, &nonce_i, &nonce_r);

@@ -11,6 +11,7 @@ mod counters;
 mod create;
 mod exchange;
 mod explain;
+mod explain_proof;
 mod fragment;
 mod hint;
 mod ike_sa;
@@ -21,6 +22,7 @@ mod mobike;
 mod negotiate;
 mod page;
 mod peers;
+mod proof;
 mod redirect;
 mod rekey_child;
 mod rekey_ike;
@@ -45,6 +47,7 @@ pub use snapshot::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use timers::Timers;
 pub use trace::Watched;
 use zeroize::Zeroizing;
@@ -80,6 +83,8 @@ pub struct Engine {
     /// Bytes of messages that are not whole yet.
     fragments: fragment::Budget,
     redirects: redirect::Redirects,
+    /// When the calendar was last looked at, and what it said (since 1970).
+    calendar: Option<(Now, Duration)>,
 }
 
 /// What a step works with besides the engine.
@@ -117,7 +122,17 @@ impl Engine {
             watched: Watched::default(),
             fragments: fragment::Budget::default(),
             redirects: redirect::Redirects::default(),
+            calendar: None,
         }
+    }
+
+    /// Tells what the calendar says (since 1970): certificates are judged by it, and nothing else is. To be told again
+    /// whenever it may have jumped; in between it is taken to go on with the clock.
+    pub fn set_calendar(&mut self, now: Now, wall: Duration) {
+        self.calendar = Some((now, wall));
+    }
+    fn wall(&self, now: Now) -> Option<Duration> {
+        self.calendar.map(|(at, wall)| wall + now.saturating_sub(at))
     }
 
     /// Takes a whole new configuration. IKE SAs of peers that are gone are deleted; others live on.

@@ -3,9 +3,9 @@ use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
 use super::index::ByAddress;
 use super::{Cx, Engine};
-use crate::api::{Action, Child, Config, Id, Identity, MyId, Now, Peer, RemoteId};
+use crate::api::{Action, Check, Child, Config, Id, Identity, MatchBy, MyId, Now, Peer, Proof, RemoteId};
 use crate::diagnosis::{Cause, Diagnosis};
-use crate::message::Identification;
+use crate::message::{AuthMethod, Identification, Message};
 use ::sa::{AddrRange, PolicyId, PortRange, Prefix, SaSlot, Spi, TrafficSelector};
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -267,35 +267,107 @@ pub(super) fn host(prefix: Prefix) -> Option<IpAddr> {
     (prefix == Prefix::host(prefix.addr())).then(|| prefix.addr())
 }
 
-/// The ID we send (RouterOS `my-id`; `auto` is our address).
+/// Our certificate, if we have one for it.
+fn own_certificate(identity: &Identity) -> Option<&pki::Certificate> {
+    match &identity.auth.ours {
+        Proof::Signature(signer) => signer.certificate().map(|c| &**c),
+        _ => None,
+    }
+}
+/// What RouterOS's `my-id` says: `auto` is the first name of our certificate, its subject, or our address.
+pub(super) fn own_id(identity: &Identity, local: IpAddr) -> Id {
+    match (&identity.my_id, own_certificate(identity)) {
+        (MyId::Id(id), _) => id.clone(),
+        (MyId::Auto, None) => Id::Address(local),
+        (MyId::Auto, Some(own)) => {
+            let named = own.sans().iter().find_map(|san| match san {
+                pki::San::Dns(name) => Some(Id::Fqdn(name.clone())),
+                pki::San::Email(name) => Some(Id::UserFqdn(name.clone())),
+                pki::San::Ip(address) => Some(Id::Address(*address)),
+                pki::San::Directory(_) => None,
+            });
+            named.unwrap_or_else(|| Id::Dn(own.subject().to_vec()))
+        }
+    }
+}
+/// The ID we send.
 pub(super) fn my_id(identity: &Identity, local: IpAddr) -> Identification {
-    match &identity.my_id {
-        MyId::Auto => Identification::from(&Id::Address(local)),
-        MyId::Id(id) => Identification::from(id),
+    Identification::from(&own_id(identity, local))
+}
+/// The ID we answer with: of several names of our certificate the one we were called by.
+pub(super) fn my_id_for(
+    identity: &Identity,
+    local: IpAddr,
+    asked: Option<&Identification>,
+) -> Identification {
+    let called = asked.and_then(|asked| Id::try_from(asked).ok());
+    match (&identity.my_id, own_certificate(identity), called) {
+        (MyId::Auto, Some(own), Some(called)) if own.names(claimed(&called)) => Identification::from(&called),
+        _ => my_id(identity, local),
+    }
+}
+/// As certificates have it.
+pub(super) fn claimed(id: &Id) -> pki::Claimed<'_> {
+    match id {
+        Id::Address(address) => pki::Claimed::Address(*address),
+        Id::Fqdn(name) => pki::Claimed::Fqdn(name),
+        Id::UserFqdn(name) => pki::Claimed::Email(name),
+        Id::KeyId(bytes) => pki::Claimed::KeyId(bytes),
+        Id::Dn(der) => pki::Claimed::Dn(der),
+    }
+}
+fn same_id(a: &Id, b: &Id) -> bool {
+    match (a, b) {
+        (Id::Dn(a), Id::Dn(b)) => pki::name::same(a, b),
+        (a, b) => a == b,
     }
 }
 
+/// Whether the peer may call itself so, with the certificate it sends.
+fn accepts(identity: &Identity, theirs: &Identification, message: &Message) -> bool {
+    match (identity.match_by, &identity.auth.theirs) {
+        (MatchBy::Certificate, Check::Certificate { only: Some(only), .. }) => {
+            message.certificates().next().is_some_and(|first| first.data == only.der())
+        }
+        _ => takes(identity, theirs),
+    }
+}
 /// Whether the peer may call itself so.
-pub(super) fn accepts(identity: &Identity, theirs: &Identification) -> bool {
+pub(super) fn takes(identity: &Identity, theirs: &Identification) -> bool {
     match &identity.remote_id {
         RemoteId::Ignore => true,
         RemoteId::Auto => Id::try_from(theirs).is_ok(),
-        RemoteId::Id(id) => Id::try_from(theirs).is_ok_and(|t| t == *id),
+        RemoteId::Id(id) => Id::try_from(theirs).is_ok_and(|t| same_id(&t, id)),
     }
 }
-/// The responder's identity for an initiator: by its ID, exact entries before those that take any; an IDr
-/// it sent must be ours.
+/// The responder's identity for an initiator: by its certificate or ID, exact entries before those that take any, then
+/// by the method, then by the authorities it believes; an IDr it sent must be ours.
 pub(super) fn identity_for<'a>(
-    peer: &'a Peer,
+    sa: &'a IkeSa,
     id_i: &Identification,
     id_r: Option<&Identification>,
+    message: &Message,
 ) -> Option<&'a Identity> {
-    let asked_for_us = |identity: &Identity| match (&identity.my_id, id_r) {
-        (MyId::Id(id), Some(asked)) => Id::try_from(asked).is_ok_and(|a| a == *id),
-        // Behind a NAT the address we are called by is not one of ours.
-        (MyId::Auto, Some(asked)) => matches!(Id::try_from(asked), Ok(Id::Address(_))),
-        (_, None) => true,
+    let called = id_r.map(Id::try_from);
+    let asked_for_us = |identity: &Identity| match (&called, &identity.my_id) {
+        (None, _) => true,
+        (Some(Err(_)), _) => false,
+        (Some(Ok(called)), MyId::Id(id)) => same_id(called, id),
+        (Some(Ok(called)), MyId::Auto) => match own_certificate(identity) {
+            Some(own) => own.names(claimed(called)),
+            // Behind a NAT the address we are called by is not one of ours.
+            None => matches!(called, Id::Address(_)),
+        },
     };
-    let fitting = || peer.identities.iter().filter(|i| accepts(i, id_i) && asked_for_us(i));
-    fitting().find(|i| matches!(i.remote_id, RemoteId::Id(_))).or_else(|| fitting().next())
+    let fitting = sa.peer.identities.iter().filter(|i| accepts(i, id_i, message) && asked_for_us(i));
+    let with_secret = message.auth().is_ok_and(|a| a.method == AuthMethod::SHARED_KEY_MIC);
+    fitting.min_by_key(|i| {
+        let exact = i.match_by == MatchBy::Certificate || matches!(i.remote_id, RemoteId::Id(_));
+        let by_secret = matches!(i.auth.theirs, Check::Secret(_));
+        let believed = match &i.auth.ours {
+            Proof::Signature(signer) => signer.leads_to(&sa.known.authorities),
+            _ => false,
+        };
+        (!exact, by_secret != with_secret, !believed)
+    })
 }

@@ -67,7 +67,7 @@ impl TryFrom<&Identification> for Id {
             IdType::ID_FQDN => name(kind, data).map(Self::Fqdn),
             IdType::ID_RFC822_ADDR => name(kind, data).map(Self::UserFqdn),
             IdType::ID_KEY_ID => Ok(Self::KeyId(data.to_vec())),
-            IdType::ID_DER_ASN1_DN if is_name(data) => Ok(Self::Dn(data.to_vec())),
+            IdType::ID_DER_ASN1_DN if pki::name::is_name(data) => Ok(Self::Dn(data.to_vec())),
             IdType::ID_DER_ASN1_DN => Err(IdError::Der),
             _ => Err(IdError::Type { kind }),
         }
@@ -81,41 +81,6 @@ fn name(kind: IdType, data: &[u8]) -> Result<String, IdError> {
     text.map(str::to_owned).ok_or(IdError::Text { kind })
 }
 
-/// One definite-length DER element with this tag, then the rest.
-fn element(bytes: &[u8], tag: Option<u8>) -> Option<(&[u8], &[u8])> {
-    let (&[found, first], rest) = bytes.split_first_chunk::<2>()?;
-    if tag.is_some_and(|t| t != found) {
-        return None;
-    }
-    let (len, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => rest.split_first().map(|(len, rest)| (usize::from(*len), rest))?,
-        0x82 => rest.split_first_chunk().map(|(len, rest)| (usize::from(u16::from_be_bytes(*len)), rest))?,
-        _ => return None,
-    };
-    rest.split_at_checked(len)
-}
-
-/// RDNSequence of sets of (object identifier, value) pairs, to its end.
-fn is_name(der: &[u8]) -> bool {
-    let walk = || -> Option<()> {
-        let (mut sets, after) = element(der, Some(0x30))?;
-        while !sets.is_empty() {
-            let (mut pairs, more) = element(sets, Some(0x31))?;
-            while !pairs.is_empty() {
-                let (pair, next) = element(pairs, Some(0x30))?;
-                let (_oid, value) = element(pair, Some(0x06))?;
-                let (_value, none) = element(value, None)?;
-                none.is_empty().then_some(())?;
-                pairs = next;
-            }
-            sets = more;
-        }
-        after.is_empty().then_some(())
-    };
-    walk().is_some()
-}
-
 /// For logs and tables: nothing in it can end a line, a string or a cell.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,7 +90,7 @@ impl fmt::Display for Id {
                 name.escape_default().try_for_each(|c| f.write_char(c))
             }
             Self::KeyId(bytes) => hex(f, "key-id:", bytes),
-            Self::Dn(der) => hex(f, "dn:", der),
+            Self::Dn(der) => write!(f, "dn:{}", pki::name::text(der)),
         }
     }
 }

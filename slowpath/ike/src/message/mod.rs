@@ -124,6 +124,13 @@ impl Message {
     pub fn error(&self) -> Option<&Notify> {
         self.notifies().find(|n| n.kind.is_error())
     }
+    /// In their order; the first is the one whose key signs.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.payloads.iter().filter_map(|p| if let Payload::Cert(c) = p { Some(c) } else { None })
+    }
+    pub fn certificate_requests(&self) -> impl Iterator<Item = &Certificate> {
+        self.payloads.iter().filter_map(|p| if let Payload::CertReq(c) = p { Some(c) } else { None })
+    }
     pub fn deletes(&self) -> impl Iterator<Item = &Delete> {
         self.payloads.iter().filter_map(|p| if let Payload::Delete(d) = p { Some(d) } else { None })
     }

@@ -436,7 +436,16 @@ fn ends() -> Vec<Pair> {
 
 #[test]
 fn every_cause_is_told_by_the_fault_that_makes_it() {
-    let pairs = [algorithms(), identities(), traffic(), silence(), strangers(), ends()].concat_all();
+    let pairs = [
+        algorithms(),
+        identities(),
+        traffic(),
+        silence(),
+        strangers(),
+        ends(),
+        super::certificates::faults(),
+    ]
+    .concat_all();
     let told: BTreeSet<Cause> =
         pairs.iter().flat_map(|pair| [A, B].map(|n| all(pair, n))).flatten().map(|(_, d)| d.cause).collect();
     // An error of the random source or of OpenSSL; neither can be had in a test.

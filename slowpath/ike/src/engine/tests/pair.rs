@@ -220,9 +220,9 @@ impl Node {
     #[track_caller]
     pub fn expect_no_secret(&self, report: &Report) {
         let said = format!("{report:?}");
-        let psks = self.config.peers.iter().flat_map(|p| &p.identities).map(|i| {
-            let Check::Secret(psk) = &i.auth.theirs;
-            psk.0.clone()
+        let psks = self.config.peers.iter().flat_map(|p| &p.identities).map(|i| match &i.auth.theirs {
+            Check::Secret(psk) => psk.0.clone(),
+            _ => Vec::new(),
         });
         for secret in psks.chain(self.keys.iter().cloned()).filter(|secret| secret.len() >= 8) {
             let hex: String = secret.iter().map(|b| format!("{b:02x}")).collect();
