@@ -3,6 +3,7 @@
 use crate::control::{Answer, Rows};
 use crate::driver::Driver;
 use crate::negotiator::Negotiator;
+use crate::running::Head;
 use ike::api::{Now, Page};
 use ipc::StatsReader;
 use ipc::status::{Request, Response};
@@ -23,6 +24,7 @@ enum Ask {
     Request(Box<Request>, oneshot::Sender<Response>),
     Page(Option<u64>, oneshot::Sender<Page>),
     Statistics(oneshot::Sender<Option<StatsReader>>),
+    Head(oneshot::Sender<Head>),
 }
 
 /// How often something has changed that people watch: whoever waits is woken, and asks for what it wants to know.
@@ -53,6 +55,9 @@ impl Asker {
     pub async fn page(&self, after: Option<u64>) -> Result<Page, NoAnswer> {
         self.ask(|reply| Ask::Page(after, reply)).await
     }
+    pub async fn head(&self) -> Result<Head, NoAnswer> {
+        self.ask(Ask::Head).await
+    }
     pub async fn statistics(&self) -> Result<Option<StatsReader>, NoAnswer> {
         self.ask(Ask::Statistics).await
     }
@@ -78,8 +83,12 @@ impl Asker {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() < most {
             queue.push_back(ask);
-            let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes()); // full means that it is woken already
+            self.wake();
         }
+    }
+    /// The driver looks around.
+    pub fn wake(&self) {
+        let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes()); // full means that it is woken already
     }
     fn take(&self) -> Option<Ask> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -148,6 +157,7 @@ impl Desk {
             match ask {
                 Ask::Page(after, reply) => _ = reply.send(driver.engine.page(after, PAGE, now)),
                 Ask::Statistics(reply) => _ = reply.send(driver.slow().map(|slow| slow.statistics().clone())),
+                Ask::Head(reply) => _ = reply.send(driver.head()),
                 Ask::Request(..) => {}
             }
         }

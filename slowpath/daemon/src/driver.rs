@@ -14,6 +14,7 @@ use ipc::{
 };
 use sa::{Direction, PolicySpec, SaSlot, Spi};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How long a frame waits for the installations before it.
@@ -61,7 +62,7 @@ pub struct Counters {
 
 pub struct Driver<E> {
     pub engine: E,
-    pub(crate) policies: Vec<PolicySpec>,
+    pub(crate) policies: Arc<Vec<PolicySpec>>,
     /// Addresses and routes, as the transaction that says them.
     network: Vec<Command>,
     pub(crate) slow: Option<SlowSide>,
@@ -101,7 +102,7 @@ impl<E: Negotiator> Driver<E> {
     pub fn new(engine: E, vault_key: Option<VaultKey>) -> Self {
         Self {
             engine,
-            policies: Vec::new(),
+            policies: Arc::default(),
             network: Vec::new(),
             slow: None,
             previous: None,
@@ -130,7 +131,7 @@ impl<E: Negotiator> Driver<E> {
     /// A whole new configuration, policies in rank order.
     pub fn configure(&mut self, config: Config, policies: Vec<PolicySpec>, now: Now) {
         self.now = now;
-        let before = std::mem::replace(&mut self.policies, policies);
+        let before = std::mem::replace(&mut self.policies, Arc::new(policies));
         if self.slow.is_some() {
             match edits::between(&before, &self.policies).filter(|_| self.policies_told) {
                 Some(edits) => self.send_edits(edits),
@@ -440,8 +441,8 @@ impl<E: Negotiator> Driver<E> {
         self.policies_told = true;
         let generation = self.generation;
         self.command(Command::PolicyBegin { generation, count: self.policies.len() as u32 });
-        for policy in self.policies.clone() {
-            self.command(Command::Policy(policy));
+        for policy in self.policies.clone().iter() {
+            self.command(Command::Policy(*policy));
         }
         self.command(Command::PolicyCommit { generation });
     }

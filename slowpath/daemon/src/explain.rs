@@ -1,30 +1,43 @@
 //! What the gateway does with a packet: `config::explain`, with the SAs of the engine and the drops of the fast path.
-use crate::driver::Driver;
+use crate::running::Running;
 use config::explain::{Explanation, Live, LiveDrop, LiveSa, Packet, Question, SaView, answer};
-use ike::api::{ChildStatus, Now};
+use ike::api::ChildStatus;
+use ipc::status::Response;
 use ipc::{RecentDrop, StatsReader};
-use sa::{Direction, PolicyId, SaSpec};
+use sa::{Direction, PolicyId, SaSlot, SaSpec};
+use std::collections::HashMap;
 
 /// JSON in and out for whoever serves it: the question's object, the explanation's, or what is wrong with the question.
 pub fn explain(
-    driver: &Driver<ike::Engine>,
+    running: &Running,
     config: &config::Config,
     question: &Question,
-    now: Now,
 ) -> Result<Explanation, String> {
-    let statistics = driver.slow().map(|slow| slow.statistics());
-    answer(config, question, Some(&Running { driver, statistics, now }))
+    let statistics = running.head.statistics.as_ref();
+    answer(config, question, Some(&Known { running, statistics }))
+}
+/// The same as an answer to whoever asks.
+pub fn response(running: &Running, config: &config::Config, packet: ipc::status::Packet) -> Response {
+    let ipc::status::Packet { src, dst, protocol, src_port, dst_port } = packet;
+    let question = Question { src, dst, protocol, src_port, dst_port };
+    let explained = explain(running, config, &question).and_then(|explanation| {
+        let object = serde_json::to_value(&explanation).map_err(|error| error.to_string())?;
+        Ok(Response::Explained { explanation: object, text: explanation.to_string() })
+    });
+    explained.unwrap_or_else(Response::Error)
 }
 
-struct Running<'a> {
-    driver: &'a Driver<ike::Engine>,
+struct Known<'a> {
+    running: &'a Running,
     statistics: Option<&'a StatsReader>,
-    now: Now,
 }
-impl Live for Running<'_> {
+impl Live for Known<'_> {
     fn sas(&self, policy: PolicyId) -> Vec<LiveSa> {
-        let all = self.driver.engine.installed_for(policy, self.now);
-        all.iter().filter_map(|(spec, child)| self.sa(spec, child)).collect()
+        let of = self.running.children.iter().filter(|child| child.policy == policy);
+        let slots: HashMap<SaSlot, &ChildStatus> =
+            of.flat_map(|child| [(child.inbound.0, child), (child.outbound.0, child)]).collect();
+        let ours = self.running.installed.iter().filter_map(|spec| Some((spec, *slots.get(&spec.slot)?)));
+        ours.filter_map(|(spec, child)| self.sa(spec, child)).collect()
     }
     fn drops(&self) -> Vec<LiveDrop> {
         let Some(statistics) = self.statistics else { return Vec::new() };
@@ -32,7 +45,7 @@ impl Live for Running<'_> {
         statistics.recent_drops().into_iter().map(|drop| live_drop(drop, clock)).collect()
     }
 }
-impl Running<'_> {
+impl Known<'_> {
     /// `None` while the fast path does not have it.
     fn sa(&self, spec: &SaSpec, child: &ChildStatus) -> Option<LiveSa> {
         let statistics = self.statistics?;

@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod negotiator;
 pub mod report;
 pub mod run;
+pub mod running;
 pub mod takeover;
 pub mod translate;

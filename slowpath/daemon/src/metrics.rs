@@ -1,10 +1,9 @@
 //! Everything that can be counted, in OpenMetrics. Labels are names: SPIs and slots come and go.
 //!
-//! [`Snapshot::take`] reads the engine and the shared statistics and is quick; [`Snapshot::render`] makes the text and may
-//! be called by any thread.
-use crate::driver::Driver;
+//! Made of a copy of what runs, in any thread but the driver's.
+use crate::running::Running;
 use config::{show_ports, show_protocol};
-use ike::api::{Now, is_served};
+use ike::api::is_served;
 use ipc::{StatsReader, WorkerCounters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -13,6 +12,7 @@ use prometheus_client::registry::Registry;
 use sa::{Direction, DropReason, PolicyId, SaSlot, Spi, Stat};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 /// What SAs have carried, kept per policy beyond their lives: a rekeyed SA takes its counters along. What an SA carries
 /// between the last reading and its end is missing.
@@ -134,16 +134,18 @@ pub fn names() -> impl Iterator<Item = String> {
     })
 }
 
+/// The whole text.
+pub fn text(running: &Running, config: &config::Config, sums: &Mutex<Sums>, uptime: u64) -> String {
+    let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+    let snapshot = Snapshot::take(running, config, &mut sums, uptime);
+    drop(sums);
+    snapshot.render()
+}
+
 impl Snapshot {
     /// Every configured peer and policy is in it, up or not.
-    pub fn take(
-        driver: &Driver<ike::Engine>,
-        config: &config::Config,
-        sums: &mut Sums,
-        uptime: u64,
-        now: Now,
-    ) -> Self {
-        let statistics = driver.slow().map(|slow| slow.statistics());
+    pub fn take(running: &Running, config: &config::Config, sums: &mut Sums, uptime: u64) -> Self {
+        let statistics = running.head.statistics.as_ref();
         if let Some(statistics) = statistics {
             sums.read(statistics);
         }
@@ -155,8 +157,8 @@ impl Snapshot {
         all.one(&UPTIME, vec![("process", "slowpath".into())], uptime);
         all.one(&UPTIME, vec![("process", "fastpath".into())], statistics.map_or(0, StatsReader::clock));
         all.one(&ATTACHED, vec![], statistics.is_some().into());
-        peers(&mut all, driver, config, now);
-        policies(&mut all, driver, config, sums, now);
+        peers(&mut all, running, config);
+        policies(&mut all, running, config, sums);
         if let Some(statistics) = statistics {
             fast(&mut all, statistics);
         }
@@ -165,10 +167,10 @@ impl Snapshot {
             let sum = drops.iter().filter(|(why, _)| why.stat() == Some(*stat)).map(|(_, n)| n).sum();
             all.one(&STATISTIC, vec![("statistic", stat.name().into())], sum);
         }
-        for (name, n) in crate::negotiator::Negotiator::counters(&driver.engine) {
+        for (name, n) in running.head.ike.iter().copied() {
             all.one(&IKE, vec![("event", name.into())], n);
         }
-        for (name, n) in driver.ipc_counters() {
+        for (name, n) in running.head.ipc.clone() {
             match name.as_str() {
                 "vault-records" => all.one(&VAULT, vec![], n),
                 _ => all.one(&IPC, vec![("event", name)], n),
@@ -206,13 +208,13 @@ impl Builder {
     }
 }
 
-fn peers(all: &mut Builder, driver: &Driver<ike::Engine>, config: &config::Config, now: Now) {
-    let mut by_name: HashMap<String, Vec<_>> = HashMap::new();
-    for status in driver.engine.peers(now) {
-        by_name.entry(status.peer.clone()).or_default().push(status);
+fn peers(all: &mut Builder, running: &Running, config: &config::Config) {
+    let mut by_name: HashMap<&str, Vec<_>> = HashMap::new();
+    for status in &running.peers {
+        by_name.entry(&status.peer).or_default().push(status);
     }
     for peer in &config.ipsec.peers {
-        let sas = by_name.get(&peer.name).map_or(&[][..], Vec::as_slice);
+        let sas = by_name.get(peer.name.as_str()).map_or(&[][..], Vec::as_slice);
         let up: Vec<_> = sas.iter().filter(|sa| sa.state == "established").collect();
         let label = || vec![("peer", peer.name.clone())];
         all.one(&PEER_UP, label(), (!up.is_empty()).into());
@@ -222,9 +224,9 @@ fn peers(all: &mut Builder, driver: &Driver<ike::Engine>, config: &config::Confi
     }
 }
 
-fn policies(all: &mut Builder, driver: &Driver<ike::Engine>, config: &config::Config, sums: &Sums, now: Now) {
+fn policies(all: &mut Builder, running: &Running, config: &config::Config, sums: &Sums) {
     let mut pairs: HashMap<PolicyId, u64> = HashMap::new();
-    for child in driver.engine.children(now).iter().filter(|child| is_served(child.state)) {
+    for child in running.children.iter().filter(|child| is_served(child.state)) {
         *pairs.entry(child.policy).or_default() += 1;
     }
     for policy in &config.ipsec.policies {

@@ -1,7 +1,6 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
-use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Page, PeerStatus, Rng, Sizes, is_served};
+use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Page, PeerStatus, Rng};
 use sa::SaSpec;
-use std::collections::HashSet;
 use zeroize::Zeroizing;
 
 pub trait Negotiator {
@@ -15,16 +14,6 @@ pub trait Negotiator {
     fn installed(&self) -> Vec<SaSpec>;
     fn peers(&self, now: Now) -> Vec<PeerStatus>;
     fn children(&self, now: Now) -> Vec<ChildStatus>;
-    /// Of the three lists above.
-    fn sizes(&self, now: Now) -> Sizes {
-        let children = self.children(now);
-        let served = children.iter().filter(|c| is_served(c.state)).map(|c| c.policy);
-        Sizes {
-            peers: self.peers(now).len(),
-            sas: self.installed().len(),
-            served_policies: served.collect::<HashSet<_>>().len(),
-        }
-    }
     /// Some IKE SAs behind one, with what belongs to them.
     fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
         let _ = (after, enough);
@@ -58,9 +47,6 @@ impl Negotiator for ike::Engine {
     }
     fn children(&self, now: Now) -> Vec<ChildStatus> {
         self.children(now)
-    }
-    fn sizes(&self, _: Now) -> Sizes {
-        self.sizes()
     }
     fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
         self.page(after, enough, now)

@@ -3,12 +3,14 @@ use crate::control::Rows;
 use crate::driver::Driver;
 use crate::keylog::hex;
 use crate::negotiator::Negotiator;
+use crate::running::{Head, Running};
 use ike::api::{ChildStatus, Now, PeerStatus, is_served};
 use ipc::status::{ActivePeer, InstalledSa, PolicyStatus, PortStatus, SaDirection, Side, Status, Totals};
 use ipc::{SaCounters, StatsReader};
 use sa::{Action, Direction, Level, PolicyId, PolicySpec, PortRange, SaSlot, SaSpec, Stat};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// The whole answer, made row by row: with a hundred thousand SAs neither IKE nor the reader's memory waits for all
 /// of it.
@@ -17,7 +19,9 @@ pub struct Report {
     head: Status,
     peers: Vec<PeerStatus>,
     specs: Vec<SaSpec>,
-    policies: Vec<(PolicySpec, Option<String>)>,
+    /// As many as are shown, and whose they are.
+    policies: Arc<Vec<PolicySpec>>,
+    policy_peers: Arc<Vec<Option<String>>>,
     children: Vec<ChildStatus>,
     /// Index into `children` by either slot.
     by_slot: HashMap<SaSlot, usize>,
@@ -41,90 +45,13 @@ struct OfPolicy {
 }
 
 /// Rows written in one turn.
-const ROWS: usize = 512;
+const ROWS: usize = 128;
 
 impl<E: Negotiator> Driver<E> {
     /// `policy_peers` belongs to the policies, in their order.
     pub fn status(&self, policy_peers: &[Option<String>], uptime: u64, sensitive: bool, now: Now) -> Status {
-        self.report(policy_peers, uptime, sensitive, None, now).into_status()
-    }
-    /// Lists with more than `at_most` rows are left out.
-    pub fn report(
-        &self,
-        policy_peers: &[Option<String>],
-        uptime: u64,
-        sensitive: bool,
-        at_most: Option<u32>,
-        now: Now,
-    ) -> Report {
-        let statistics = self.slow().map(|slow| slow.statistics());
-        let sizes = self.engine.sizes(now);
-        let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
-        let any = [sizes.peers, sizes.sas, self.policies.len()].into_iter().any(shown);
-        // With very many of them, copying every key is not worth it to say how many there are.
-        let children = if any { self.engine.children(now) } else { Vec::new() };
-        let peers = if shown(sizes.peers) { self.engine.peers(now) } else { Vec::new() };
-        let specs = if shown(sizes.peers) || shown(sizes.sas) { self.engine.installed() } else { Vec::new() };
-        let mut by_policy: HashMap<PolicyId, OfPolicy> = HashMap::new();
-        for child in &children {
-            let of = by_policy.entry(child.policy).or_default();
-            of.live += u32::from(is_served(child.state));
-            of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
-        }
-        let drops: Vec<_> = statistics.map(StatsReader::drops).unwrap_or_default();
-        let totals = Totals {
-            active_peers: sizes.peers as u64,
-            installed_sas: sizes.sas as u64,
-            policies: self.policies.len() as u64,
-            established_policies: sizes.served_policies as u64,
-        };
-        let head = Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            epoch: self.slow().map_or(0, |slow| slow.epoch()),
-            fastpath_attached: self.slow().is_some(),
-            uptime,
-            fastpath_uptime: statistics.map_or(0, StatsReader::clock),
-            totals,
-            statistics: Stat::ALL
-                .iter()
-                .map(|stat| {
-                    let sum = drops.iter().filter(|(why, _)| why.stat() == Some(*stat)).map(|(_, n)| n).sum();
-                    (stat.name().to_owned(), sum)
-                })
-                .collect(),
-            drops: drops.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect(),
-            ports: statistics.map(ports).unwrap_or_default(),
-            ike: self.engine.counters().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-            ipc: self.ipc_counters(),
-            ..Status::default()
-        };
-        let with_peers =
-            |(rank, spec): (usize, &PolicySpec)| (*spec, policy_peers.get(rank).cloned().flatten());
-        let policies = match shown(self.policies.len()) {
-            true => self.policies.iter().enumerate().map(with_peers).collect(),
-            false => Vec::new(),
-        };
-        let slots = |(at, c): (usize, &ChildStatus)| [(c.inbound.0, at), (c.outbound.0, at)];
-        let mut report = Report {
-            head,
-            policies,
-            by_slot: children.iter().enumerate().flat_map(slots).collect(),
-            by_policy,
-            sums: HashMap::new(),
-            statistics: statistics.cloned(),
-            sensitive,
-            children,
-            peers,
-            specs,
-            text: None,
-        };
-        if !report.peers.is_empty() {
-            report.sum_up();
-        }
-        if !shown(sizes.sas) {
-            report.specs = Vec::new();
-        }
-        report
+        let peers = Arc::new(policy_peers.to_vec());
+        Report::new(self.running(now), peers, uptime, sensitive, None).into_status()
     }
     pub(crate) fn ipc_counters(&self) -> BTreeMap<String, u64> {
         let c = &self.counters;
@@ -155,6 +82,54 @@ impl<E: Negotiator> Driver<E> {
 }
 
 impl Report {
+    /// Lists with more than `at_most` rows are left out.
+    pub fn new(
+        running: Running,
+        policy_peers: Arc<Vec<Option<String>>>,
+        uptime: u64,
+        sensitive: bool,
+        at_most: Option<u32>,
+    ) -> Self {
+        let totals = Totals {
+            active_peers: running.peers.len() as u64,
+            installed_sas: running.installed.len() as u64,
+            policies: running.head.policies.len() as u64,
+            established_policies: running.served_policies() as u64,
+        };
+        let Running { head: of, peers, children, installed, .. } = running;
+        let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
+        let mut by_policy: HashMap<PolicyId, OfPolicy> = HashMap::new();
+        for child in &children {
+            let of = by_policy.entry(child.policy).or_default();
+            of.live += u32::from(is_served(child.state));
+            of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+        }
+        let slots = |(at, c): (usize, &ChildStatus)| [(c.inbound.0, at), (c.outbound.0, at)];
+        let (with_peers, with_sas) = (shown(peers.len()), shown(installed.len()));
+        let mut report = Self {
+            head: head(&of, totals, uptime),
+            policies: if shown(of.policies.len()) { of.policies } else { Arc::default() },
+            policy_peers,
+            by_slot: children.iter().enumerate().flat_map(slots).collect(),
+            by_policy,
+            sums: HashMap::new(),
+            statistics: of.statistics,
+            sensitive,
+            children,
+            peers,
+            specs: installed,
+            text: None,
+        };
+        if with_peers {
+            report.sum_up();
+        } else {
+            report.peers = Vec::new();
+        }
+        if !with_sas {
+            report.specs = Vec::new();
+        }
+        report
+    }
     fn child(&self, spec: &SaSpec) -> Option<&ChildStatus> {
         let child = self.children.get(*self.by_slot.get(&spec.slot)?)?;
         [child.inbound, child.outbound].contains(&(spec.slot, spec.spi)).then_some(child)
@@ -193,8 +168,9 @@ impl Report {
         ))
     }
     fn policy(&self, at: usize) -> Option<PolicyStatus> {
-        let (spec, peer) = self.policies.get(at)?;
-        Some(policy(spec, peer.clone(), self.by_policy.get(&spec.id)))
+        let spec = self.policies.get(at)?;
+        let peer = self.policy_peers.get(at).cloned().flatten();
+        Some(policy(spec, peer, self.by_policy.get(&spec.id)))
     }
     /// `None`: the list is at its end.
     fn row(&self, list: usize, at: usize, out: &mut Vec<u8>) -> Option<serde_json::Result<()>> {
@@ -263,6 +239,25 @@ impl Text {
     }
 }
 
+fn head(of: &Head, totals: Totals, uptime: u64) -> Status {
+    let statistics = of.statistics.as_ref();
+    let drops: Vec<_> = statistics.map(StatsReader::drops).unwrap_or_default();
+    let sum = |stat: &Stat| drops.iter().filter(|(why, _)| why.stat() == Some(*stat)).map(|(_, n)| n).sum();
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        epoch: of.epoch,
+        fastpath_attached: statistics.is_some(),
+        uptime,
+        fastpath_uptime: statistics.map_or(0, StatsReader::clock),
+        totals,
+        statistics: Stat::ALL.iter().map(|stat| (stat.name().to_owned(), sum(stat))).collect(),
+        drops: drops.iter().map(|(why, n)| (why.name().to_owned(), *n)).collect(),
+        ports: statistics.map(ports).unwrap_or_default(),
+        ike: of.ike.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+        ipc: of.ipc.clone(),
+        ..Status::default()
+    }
+}
 fn ports(statistics: &StatsReader) -> Vec<PortStatus> {
     let port = |p: ipc::PortCounters| PortStatus {
         name: p.name,

@@ -4,10 +4,13 @@ use crate::changes::{Changes, Done, REQUEST, Task, reload, summary};
 use crate::control::{Answer, Control};
 use crate::desk::{Desk, Pulse};
 use crate::driver::Driver;
+use crate::explain;
 use crate::fastpath_log;
 use crate::keylog::KeyLogFiles;
-use crate::metrics::{Snapshot, Sums};
+use crate::metrics::{self, Sums};
 use crate::negotiator::SystemRng;
+use crate::report::Report;
+use crate::running::{self, Pieces};
 use crate::translate::{Translated, network, translate};
 use anyhow::{Context, Result, anyhow};
 use config::model::{LogAction, Syslog};
@@ -20,7 +23,7 @@ use manage::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 pub struct Options {
@@ -62,7 +65,7 @@ struct Process<'a> {
     entries: u64,
     /// Generation of the policies that the last change has brought.
     changed: Option<u64>,
-    policy_peers: Vec<Option<String>>,
+    policy_peers: Arc<Vec<Option<String>>>,
     options: Options,
     control: Control,
     desk: Desk,
@@ -76,7 +79,7 @@ struct Process<'a> {
     /// The slots of the fast path that the engine was configured for, with the file as it is now.
     configured: Option<u32>,
     last_refusal: String,
-    sums: Sums,
+    sums: Arc<Mutex<Sums>>,
     /// Asked to delete all SAs and end; when to stop waiting for the peers.
     ending: Option<Now>,
 }
@@ -113,7 +116,10 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     let api_socket = options.control_socket.with_file_name("api.sock");
     let asker = desk.asker();
     logs.on_entry(move || asker.logged());
-    let api = api::start(&api_socket, desk.asker(), store.shared(), logs.clone())
+    let sums = Arc::<Mutex<Sums>>::default();
+    let shown =
+        api::Shown { shared: store.shared(), logs: logs.clone(), sums: Arc::clone(&sums), started: now() };
+    let api = api::start(&api_socket, desk.asker(), shown)
         .with_context(|| format!("cannot listen on {}", api_socket.display()))?;
     let log_socket = options.control_socket.with_file_name(logs::SOCKET);
     fastpath_log::start(&log_socket, options.fastpath_uids.clone(), logs.clone())
@@ -127,7 +133,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         changes: Changes::new(store).context("an event descriptor")?,
         entries: 0,
         changed: None,
-        policy_peers: Vec::new(),
+        policy_peers: Arc::default(),
         options,
         control,
         desk,
@@ -139,7 +145,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         next_attach: Now::ZERO,
         configured: None,
         last_refusal: String::new(),
-        sums: Sums::default(),
+        sums,
         ending: None,
     };
     process.main_loop(&signals)
@@ -208,7 +214,7 @@ impl Process<'_> {
     }
     fn configure(&mut self, sa_slots: u32, now: Now) {
         let Translated { ike, policies, policy_peers } = translate(&self.config, sa_slots);
-        self.policy_peers = policy_peers;
+        self.policy_peers = Arc::new(policy_peers);
         self.configured = Some(sa_slots);
         self.driver.set_network(network(&self.config), now);
         self.watch();
@@ -336,9 +342,9 @@ impl Process<'_> {
     /// `true`: more is asked.
     fn serve(&mut self, now: Now) -> bool {
         let (driver, peers, ending) = (&mut self.driver, &self.policy_peers, &mut self.ending);
-        let (changes, config, sums) = (&mut self.changes, &self.config, &mut self.sums);
+        let (changes, config, sums) = (&mut self.changes, &self.config, &self.sums);
         let flushing = &mut self.flushing;
-        let (uptime, logs) = ((now - self.started).as_secs(), self.logs);
+        let (uptime, logs, asker) = ((now - self.started).as_secs(), self.logs, self.desk.asker());
         let mut answer = |request| {
             let done = |driver: &mut Driver<ike::Engine>, input| {
                 driver.input(input, now);
@@ -346,8 +352,9 @@ impl Process<'_> {
             };
             Answer::Now(match request {
                 Request::Status { show_sensitive, at_most } => {
-                    let report = driver.report(peers, uptime, show_sensitive, at_most, now);
-                    return Answer::Rows(Box::new(report));
+                    let peers = Arc::clone(peers);
+                    let make = move |running| Report::new(running, peers, uptime, show_sensitive, at_most);
+                    return Answer::Rows(running::later(asker.clone(), make));
                 }
                 Request::Initiate { peer, policy } => {
                     done(driver, Input::Initiate { peer, policy: policy.map(sa::PolicyId) })
@@ -376,9 +383,17 @@ impl Process<'_> {
                 Request::Configuration { entry } => {
                     return Answer::Rows(changes.ask(Task::Configuration(entry)));
                 }
-                Request::Explain(packet) => explained(driver, config, packet, now),
+                Request::Explain(packet) => {
+                    let config = Arc::clone(config);
+                    let make = move |running| Pieces::of(&explain::response(&running, &config, packet));
+                    return Answer::Rows(running::later(asker.clone(), make));
+                }
                 Request::Metrics => {
-                    Response::Metrics(Snapshot::take(driver, config, sums, uptime, now).render())
+                    let (config, sums) = (Arc::clone(config), Arc::clone(sums));
+                    let make = move |running| {
+                        Pieces::of(&Response::Metrics(metrics::text(&running, &config, &sums, uptime)))
+                    };
+                    return Answer::Rows(running::later(asker.clone(), make));
                 }
                 Request::Objects => return Answer::Rows(changes.ask(Task::Show)),
                 Request::Release { token } => return Answer::Rows(changes.ask(Task::Release(token))),
@@ -400,21 +415,6 @@ impl Process<'_> {
         self.desk.serve(&mut answer);
         self.desk.show(&self.driver, now)
     }
-}
-
-fn explained(
-    driver: &Driver<ike::Engine>,
-    config: &config::Config,
-    packet: ipc::status::Packet,
-    now: Now,
-) -> Response {
-    let ipc::status::Packet { src, dst, protocol, src_port, dst_port } = packet;
-    let question = config::explain::Question { src, dst, protocol, src_port, dst_port };
-    let explained = crate::explain::explain(driver, config, &question, now).and_then(|explanation| {
-        let object = serde_json::to_value(&explanation).map_err(|error| error.to_string())?;
-        Ok(Response::Explained { explanation: object, text: explanation.to_string() })
-    });
-    explained.unwrap_or_else(Response::Error)
 }
 
 /// Rows of `system logging` in the logger's terms; their regular expressions were checked.

@@ -534,6 +534,8 @@ fn a_failed_negotiation_is_a_row_and_an_event() {
     let mut events = UnixStream::connect(dir.join("api.sock")).expect("it listens");
     events.set_read_timeout(Some(SOON)).expect("a timeout");
     events.write_all(b"GET /rest/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    // Nobody answers us while it waits for the fast path's hand-over.
+    wait(|| fast.side.poll_peer());
     // The peer wants none of what we offer.
     let rows = wait(|| {
         fast.side.poll_peer();

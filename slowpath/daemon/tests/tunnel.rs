@@ -225,7 +225,7 @@ fn a_packet_is_explained_with_its_sa_and_the_last_drops() {
         dst_port: Some(80),
     };
     let config = file();
-    let said = espway_slowpath::explain::explain(&a.driver, &config, &question, now).unwrap();
+    let said = espway_slowpath::explain::explain(&a.driver.running(now), &config, &question).unwrap();
     let text = said.to_string();
     let [there, back] = &said.ways[..] else { panic!("{text}") };
     assert_eq!(there.policy.as_ref().map(|p| (p.number, p.peer.as_deref())), Some((0, Some("other"))));
@@ -251,7 +251,7 @@ fn a_packet_is_explained_with_its_sa_and_the_last_drops() {
     // Without the tunnel.
     a.driver.input(Input::Terminate { peer: None }, now);
     settle(&mut a.driver, &mut a.fast, now);
-    let said = espway_slowpath::explain::explain(&a.driver, &config, &question, now).unwrap();
+    let said = espway_slowpath::explain::explain(&a.driver.running(now), &config, &question).unwrap();
     assert_eq!(said.ways[0].drop_reason, Some("no-sa"));
     assert!(said.ways[0].said.contains("one is being asked for from `other`"), "{said}");
     // And what cannot be asked.
@@ -261,7 +261,7 @@ fn a_packet_is_explained_with_its_sa_and_the_last_drops() {
         let question =
             config::explain::Question { dst: address(dst), protocol: protocol.into(), ..question.clone() };
         assert!(
-            espway_slowpath::explain::explain(&a.driver, &config, &question, now).is_err(),
+            espway_slowpath::explain::explain(&a.driver.running(now), &config, &question).is_err(),
             "{dst} {protocol}"
         );
     }
@@ -319,8 +319,9 @@ fn metrics_name_every_peer_and_policy_and_never_go_back() {
     use espway_slowpath::metrics::{Snapshot, Sums, names};
     let (mut a, mut b, mut now) = up();
     let (config, mut sums) = (file(), Sums::default());
-    let mut read =
-        |a: &Gateway, now: Now| openmetrics(&Snapshot::take(&a.driver, &config, &mut sums, 5, now).render());
+    let mut read = |a: &Gateway, now: Now| {
+        openmetrics(&Snapshot::take(&a.driver.running(now), &config, &mut sums, 5).render())
+    };
     let policy = |name: &str, peer: &str, more: &str| {
         format!("{name}{{policy=\"10.1.0.0/16 > {peer},direction=\"{more}\"}}")
     };

@@ -374,15 +374,6 @@ pub fn is_served(state: &str) -> bool {
     ["mature", "larval"].contains(&state)
 }
 
-/// How many rows there would be, for an answer that lists none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    pub peers: usize,
-    pub sas: usize,
-    /// Policies that have a child.
-    pub served_policies: usize,
-}
-
 /// Keys for an independent decoder (Wireshark's tables); produced only when the engine is told to.
 #[derive(Clone, Debug)]
 pub struct KeyLog {

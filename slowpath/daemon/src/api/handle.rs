@@ -4,14 +4,19 @@ use super::events;
 use super::live::{self, Runtime};
 use super::stream::{Out, STILL_HERE, event};
 use crate::desk::{Asker, NoAnswer};
+use crate::explain;
+use crate::metrics::{self, Sums};
+use crate::run::now;
+use crate::running::Running;
 use config::schema::Shape;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use ike::api::Now;
 use ipc::status::{Request as Ask, Response as Said};
 use manage::api::{
-    self, Answer, Body, Change, Command, Method, Print, Problem, Shown, System, Then, Todo, View, Which,
+    self, Answer, Body, Change, Command, Method, Print, Problem, System, Then, Todo, View, Which,
 };
 use manage::{Shared, Snapshot};
 use serde_json::{Map, Value, json};
@@ -32,10 +37,20 @@ const LARGE: usize = 64 << 20;
 const ROWS: usize = 256;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
+/// What is known without asking the driver.
+pub struct Shown {
+    pub shared: Shared,
+    pub logs: logs::Handle,
+    pub sums: Arc<Mutex<Sums>>,
+    /// When the process was.
+    pub started: Now,
+}
 pub struct App {
     pub asker: Asker,
     pub shared: Shared,
     pub logs: logs::Handle,
+    sums: Arc<Mutex<Sums>>,
+    started: Now,
     pub guard: Guard,
     /// Tokens of the safe modes that are open.
     safe: Mutex<HashSet<String>>,
@@ -43,8 +58,9 @@ pub struct App {
 type Answered = Response<Out>;
 
 impl App {
-    pub fn new(asker: Asker, shared: Shared, logs: logs::Handle) -> Self {
-        Self { asker, shared, logs, guard: Guard::default(), safe: Mutex::default() }
+    pub fn new(asker: Asker, shown: Shown) -> Self {
+        let Shown { shared, logs, sums, started } = shown;
+        Self { asker, shared, logs, sums, started, guard: Guard::default(), safe: Mutex::default() }
     }
     /// The configuration in force; made at the first question.
     async fn snapshot(&self) -> Result<Arc<Snapshot>, Problem> {
@@ -135,11 +151,11 @@ fn said(answer: Answer) -> Answered {
 async fn answer(app: Arc<App>, source: Source, request: Request<Incoming>) -> Result<Answered, Trouble> {
     let who = app.guard.who(&source, request.headers(), &app.shared.config().api)?;
     if request.uri().path() == "/metrics" {
-        return metrics(&app, who, request.method()).await;
+        return scrape(&app, who, request.method()).await;
     }
     let asked = understood(&app, who, request).await?;
     if asked.path == "/rest/tool/explain" {
-        return explain(&app, asked).await;
+        return explain_packet(&app, asked).await;
     }
     let snapshot = app.snapshot().await?;
     let view = View { rows: &snapshot.rows, revision: snapshot.revision };
@@ -152,21 +168,26 @@ async fn answer(app: Arc<App>, source: Source, request: Request<Incoming>) -> Re
         Todo::System(system) => self::system(app, system).await,
     }
 }
-async fn metrics(app: &App, who: Who, method: &hyper::Method) -> Result<Answered, Trouble> {
+async fn scrape(app: &App, who: Who, method: &hyper::Method) -> Result<Answered, Trouble> {
     match () {
         () if method != hyper::Method::GET => Err(Problem::new(405, "this is done with GET").into()),
         () if !who.roles.read => Err(Problem::new(403, "this needs the role `read`").into()),
-        () => match app.ask(Ask::Metrics).await? {
-            Said::Metrics(text) => {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                Ok(with_type(200, Out::Whole(Some(text.into())), kind))
-            }
-            _ => Err(Problem::new(500, "the metrics were answered with something else").into()),
-        },
+        () => {
+            let running = Running::gather(&app.asker).await?;
+            let (config, sums) = (app.shared.config(), Arc::clone(&app.sums));
+            let uptime = (now() - app.started).as_secs();
+            let text = aside(move || metrics::text(&running, &config, &sums, uptime)).await?;
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            Ok(with_type(200, Out::Whole(Some(text.into())), kind))
+        }
     }
 }
+/// Work that takes long enough to hold up others here.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Problem::new(500, "this could not be worked out"))
+}
 /// What the gateway does with a packet, and why.
-async fn explain(app: &App, asked: api::Request) -> Result<Answered, Trouble> {
+async fn explain_packet(app: &App, asked: api::Request) -> Result<Answered, Trouble> {
     match asked.method {
         Method::Post => {}
         _ => return Err(Problem::new(405, "this is done with POST").into()),
@@ -180,7 +201,8 @@ async fn explain(app: &App, asked: api::Request) -> Result<Answered, Trouble> {
         let fix = r#"send {"src":"10.1.0.5","dst":"10.2.0.7","protocol":"tcp","dst-port":443}"#.into();
         Problem { fix, ..Problem::new(400, format!("the packet is not understood: {error}")) }
     })?;
-    match app.asker.request(Ask::Explain(packet)).await? {
+    let (running, config) = (Running::gather(&app.asker).await?, app.shared.config());
+    match aside(move || explain::response(&running, &config, packet)).await? {
         Said::Explained { explanation, text } => {
             Ok(json_of(200, &json!({"explanation": explanation, "text": text})))
         }
@@ -407,8 +429,9 @@ async fn change(app: &App, change: Change) -> Result<Answered, Trouble> {
         Some(place) => runtime(app, &snapshot, place.path).await?,
         None => Runtime::default(),
     };
-    let shown =
-        |row: &config::document::Object| place.map_or_else(Shown::new, |place| runtime.shown(place, row));
+    let shown = |row: &config::document::Object| {
+        place.map_or_else(api::Shown::new, |place| runtime.shown(place, row))
+    };
     Ok(said(then.answer(&plan, dry_run, &snapshot.rows, snapshot.revision, &shown)))
 }
 

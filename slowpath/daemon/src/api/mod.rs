@@ -11,5 +11,6 @@ mod server;
 mod stream;
 mod tls;
 
+pub use handle::Shown;
 pub use live::entries;
 pub use server::{Server, start};

@@ -1,6 +1,6 @@
 //! Connections: as many as memory and the driver bear, each with its limits, none of which holds up another.
 use super::auth::{Origin, Source};
-use super::handle::{App, handle};
+use super::handle::{App, Shown, handle};
 use super::tls;
 use crate::control::bind;
 use crate::desk::Asker;
@@ -8,7 +8,6 @@ use config::model::ApiListen;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use manage::Shared;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -43,10 +42,10 @@ impl Drop for Server {
     }
 }
 
-pub fn start(path: &Path, asker: Asker, shared: Shared, logs: logs::Handle) -> io::Result<Server> {
+pub fn start(path: &Path, asker: Asker, shown: Shown) -> io::Result<Server> {
     let listener = bind(path)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let app = Arc::new(App::new(asker, shared, logs));
+    let app = Arc::new(App::new(asker, shown));
     thread::Builder::new().name("api".into()).spawn(move || {
         runtime.block_on(async {
             match UnixListener::from_std(listener) {

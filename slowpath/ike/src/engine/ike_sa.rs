@@ -419,11 +419,6 @@ impl IkeSa {
         let outbound = is(&c.outbound).then(|| *c.spec(Direction::Outbound, ends, encap));
         [inbound, outbound].into_iter().flatten()
     }
-    /// How many `installed` lists.
-    pub fn installed_count(&self) -> usize {
-        let halves = self.children.iter().flat_map(|c| [&c.inbound, &c.outbound]);
-        halves.filter(|half| half.place == Place::Installed).count()
-    }
     pub fn child_status(&self, c: &ChildSa, now: Now) -> ChildStatus {
         ChildStatus {
             peer: self.peer.name.clone(),

@@ -37,14 +37,14 @@ mod trace;
 #[cfg(test)]
 mod tests;
 
-use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Peer, PeerStatus, Rng, Sizes, is_served};
+use crate::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Peer, PeerStatus, Rng};
 use crate::crypto::Cookies;
 use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
 use ike_sa::{IkeSa, Task};
 use index::{ByAddress, OfPeer, Starts};
 pub use snapshot::RestoreError;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,26 +200,6 @@ impl Engine {
     /// empty gets these again, and a running one is compared with them.
     pub fn installed(&self) -> Vec<SaSpec> {
         self.sas.values().flat_map(|sa| sa.installed()).collect()
-    }
-    /// The same for one policy, each with the child it belongs to.
-    pub fn installed_for(&self, policy: PolicyId, now: Now) -> Vec<(SaSpec, ChildStatus)> {
-        let of = |sa: &IkeSa| -> Vec<_> {
-            let children = sa.children.iter().filter(|c| c.policy == policy);
-            let each = children.map(|c| (sa.child_status(c, now), sa.installed_of(c)));
-            each.flat_map(|(child, specs)| specs.map(move |spec| (spec, child.clone()))).collect()
-        };
-        self.sas.values().flat_map(|sa| of(sa)).collect()
-    }
-    /// Of the three lists above, without copying keys and names.
-    pub fn sizes(&self) -> Sizes {
-        let children = self.sas.values().flat_map(|sa| &sa.children);
-        let served: HashSet<PolicyId> =
-            children.filter(|c| is_served(c.state_name())).map(|c| c.policy).collect();
-        Sizes {
-            peers: self.sas.values().filter(|sa| !matches!(sa.state, ike_sa::State::Closed)).count(),
-            sas: self.sas.values().map(|sa| sa.installed_count()).sum(),
-            served_policies: served.len(),
-        }
     }
     pub fn counters(&self) -> &Counters {
         &self.counters
