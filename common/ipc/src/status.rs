@@ -238,6 +238,9 @@ pub struct InstalledSa {
     pub engine: Option<String>,
     /// Bits.
     pub enc_key_size: u32,
+    /// One of its algorithms is out of date.
+    #[serde(default)]
+    pub weak: bool,
     pub replay: u32,
     pub esn: bool,
     pub current_bytes: u64,

@@ -339,6 +339,7 @@ pub(crate) fn installed_sa(
         auth_algorithm: spec.suite.integrity().name().into(),
         engine: identity.and_then(|i| i.engine).map(|engine| engine.name().into()),
         enc_key_size: spec.suite.encryption().key_len() as u32 * 8,
+        weak: spec.suite.weaknesses().next().is_some(),
         replay: spec.replay_window,
         esn: spec.esn,
         current_bytes: counters.bytes,

@@ -70,6 +70,11 @@ pub(super) const INSTALLED_SA: Menu = Menu {
         shown("auth-algorithm", Kind::Text, "Integrity."),
         shown("enc-algorithm", Kind::Text, "Cipher family."),
         shown("enc-key-size", COUNT, "Bits of its key."),
+        shown(
+            "weak",
+            Kind::YesNo,
+            "One of its algorithms is out of date: `espway check` says which, and why.",
+        ),
         shown("auth-key", Kind::Key, "Shown with show-sensitive."),
         shown("enc-key", Kind::Key, "Shown with show-sensitive."),
         shown("expires-in", TIME, "Until its hard limit."),

@@ -108,6 +108,7 @@ fn installed_sa(s: InstalledSa) -> Row {
             ("auth-algorithm", s.auth_algorithm.into()),
             ("enc-algorithm", s.enc_algorithm.into()),
             ("enc-key-size", s.enc_key_size.into()),
+            ("weak", s.weak.into()),
             ("auth-key", s.auth_key.into()),
             ("enc-key", s.enc_key.into()),
             ("expires-in", seconds(s.expires_in)),
