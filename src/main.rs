@@ -20,6 +20,7 @@ mod rundir;
 mod schema;
 mod status;
 mod version;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -55,6 +56,8 @@ enum Command {
     Log(logs::LogArgs),
     LogLevel(logs::LevelArgs),
     Packet(packet::Args),
+    Capture(watch::CaptureArgs),
+    Trace(watch::TraceArgs),
     Lab(lab::Args),
     Console(console::Args),
     Version(version::Args),
@@ -82,6 +85,8 @@ fn main() -> ExitCode {
         Command::Log(args) => logs::log(&args),
         Command::LogLevel(args) => logs::level(&args),
         Command::Packet(args) => packet::packet(&args),
+        Command::Capture(args) => watch::capture(&args),
+        Command::Trace(args) => watch::trace(&args),
         Command::Lab(args) => lab::lab(&args),
         Command::Version(args) => version::version(&args),
         Command::Console(args) => console::console(&args),

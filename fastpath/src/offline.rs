@@ -4,6 +4,7 @@ use crate::graph::{Out, ToHost, Worker, ike_in};
 use crate::host::reassemble::{Added, Reassembly};
 use crate::tables::{Control, Interface, NextHop};
 use ipc::contract::{Command, Event, FrameMeta, Refusal};
+use ipc::watch::Sighting;
 use sa::{DropReason, PolicySpec, Prefix, SaSpec};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -162,6 +163,15 @@ impl Gateway {
             self.control.poll(self.now, &mut self.out.events, &mut done);
         }
         Ok(())
+    }
+    /// What was seen of watched packets since the last time.
+    pub fn sightings(&mut self) -> Vec<(Sighting, Vec<u8>)> {
+        let Some(watch) = self.control.watch() else { return Vec::new() };
+        std::iter::from_fn(|| watch.next()).map(|look| (look.sighting, look.bytes().to_vec())).collect()
+    }
+    /// Packets watched, and copies lost.
+    pub fn watched(&self) -> Option<(u64, u64)> {
+        self.control.watch().map(|watch| watch.counts())
     }
     /// Time as the lifetimes of SAs see it.
     pub fn advance(&mut self, by: Duration) -> Vec<Outcome> {

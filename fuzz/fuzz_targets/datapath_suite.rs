@@ -63,6 +63,7 @@ fn site(own: u8, other: u8, direction: Direction, suite: Suite, esn: bool) -> Se
         last_seq: 0,
         lifetime: Lifetime::default(),
         policy: PolicyId(1),
+        also: Vec::new(),
         selectors: vec![ours.into()],
     };
     Setup {

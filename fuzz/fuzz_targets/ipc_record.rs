@@ -26,6 +26,11 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(decode_frame(&encode_frame(&meta, len).unwrap()), Ok((meta, len)));
     }
 
+    if let Ok((seen, len)) = decode_seen(bytes.first_chunk::<SEEN_HEAD_BYTES>().unwrap()) {
+        assert!(len <= ipc::watch::MAX_SNAP);
+        assert_eq!(decode_seen(&encode_seen(&seen, len).unwrap()), Ok((seen, len)));
+    }
+
     let shape = RingShape { slots: 4, slot_words: 2 };
     let part = Part::private(shape.words());
     let mut producer = Producer::new(part.clone(), shape, 0).unwrap();

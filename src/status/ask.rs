@@ -73,6 +73,12 @@ fn send(socket: &Path, request: &Request) -> anyhow::Result<UnixStream> {
     stream.write_all(&line)?;
     Ok(stream)
 }
+/// The answer as it comes, whose reader waits so long for a line.
+pub fn stream(socket: &Path, request: &Request, patience: Duration) -> anyhow::Result<UnixStream> {
+    let stream = send(socket, request)?;
+    stream.set_read_timeout(Some(patience))?;
+    Ok(stream)
+}
 /// Asks and waits for the answer; for that of a change as long as working it out takes.
 pub fn request(socket: &Path, request: &Request) -> anyhow::Result<Response> {
     let mut stream = send(socket, request)?;

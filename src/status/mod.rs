@@ -3,7 +3,7 @@ mod ask;
 mod diagnosis;
 mod table;
 
-pub use ask::{request, shut_down};
+pub use ask::{request, shut_down, stream};
 
 use crate::rundir::{RunDir, State};
 use serde_json::{Value, json};

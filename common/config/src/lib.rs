@@ -27,7 +27,7 @@ pub use complaint::{Complaint, Complaints, Severity};
 pub use document::Document;
 pub use model::Config;
 pub use secret::Secret;
-pub use value::{duration, show_duration, show_mac, show_ports, show_protocol, show_size};
+pub use value::{duration, protocol, show_duration, show_mac, show_ports, show_protocol, show_size};
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! What the two processes say to each other, as Rust values. How they travel is in `record`.
+use crate::watch::Watch;
 use sa::{DropReason, Encap, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, TunnelEnds};
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,6 +37,10 @@ pub enum Command {
     Route { dst: Prefix, via: Via },
     /// So many addresses and routes were said: all of them or nothing, between two bursts.
     NetworkCommit { count: u32 },
+    /// Packets are copied for somebody to look at; what was watched before no longer is.
+    Watch(Box<Watch>),
+    /// No more of that. Acknowledged at once; [`crate::watch::Seen::Over`] says when the last copy is through.
+    Unwatch { number: u32 },
 }
 
 /// Where a route leads.

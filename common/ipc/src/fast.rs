@@ -8,13 +8,14 @@ use crate::handover::{self, BUSY, COME_IN, Credentials, IpcError, Listener, STRA
 use crate::layout::{Geometry, MAX_FRAME};
 use crate::memory::{add, store_bytes, wipe};
 use crate::recent::LostPacket;
-use crate::record::{self, COMMAND_BYTES};
+use crate::record::{self, COMMAND_BYTES, SEEN_HEAD_BYTES};
 use crate::region::{Region, os};
 use crate::ring::{self, Consumer, Producer, PushError, RingFault};
 use crate::slow::SlowSide;
 use crate::stats::{self, ControlStats, SaIdentity, SaState, StatsReader, WorkerCounters, WorkerStats};
 use crate::sync::Ordering::Relaxed;
 use crate::wake::{Bell, announce_awake, announce_sleep, must_ring};
+use crate::watch::Seen;
 use sa::SaSlot;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -46,6 +47,7 @@ struct Attachment {
     events: Producer,
     to_slow: Producer,
     from_slow: Consumer,
+    seen: Producer,
     /// Commands taken and not yet acknowledged: each has room in the ring of acknowledgements kept.
     outstanding: u64,
 }
@@ -156,8 +158,14 @@ impl FastSide {
         self.session += 1;
         self.region.write_header();
         let layout = &self.region.layout;
-        let rings =
-            [&layout.commands, &layout.acks, &layout.events, &layout.frames_to_slow, &layout.frames_to_fast];
+        let rings = [
+            &layout.commands,
+            &layout.acks,
+            &layout.events,
+            &layout.frames_to_slow,
+            &layout.frames_to_fast,
+            &layout.seen,
+        ];
         for (range, _) in rings {
             ring::reset(&self.region.part(range));
         }
@@ -176,12 +184,14 @@ impl FastSide {
             producer(&layout.events),
             producer(&layout.frames_to_slow),
             consumer(&layout.frames_to_fast),
+            producer(&layout.seen),
         );
-        let (Some(commands), Some(acks), Some(events), Some(to_slow), Some(from_slow)) = ends else {
+        let (Some(commands), Some(acks), Some(events), Some(to_slow), Some(from_slow), Some(seen)) = ends
+        else {
             return false;
         };
         self.attachment =
-            Some(Attachment { socket, commands, acks, events, to_slow, from_slow, outstanding: 0 });
+            Some(Attachment { socket, commands, acks, events, to_slow, from_slow, seen, outstanding: 0 });
         true
     }
     fn detach(&mut self) {
@@ -267,6 +277,21 @@ impl FastSide {
         let Some(a) = self.attachment.as_mut() else { return false };
         let pushed = frame::push(&mut a.to_slow, &head, payload);
         self.pushed(pushed, stats::FRAMES_LOST)
+    }
+    /// `false`: the ring is full or nobody is attached. Keep it, or count it as lost.
+    pub fn show(&mut self, seen: &Seen, bytes: &[u8]) -> bool {
+        let Ok(head) = record::encode_seen(seen, bytes.len()) else { return false };
+        let Some(a) = self.attachment.as_mut() else { return false };
+        let pushed = a.seen.push(|slot| {
+            let (first, rest) = slot.split_at(SEEN_HEAD_BYTES / 8);
+            store_bytes(first, &head);
+            store_bytes(rest, bytes);
+        });
+        match pushed {
+            // Who waits for room tries again, which is no loss.
+            Err(PushError::Full) => false,
+            pushed => self.pushed(pushed, stats::EVENTS_LOST),
+        }
     }
     /// An IKE frame to be sent on the wire. What does not decode is skipped and counted.
     pub fn next_frame(&mut self) -> Option<(FrameMeta, &[u8])> {

@@ -1,14 +1,15 @@
 //! Where everything is in the region: one pure function from the geometry. Both sides compute it
 //! themselves; offsets are never taken from the other side, only compared.
-use crate::record::{ACK_BYTES, COMMAND_BYTES, EVENT_BYTES};
+use crate::record::{ACK_BYTES, COMMAND_BYTES, EVENT_BYTES, SEEN_HEAD_BYTES};
 use crate::ring::RingShape;
+use crate::watch::MAX_SNAP;
 use sa::DropReason;
 use std::ops::Range;
 
 /// `ESPWAYIP` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"ESPWAYIP");
 /// Raised with every change of a record, a table or this file.
-pub const LAYOUT_VERSION: u64 = 7;
+pub const LAYOUT_VERSION: u64 = 8;
 /// One frame's payload at most: what a UDP datagram holds.
 pub const MAX_FRAME: usize = u16::MAX as usize - 8;
 /// A slot of a frame ring. A frame goes on in the slots behind its first one, which holds its head as well.
@@ -30,6 +31,8 @@ pub(crate) const WORKER_WORDS: usize = 16;
 /// Recent drops kept for each worker, and the words of one.
 pub(crate) const RECENT: usize = 32;
 pub(crate) const RECENT_WORDS: usize = 16;
+/// Watched packets on their way. Only what is written takes memory.
+const SEEN_SLOTS: u32 = 512;
 pub(crate) const VAULT_HALF_WORDS: usize = VAULT_HALF_BYTES / 8;
 
 /// The numbers everything else follows from.
@@ -112,6 +115,7 @@ pub struct Layout {
     pub events: (Range<usize>, RingShape),
     pub frames_to_slow: (Range<usize>, RingShape),
     pub frames_to_fast: (Range<usize>, RingShape),
+    pub seen: (Range<usize>, RingShape),
     /// Written by the fast path's main lcore: clock, generation, faults.
     pub gauges: Range<usize>,
     /// Written by the slow path: is it asleep.
@@ -152,6 +156,7 @@ impl Layout {
             events: ring(g.events, EVENT_BYTES),
             frames_to_slow: ring(g.frames, FRAME_SLOT_BYTES),
             frames_to_fast: ring(g.frames, FRAME_SLOT_BYTES),
+            seen: ring(SEEN_SLOTS, SEEN_HEAD_BYTES + MAX_SNAP),
             gauges: take(64),
             slow_state: take(64),
             identities: take(slots * IDENTITY_WORDS),
@@ -178,7 +183,7 @@ mod tests {
         let geometry = Geometry { workers: 3, ports: 5, ..Geometry::default() };
         let l = Layout::of(&geometry).unwrap();
         let mut end = HEADER_WORDS;
-        let rings = [&l.commands, &l.acks, &l.events, &l.frames_to_slow, &l.frames_to_fast];
+        let rings = [&l.commands, &l.acks, &l.events, &l.frames_to_slow, &l.frames_to_fast, &l.seen];
         let tables = [
             &l.gauges,
             &l.slow_state,

@@ -12,6 +12,7 @@
 //!   .raise(&Event) -> bool                                            false: full or nobody attached; say it again later
 //!   .frame_to_slow(&FrameMeta, &[u8]) -> bool                         false: drop it as FrameQueueFull
 //!   .next_frame() -> Option<(FrameMeta, &[u8])>                       IKE to be sent on the wire
+//!   .show(&Seen, &[u8]) -> bool                                       a watched packet; false: full, or nobody attached
 //!   .before_sleep() -> bool, .wake_fd(), .poll_fds(), .awake()        optional: sleep until commands or frames wait
 //!   .worker_stats(worker) -> Option<WorkerStats>                      each once; Send, moves into the worker
 //!   .publish_sa(SaSlot, &SaIdentity), .set_sa_state(SaSlot, SaState), .clear_sa(SaSlot)
@@ -22,6 +23,7 @@
 //! SlowSide::attach(&Path, &[u32], timeout) -> Result<SlowSide, IpcError>
 //!   .send(&Command) -> Result<u64, SendError>, .next_ack() -> Option<Ack>, .next_event() -> Option<Event>
 //!   .next_frame() -> Option<(FrameMeta, &[u8])>, .send_frame(&FrameMeta, &[u8]) -> Result<(), SendError>
+//!   .next_seen() -> Option<(Seen, &[u8])>
 //!   .statistics() -> &StatsReader, .open_vault(&VaultKey) -> Vault, .fast_gone() -> bool
 //!   .before_sleep() -> bool, .wake_fd(), .socket_fd(), .awake()
 //! fast.attach_here() -> Result<SlowSide, IpcError>                    both ends in one process, for tests
@@ -67,6 +69,8 @@ mod sync;
 #[cfg(not(loom))]
 pub mod vault;
 pub mod wake;
+#[cfg(not(loom))]
+pub mod watch;
 
 #[cfg(not(loom))]
 pub use {

@@ -6,6 +6,7 @@ mod addr;
 mod message;
 mod network;
 mod spec;
+mod watch;
 
 pub use addr::{AddrRecord, SocketRecord};
 pub use message::{
@@ -13,6 +14,7 @@ pub use message::{
     decode_frame, encode_ack, encode_command, encode_event, encode_frame,
 };
 pub use spec::{PolicyRecord, SaRecord, SelectorRecord};
+pub use watch::{SEEN_HEAD_BYTES, decode_seen, encode_seen};
 
 /// Which part of a record does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,4 +32,8 @@ pub enum Unfit {
     InterfaceName(usize),
     #[error("a frame of {0} bytes is longer than {max}", max = crate::layout::MAX_FRAME)]
     Frame(usize),
+    #[error("{0} policies or SAs are too many to be watched at once; at most {max}: name one", max = crate::watch::Subject::MOST)]
+    Watched(usize),
+    #[error("{0} bytes of a packet are more than the {max} that can be copied", max = crate::watch::MAX_SNAP)]
+    Snap(usize),
 }

@@ -6,12 +6,13 @@ use crate::frame;
 use crate::handover::{self, IpcError};
 use crate::layout::{Geometry, MAX_FRAME};
 use crate::memory::{Part, load_bytes, store_bytes};
-use crate::record::{self, ACK_BYTES, EVENT_BYTES, Unfit};
+use crate::record::{self, ACK_BYTES, EVENT_BYTES, SEEN_HEAD_BYTES, Unfit};
 use crate::region::{Region, RegionError};
 use crate::ring::{Consumer, Producer, PushError, RingFault};
 use crate::stats::StatsReader;
 use crate::vault::{Vault, VaultError, VaultKey};
 use crate::wake::{Bell, announce_awake, announce_sleep, must_ring};
+use crate::watch::Seen;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub struct SlowSide {
     acks: Consumer,
     events: Consumer,
     from_fast: Consumer,
+    seen: Consumer,
     to_fast: Producer,
     statistics: StatsReader,
     bell_slow: Bell,
@@ -70,6 +72,7 @@ impl SlowSide {
             events: consumer(&layout.events).ok_or(IpcError::BadWelcome)?,
             from_fast: consumer(&layout.frames_to_slow).ok_or(IpcError::BadWelcome)?,
             to_fast: producer(&layout.frames_to_fast).ok_or(IpcError::BadWelcome)?,
+            seen: consumer(&layout.seen).ok_or(IpcError::BadWelcome)?,
             statistics: StatsReader::new(&region),
             bell_slow: Bell::from_fd(bell_slow),
             bell_fast: Bell::from_fd(bell_fast),
@@ -171,6 +174,21 @@ impl SlowSide {
         Some((meta, &self.frame[..len]))
     }
 
+    /// A watched packet.
+    pub fn next_seen(&mut self) -> Option<(Seen, &[u8])> {
+        let buffer = &mut self.frame;
+        let (seen, len) = next(&mut self.seen, &mut self.fault, &mut self.malformed, |slot| {
+            // The head is copied, and its copy judged, before as much is copied as it says.
+            let (first, rest) = slot.split_at(SEEN_HEAD_BYTES / 8);
+            let mut head = [0; SEEN_HEAD_BYTES];
+            load_bytes(first, &mut head);
+            let (seen, len) = record::decode_seen(&head)?;
+            load_bytes(rest, &mut buffer[..len]);
+            Ok((seen, len))
+        })?;
+        Some((seen, &self.frame[..len]))
+    }
+
     /// Poll for reading while asleep.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.bell_slow.fd()
@@ -182,8 +200,9 @@ impl SlowSide {
     /// Asks to be rung. `false`: something waits already, do not sleep.
     pub fn before_sleep(&mut self) -> bool {
         announce_sleep(&self.slow_asleep[0]);
-        let idle =
-            [&self.acks, &self.events, &self.from_fast].iter().all(|ring| matches!(ring.waiting(), Ok(0)));
+        let idle = [&self.acks, &self.events, &self.from_fast, &self.seen]
+            .iter()
+            .all(|ring| matches!(ring.waiting(), Ok(0)));
         if !idle {
             self.awake();
         }

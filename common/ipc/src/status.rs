@@ -67,6 +67,8 @@ pub enum Request {
     },
     /// What the gateway does with such a packet, and why.
     Explain(Packet),
+    /// Copies of packets, and what the gateway did with each, until enough was seen.
+    Watch(Box<Look>),
     /// Everything that can be counted, for a monitoring system.
     Metrics,
     /// The objects of the configuration are kept at hand from now on, for readers in the same process.
@@ -107,6 +109,8 @@ pub enum Response {
     },
     /// OpenMetrics.
     Metrics(String),
+    /// Comes line by line, each when it happens.
+    Watched(Vec<WatchedLine>),
 }
 
 /// A packet somebody asks about.
@@ -121,6 +125,97 @@ pub struct Packet {
     pub src_port: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dst_port: Option<u16>,
+}
+
+/// What somebody wants to see: of a policy (its id), a peer, an SA or a flow, and of one of them only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Look {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Hexadecimal, of either SA of a pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spi: Option<String>,
+    #[serde(default)]
+    pub flow: LookFlow,
+    /// It ends after so many packets, copied bytes (0: any number) or seconds.
+    pub packets: u64,
+    #[serde(default)]
+    pub bytes: u64,
+    pub seconds: u32,
+    /// Bytes of each packet.
+    #[serde(default)]
+    pub snap: u16,
+    /// What is in the packets, too.
+    #[serde(default)]
+    pub data: bool,
+    /// And the keys of the SAs they go through.
+    #[serde(default)]
+    pub keys: bool,
+    /// All of it at the end.
+    #[serde(default)]
+    pub whole: bool,
+}
+/// What is not said fits everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LookFlow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
+    /// A name or a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub src_port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst_port: Option<u16>,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum WatchedLine {
+    Packet(Box<WatchedPacket>),
+    /// A row of Wireshark's table `esp_sa`.
+    Key(Text),
+    /// The last one. `lost`: copies that found no room on their way.
+    Over {
+        packets: u64,
+        lost: u64,
+        why: String,
+    },
+}
+/// A packet where it came in, or what became of it where that left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WatchedPacket {
+    /// The same for a packet and for what became of it.
+    pub number: u64,
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// `host` is the gateway's own stack; what is `waiting` is for a next hop whose MAC address is not known.
+    pub port: String,
+    /// It begins with an Ethernet header; else with that of IP.
+    pub frame: bool,
+    pub leaves: bool,
+    /// Under ESP or AH of this gateway.
+    pub protected: bool,
+    /// On the wire.
+    pub length: u32,
+    pub flow: String,
+    /// Of a packet that came in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<String>,
+    /// The name of the reason it was dropped for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+    /// Hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// A configuration with its secrets; never printed by accident.

@@ -7,7 +7,8 @@ use proptest::strategy::ValueTree;
 
 proptest! {
     #[test]
-    fn values_survive(seq: u64, command in common::command(), event in common::event(), (meta, payload) in common::frame()) {
+    fn values_survive(seq: u64, command in common::command(), event in common::event(), (meta, payload) in common::frame(), (seen, bytes) in common::seen()) {
+        prop_assert_eq!(decode_seen(&encode_seen(&seen, bytes.len()).unwrap()), Ok((seen, bytes.len())));
         let (got_seq, got) = decode_command(&encode_command(seq, &command).unwrap());
         prop_assert_eq!((got_seq, got.as_ref()), (seq, Ok(&command)));
         prop_assert_eq!(decode_event(&encode_event(&event)), Ok(event));
@@ -23,7 +24,7 @@ proptest! {
     /// H1, H3: random bytes, and good records with some bytes changed. What does decode encodes to the same meaning.
     #[test]
     fn h1_any_bytes_get_an_answer(command in common::command(), flips in prop::collection::vec((0usize..COMMAND_BYTES, any::<u8>()), 1..6),
-                                  kind in 0u32..12, noise in prop::collection::vec(any::<u8>(), COMMAND_BYTES)) {
+                                  kind in 0u32..18, noise in prop::collection::vec(any::<u8>(), COMMAND_BYTES)) {
         let mut changed = encode_command(1, &command).unwrap();
         for (at, value) in flips { changed[at] = value; }
         let mut noise: [u8; COMMAND_BYTES] = noise.try_into().unwrap();
@@ -34,6 +35,9 @@ proptest! {
                 let again = encode_command(seq, &command).unwrap();
                 prop_assert_eq!(decode_command(&again), (seq, Ok(command)));
             }
+        }
+        if let Ok((seen, len)) = decode_seen(noise[..SEEN_HEAD_BYTES].try_into().unwrap()) {
+            prop_assert_eq!(decode_seen(&encode_seen(&seen, len).unwrap()), Ok((seen, len)));
         }
         let _ = decode_event(noise[..EVENT_BYTES].try_into().unwrap());
         let _ = decode_ack(noise[..ACK_BYTES].try_into().unwrap());
@@ -47,6 +51,18 @@ fn h1_every_value_of_every_field() {
     let runner = &mut proptest::test_runner::TestRunner::deterministic();
     let spec = common::sa_spec().new_tree(runner).unwrap().current();
     let policy = common::policy().new_tree(runner).unwrap().current();
+    let (seen, bytes) = common::seen().new_tree(runner).unwrap().current();
+    let head = encode_seen(&seen, bytes.len()).unwrap();
+    for at in 0..SEEN_HEAD_BYTES {
+        for value in 0..=u8::MAX {
+            let mut head = head;
+            head[at] = value;
+            // What decodes means the same when it is written again, but for what says nothing.
+            if let Ok((seen, len)) = decode_seen(&head) {
+                assert_eq!(decode_seen(&encode_seen(&seen, len).unwrap()), Ok((seen, len)), "{at} {value}");
+            }
+        }
+    }
     let install = encode_command(1, &Command::InstallSa(Box::new(spec))).unwrap();
     let policy = encode_command(1, &Command::Policy(policy)).unwrap();
     for good in [&install, &policy] {

@@ -97,6 +97,21 @@ fn a_frame_may_be_as_long_as_a_datagram() {
     assert!(!fast.frame_to_slow(&meta(), &[&long[..], &[0]].concat()));
 }
 #[test]
+fn what_is_seen_arrives_in_order_and_a_full_ring_is_no_loss() {
+    let (mut fast, mut slow) = both();
+    let over = |packets| watch::Seen::Over { watch: 1, packets, lost: 0 };
+    assert_eq!((0..600).take_while(|n| fast.show(&over(*n), &[*n as u8; 60])).count(), 512);
+    assert!(!slow.before_sleep());
+    for n in 0..512 {
+        // The end of a watch has no packet with it.
+        assert_eq!(slow.next_seen(), Some((over(n), &[][..])));
+    }
+    assert!(fast.show(&over(7), &[]) && slow.next_seen().is_some() && slow.next_seen().is_none());
+    assert!(!fast.show(&over(8), &[0; watch::MAX_SNAP + 1]), "it does not fit");
+    let faults: std::collections::BTreeMap<_, _> = slow.statistics().contract_faults().into_iter().collect();
+    assert_eq!(faults["fastpath-events-lost"], 0);
+}
+#[test]
 fn keys_do_not_stay_in_the_ring() {
     let (mut fast, mut slow) = both();
     let runner = &mut proptest::test_runner::TestRunner::deterministic();

@@ -3,6 +3,7 @@
 use crate::engine::{Key, Made, Maker};
 use crate::exchange::{Lane, ToMain, ToWorker};
 use crate::idle::Backoff;
+use crate::looks::Looks;
 use crate::mirror::Mirror;
 use crate::network::Networks;
 use crate::ports::Tap;
@@ -76,6 +77,7 @@ pub struct State {
     datagrams: u32,
     mirrored: Duration,
     hosted: Duration,
+    looks: Looks,
 }
 
 impl Main {
@@ -90,6 +92,7 @@ impl Main {
             worked |= self.drain_workers(now);
             worked |= self.frames();
             worked |= self.taps();
+            worked |= self.state.looks.turn(&mut self.control, &mut self.region, now);
             self.time(now);
             self.raise();
             self.idle.after(worked);
@@ -456,6 +459,8 @@ fn name_of(command: &Command) -> &'static str {
         Command::Address { .. } => "address",
         Command::Route { .. } => "route",
         Command::NetworkCommit { .. } => "network-commit",
+        Command::Watch(_) => "watch",
+        Command::Unwatch { .. } => "unwatch",
     }
 }
 fn is_network(command: &Command) -> bool {

@@ -5,6 +5,7 @@ mod engine;
 mod exchange;
 mod idle;
 mod kernel;
+mod looks;
 mod mirror;
 mod network;
 mod plan;

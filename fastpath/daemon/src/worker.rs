@@ -135,7 +135,10 @@ impl Loop {
         let (mut worked, mut offers, mut turns) = (false, 0, self.rx.len());
         while turns > 0 {
             let sharing = self.sharing.as_mut().filter(|s| s.active() || s.may_begin(&self.graph));
-            if sharing.as_ref().is_some_and(|s| s.active() && (!s.wants() || offers == s.workers())) {
+            // While packets are watched nothing is put up, and what was comes to its end.
+            let enough =
+                |s: &&mut Sharing<Mbuf>| !s.wants() || offers == s.workers() || self.graph.looks_on();
+            if sharing.as_ref().is_some_and(|s| s.active() && enough(s)) {
                 break;
             }
             turns -= 1;

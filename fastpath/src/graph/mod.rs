@@ -34,6 +34,7 @@ mod seen;
 pub mod share;
 pub mod stages;
 mod stats;
+pub mod watch;
 
 pub use classify::ike_in;
 pub use forward::refuses;
@@ -57,7 +58,32 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use watch::{Arrival, Notes};
 use wire::PacketBuf;
+
+/// A stage has ended. Nobody wants to know, most of the time.
+macro_rules! ended {
+    ($worker:ident, $tables:ident, $stage:expr, $packets:expr) => {
+        if $worker.meter.attends() {
+            attend(&mut $worker.meter, &mut $worker.notes, $tables, &$worker.work, $stage, $packets);
+        }
+    };
+}
+#[cold]
+#[inline(never)]
+fn attend<B: PacketBuf, K>(
+    meter: &mut Meter,
+    notes: &mut Notes<B>,
+    tables: &Tables<K>,
+    work: &Work<B>,
+    stage: Stage,
+    packets: usize,
+) {
+    meter.end(stage, packets);
+    if meter.follows() {
+        notes.look(tables, work, stage);
+    }
+}
 
 /// What the graph needs to finish a packet once an engine has given it back. Everything else stands in the packet's
 /// outer header or with its SA.
@@ -97,6 +123,7 @@ where
     collected: u64,
     work: Work<B>,
     meter: Meter,
+    notes: Notes<B>,
     /// While a burst is worked on that others have earlier ones of.
     turn: Option<Turn>,
 }
@@ -176,6 +203,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             collected: 0,
             work,
             meter: Meter::default(),
+            notes: Notes::default(),
             turn: None,
         })
     }
@@ -205,9 +233,12 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         self.meter.begin(packets);
         burst.iter().for_each(PacketBuf::prefetch);
         self.begin(now, out);
+        if self.looks_on() {
+            return self.look_on(Arrival::Port(port), burst, now, out);
+        }
         let tables: &Tables<_> = self.reader.table();
         classify::burst(tables, &mut self.work, port, burst, out);
-        self.meter.end(Stage::Classify, packets);
+        ended!(self, tables, Stage::Classify, packets);
         self.run(out);
     }
 
@@ -231,11 +262,14 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let count = packets.len();
         self.meter.begin(count);
         self.begin(now, out);
+        if self.looks_on() {
+            return self.look_on(Arrival::Own { exempt }, packets, now, out);
+        }
         let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
             classify::originate(tables, &mut self.work, packet, exempt, out);
         }
-        self.meter.end(Stage::Classify, count);
+        ended!(self, tables, Stage::Classify, count);
         self.run(out);
     }
 
@@ -244,11 +278,14 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let count = packets.len();
         self.meter.begin(count);
         self.begin(now, out);
+        if self.looks_on() {
+            return self.look_on(Arrival::Whole { interface }, packets, now, out);
+        }
         let tables: &Tables<_> = self.reader.table();
         for packet in packets.drain(..) {
             classify::whole(tables, &mut self.work, interface, packet, out);
         }
-        self.meter.end(Stage::Classify, count);
+        ended!(self, tables, Stage::Classify, count);
         self.run(out);
     }
 
@@ -261,6 +298,12 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     }
     pub fn engine_mut(&mut self) -> &mut E {
         &mut self.engine
+    }
+    /// Whether the tables say that some packets are watched: then bursts are not shared with others. A packet that is
+    /// being followed already goes its way, and so does a burst that others wait for.
+    #[inline(always)]
+    pub fn looks_on(&self) -> bool {
+        self.reader.table().watch.is_some() && !self.notes.within && self.turn.is_none()
     }
     /// Packets inside of the engine.
     pub fn in_flight(&self) -> usize {
@@ -284,7 +327,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let tables: &Tables<_> = self.reader.table();
         let arrived = self.work.incoming.len();
         inbound::admit(tables, &mut self.work, out);
-        self.meter.end(Stage::Admit, arrived);
+        ended!(self, tables, Stage::Admit, arrived);
         self.crypto([Stage::Open, Stage::Unwrap], out);
         if !self.work.incoming.is_empty() {
             self.nested(out);
@@ -301,12 +344,12 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         {
             turn.pass();
         }
-        self.meter.end(Stage::Forward, leaving);
+        ended!(self, tables, Stage::Forward, leaving);
         forward::forward(tables, &mut self.work, out);
         if let Some(turn) = &mut self.turn {
             turn.pass();
         }
-        self.meter.end(Stage::Frame, leaving);
+        ended!(self, tables, Stage::Frame, leaving);
         self.crypto([Stage::Seal, Stage::Send], out);
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
             self.retired.pop_front();
@@ -318,7 +361,9 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     #[inline(never)]
     fn nested(&mut self, out: &mut Out<B>) {
         let tables: &Tables<_> = self.reader.table();
+        let arrived = self.work.incoming.len();
         inbound::admit(tables, &mut self.work, out);
+        ended!(self, tables, Stage::Admit, arrived);
         self.crypto([Stage::Open, Stage::Unwrap], out);
     }
 
@@ -338,10 +383,10 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
                 Operation::Open => DropReason::EngineErrorIn,
             });
         }
+        self.engine.collect(&mut self.work.done);
+        ended!(self, tables, engine, waiting);
         let mut done = std::mem::take(&mut self.work.done);
-        self.engine.collect(&mut done);
         self.collected += done.len() as u64;
-        self.meter.end(engine, waiting);
         let finished = done.len();
         if let Some(turn) = &mut self.turn
             && engine == Stage::Open
@@ -399,7 +444,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         drop(jobs);
         opened.clear();
         (self.work.done, self.work.opened) = (done, opened);
-        self.meter.end(after, finished);
+        ended!(self, tables, after, finished);
     }
 }
 

@@ -116,7 +116,8 @@ impl<B: PacketBuf> Sharing<B> {
     }
     /// Whether to begin. `worker` is the one this belongs to.
     pub fn may_begin<E: Engine<B>>(&self, worker: &Worker<B, E>) -> bool {
-        !self.others.is_empty() && worker.in_flight() == 0 && !self.late.load(Relaxed)
+        let alone = self.others.is_empty() || worker.in_flight() != 0 || worker.looks_on();
+        !alone && !self.late.load(Relaxed)
     }
     /// Who share with each other, this one included.
     pub fn workers(&self) -> usize {

@@ -100,6 +100,10 @@ pub(crate) struct Meter {
     calls: u32,
     /// When the stage before ended, in a call that is measured.
     since: Option<u64>,
+    /// Somebody wants to see what a packet does.
+    follows: bool,
+    /// Either.
+    attends: bool,
     cycles: Arc<StageCycles>,
 }
 impl Meter {
@@ -108,6 +112,17 @@ impl Meter {
     }
     pub fn cycles(&self) -> &Arc<StageCycles> {
         &self.cycles
+    }
+    /// Whether the ends of stages are told to anybody.
+    #[inline(always)]
+    pub fn attends(&self) -> bool {
+        self.attends
+    }
+    pub fn follows(&self) -> bool {
+        self.follows
+    }
+    pub fn follow(&mut self, follows: bool) {
+        self.follows = follows;
     }
     /// A call begins.
     #[inline]
@@ -122,6 +137,7 @@ impl Meter {
                 self.since = Some(clock());
             }
         }
+        self.attends = self.since.is_some() || self.follows;
     }
     /// What was done since the last stage ended was `stage`, for so many packets.
     #[inline]

@@ -11,6 +11,7 @@ use super::shards::{Shards, spread};
 use super::shared::{Publisher, Reader};
 use super::{NextHop, Op, Tables};
 use crate::crypto::{KeyMaker, SaRef};
+use crate::graph::watch::Watch;
 use crate::host::pmtu::Hint;
 use ipc::contract::{Command, Event, Expiry, Refusal};
 use sa::{
@@ -86,6 +87,7 @@ pub struct Control<M: KeyMaker> {
     timers: BinaryHeap<Reverse<(Duration, Timer)>>,
     settling: VecDeque<(u64, Settle)>,
     paths: Paths<M::Key>,
+    watch: Option<Arc<Watch>>,
 }
 
 /// AH neither encrypts nor goes without an integrity algorithm; GMAC's IV has no place in ours.
@@ -111,6 +113,7 @@ impl<M: KeyMaker> Control<M> {
             timers: BinaryHeap::new(),
             settling: VecDeque::new(),
             paths: Paths::default(),
+            watch: None,
         }
     }
     /// One for each worker. A reader that is never refreshed holds up every later change.
@@ -210,6 +213,12 @@ impl<M: KeyMaker> Control<M> {
                 let at = now + Duration::from_millis(retry_ms.into());
                 self.timers.push(Reverse((at, Timer::Retry { policy })));
             }
+            Command::Watch(spec) => self.set_watch(Some(Arc::new(Watch::new(*spec)))),
+            Command::Unwatch { number } => {
+                if self.watch.as_ref().is_some_and(|watch| watch.spec().number == number) {
+                    self.set_watch(None);
+                }
+            }
             // Whoever knows the interfaces by name makes one `set_network` of these.
             Command::NetworkBegin
             | Command::Address { .. }
@@ -217,6 +226,14 @@ impl<M: KeyMaker> Control<M> {
             | Command::NetworkCommit { .. } => return Err(Refusal::BadTransaction),
         }
         Ok(Applied::Now)
+    }
+    fn set_watch(&mut self, watch: Option<Arc<Watch>>) {
+        self.watch.clone_from(&watch);
+        self.submit(Op::Watch(watch));
+    }
+    /// What is watched, from the next publication on.
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
     fn add_edit(&mut self, edit: Edit) -> Result<(), Refusal> {
         let Some(Transaction::Edits { edits, .. }) = &mut self.transaction else {

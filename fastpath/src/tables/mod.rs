@@ -26,6 +26,7 @@ pub use shared::{Publisher, Reader};
 pub use spd::Spd;
 
 use crate::crypto::{Keys, SaRef};
+use crate::graph::watch::Watch;
 use sa::{Encap, PolicyId, Prefix, TunnelEnds};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Tables<K> {
     pub links: u32,
     /// Whether a policy transaction was ever committed. Nothing is forwarded before.
     pub policies_loaded: bool,
+    /// Packets that somebody looks at.
+    pub watch: Option<Arc<Watch>>,
 }
 
 /// One change. Applied to both instances, so it holds by reference what must not exist twice.
@@ -78,6 +81,7 @@ pub enum Op<K> {
         address: IpAddr,
         mac: Option<Mac>,
     },
+    Watch(Option<Arc<Watch>>),
 }
 
 impl<K> Tables<K> {
@@ -91,6 +95,7 @@ impl<K> Tables<K> {
             generation: 1,
             links: 1,
             policies_loaded: false,
+            watch: None,
         }
     }
 
@@ -115,11 +120,12 @@ impl<K> Tables<K> {
             Op::SetNeighbour { interface, address, mac } => {
                 self.fib.set_neighbour(*interface, *address, *mac);
             }
+            Op::Watch(watch) => self.watch = watch.clone(),
         }
         // What is ours decides what a packet is, so an interface counts for both.
         let (verdicts, links) = match op {
             Op::InstallSa(_) | Op::RemoveSa { .. } | Op::Policies { .. } => (true, false),
-            Op::MoveSa { .. } => (false, false),
+            Op::MoveSa { .. } | Op::Watch(_) => (false, false),
             Op::SetInterface { .. } => (true, true),
             Op::SetRoute { .. } | Op::RemoveRoute { .. } | Op::SetNeighbour { .. } => (false, true),
         };

@@ -23,6 +23,10 @@ pub trait Rows {
     fn ready(&self) -> bool {
         true
     }
+    /// Nobody wants the rest of it when the reader has closed its end.
+    fn ends_with_reader(&self) -> bool {
+        false
+    }
 }
 pub enum Answer {
     Now(Response),
@@ -128,7 +132,8 @@ impl Client {
             match self.stream.read(&mut chunk) {
                 Ok(0) => {
                     // What was asked before the end is still answered, as far as the client reads.
-                    self.gone = self.answered() && !self.input.contains(&b'\n');
+                    let of_no_use = self.rows.as_ref().is_some_and(|rows| rows.ends_with_reader());
+                    self.gone = of_no_use || self.answered() && !self.input.contains(&b'\n');
                     return;
                 }
                 Ok(n) => self.input.extend_from_slice(&chunk[..n]),

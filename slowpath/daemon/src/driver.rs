@@ -8,6 +8,7 @@ use crate::diagnoses::Diagnoses;
 use crate::edits;
 use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
+use crate::watch::Watching;
 use ike::api::{Action, Config, Datagram, Input, Now, Report, ReportLevel};
 use ipc::{
     Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
@@ -95,6 +96,9 @@ pub struct Driver<E> {
     pub(crate) takeover: Progress,
     pub counters: Counters,
     pub diagnoses: Diagnoses,
+    pub(crate) watching: Option<Watching>,
+    /// How many there were.
+    pub(crate) watches: u32,
 }
 
 impl<E: Negotiator> Driver<E> {
@@ -126,6 +130,8 @@ impl<E: Negotiator> Driver<E> {
             takeover: Progress::default(),
             counters: Counters::default(),
             diagnoses: Diagnoses::default(),
+            watching: None,
+            watches: 0,
         }
     }
     /// A whole new configuration, policies in rank order.
@@ -178,6 +184,7 @@ impl<E: Negotiator> Driver<E> {
         if self.policies_wrong_until.is_some_and(|at| at <= now) {
             self.send_policies();
         }
+        self.watch_unread();
         self.flush();
         let more = more | self.store_more();
         if self.slow.as_ref().is_some_and(SlowSide::fast_gone) {
@@ -231,6 +238,7 @@ impl<E: Negotiator> Driver<E> {
         self.receiving.clear();
         self.scan = None;
         self.policies_told = false;
+        self.watch_detached();
         // Whatever was being removed is gone with it.
         for slot in std::mem::take(&mut self.draining) {
             self.input(Input::SlotFree(slot), self.now);
@@ -253,6 +261,9 @@ impl<E: Negotiator> Driver<E> {
                         Datagram { local: meta.local, remote: meta.remote, payload: payload.to_vec() };
                     self.input(Input::Datagram(datagram), self.now);
                 }
+            } else if let Some((seen, bytes)) = slow.next_seen() {
+                let bytes = bytes.to_vec();
+                self.on_seen(&seen, &bytes);
             } else {
                 return false;
             }
@@ -509,6 +520,8 @@ impl<E: Negotiator> Driver<E> {
             Command::Address { .. } => Waiting::Other("address"),
             Command::Route { .. } => Waiting::Other("route"),
             Command::NetworkCommit { .. } => Waiting::Other("network-commit"),
+            Command::Watch(_) => Waiting::Other("watch"),
+            Command::Unwatch { .. } => Waiting::Other("unwatch"),
         };
         self.waiting.insert(seq, waiting);
         Ok(())

@@ -91,7 +91,8 @@ fn wireshark_esp(encryption: Encryption) -> Option<&'static str> {
     })
 }
 
-fn esp_line(spec: &SaSpec) -> String {
+/// A row of `esp_sa`.
+pub fn esp_line(spec: &SaSpec) -> String {
     let family = if spec.ends.local.is_ipv4() { "IPv4" } else { "IPv6" };
     let (src, dst) = match spec.direction {
         sa::Direction::Inbound => (spec.ends.remote, spec.ends.local),

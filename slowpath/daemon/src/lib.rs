@@ -23,3 +23,4 @@ pub mod run;
 pub mod running;
 pub mod takeover;
 pub mod translate;
+mod watch;

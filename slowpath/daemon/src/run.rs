@@ -395,6 +395,10 @@ impl Process<'_> {
                     };
                     return Answer::Rows(running::later(asker.clone(), make));
                 }
+                Request::Watch(look) => match driver.watch(*look, peers) {
+                    Ok(rows) => return Answer::Rows(Box::new(rows)),
+                    Err(error) => Response::Error(error),
+                },
                 Request::Objects => return Answer::Rows(changes.ask(Task::Show)),
                 Request::Release { token } => return Answer::Rows(changes.ask(Task::Release(token))),
                 Request::EndSafeMode { token } => {

@@ -1,11 +1,13 @@
 //! The driver's own part, with an engine that does what the test says, over the real contract.
 mod common;
 use common::*;
+use espway_slowpath::control::Rows;
 use espway_slowpath::driver::Driver;
 use espway_slowpath::negotiator::Negotiator;
 use espway_slowpath::takeover::{Fate, SEQUENCE_LEAD, fate};
 use ike::api::Action;
 use ike::api::*;
+use ipc::status::{Response, WatchedLine};
 use ipc::*;
 use sa::*;
 use std::cell::RefCell;
@@ -412,4 +414,89 @@ fn a_changed_configuration_says_what_has_changed() {
     settle(&mut driver, &mut fast, T + Duration::from_secs(3));
     assert_eq!(fast.take_done(), ["policies"]);
     assert_eq!(fast.policies, [named(3)]);
+}
+
+/// What an answer has said so far.
+fn said(rows: &mut impl Rows) -> (String, bool) {
+    let mut text = Vec::new();
+    let more = rows.ready() && rows.more(&mut text).unwrap();
+    (String::from_utf8(text).unwrap(), more)
+}
+fn look() -> status::Look {
+    let peer = Some("other".into());
+    status::Look {
+        peer,
+        packets: 9,
+        seconds: 5,
+        snap: 100,
+        data: true,
+        keys: true,
+        ..Default::default()
+    }
+}
+#[test]
+fn packets_are_watched_until_the_fast_path_says_that_it_is_over() {
+    use ipc::watch::*;
+    let (mut driver, script, mut fast) = attached();
+    script.0.borrow_mut().installed = vec![*spec(1, Direction::Outbound)];
+    let peers = [Some("other".to_owned())];
+    let wrong = status::Look { policy: Some(1), ..look() };
+    assert!(driver.watch(wrong, &peers).err().unwrap().contains("only one of them"));
+    let strange = status::Look { peer: Some("nobody".into()), ..look() };
+    assert!(driver.watch(strange, &peers).err().unwrap().contains("no policy"));
+    let mut answer = driver.watch(look(), &peers).unwrap();
+    assert!(driver.watch(look(), &peers).err().unwrap().contains("another"));
+    settle(&mut driver, &mut fast, T);
+    let of = Subject::Policies(vec![PolicyId(1)]);
+    assert_eq!(fast.watch, Some(Watch { number: 1, of, snap: 100, seconds: 5, packets: 9 }));
+    assert_eq!(said(&mut answer), ("{\"watched\":[\n".into(), true));
+    assert!(!answer.ready());
+
+    let mut trail = Trail::default();
+    trail.push(Step::Framed { spi: 0x1001, number: 7, pieces: 1 });
+    let sighting = Sighting {
+        watch: 1,
+        packet: 1,
+        time: 5,
+        place: Place::Port(0),
+        leaves: false,
+        protected: false,
+        wire_len: 60,
+        flow: None,
+        fate: Some(Fate::Dropped(DropReason::EngineError)),
+        trail,
+    };
+    assert!(fast.side.show(&Seen::Packet(sighting), &[0xab; 3]));
+    // Of an earlier watch.
+    assert!(fast.side.show(&Seen::Packet(Sighting { watch: 77, ..sighting }), &[1]));
+    assert!(fast.side.show(&Seen::Over { watch: 1, packets: 1, lost: 2 }, &[]));
+    settle(&mut driver, &mut fast, T);
+    let (text, more) = said(&mut answer);
+    assert!(!more && text.ends_with("\n]}"), "{text}");
+    let text = format!("{{\"watched\":[{text}").replace("]}\n", "]}");
+    let Response::Watched(lines) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
+    let [WatchedLine::Key(key), WatchedLine::Packet(packet), WatchedLine::Over { packets: 1, lost: 2, why }] =
+        &lines[..]
+    else {
+        panic!("{lines:?}")
+    };
+    assert!(key.0.contains("0x00001001") && key.0.contains("AES-GCM"), "{}", key.0);
+    assert_eq!((packet.port.as_str(), packet.data.as_deref()), ("wan", Some("ababab")));
+    assert_eq!(packet.reason.as_deref(), Some(DropReason::EngineError.name()));
+    assert_eq!(packet.steps, ["frame: under SA 0x1001, number 7"]);
+    assert_eq!(why, "time");
+}
+#[test]
+fn nobody_is_copied_for_who_does_not_read() {
+    let (mut driver, _, mut fast) = attached();
+    let peers = [Some("other".to_owned())];
+    drop(driver.watch(look(), &peers).unwrap());
+    settle(&mut driver, &mut fast, T);
+    assert_eq!(fast.take_done(), ["watch 1", "unwatch 1"]);
+    // And when the fast path goes, the answer ends.
+    let mut answer = driver.watch(look(), &peers).unwrap();
+    drop(fast);
+    driver.turn(T);
+    let (text, more) = said(&mut answer);
+    assert!(!more && text.contains("the fast path is gone"), "{text}");
 }

@@ -211,3 +211,88 @@ fn scapy_and_we_agree_over_ipv6_and_inside_udp() -> Result<()> {
     }
     Ok(())
 }
+
+/// Packets before and after our crypto, in one file of our own writing: tshark opens it, decrypts the outside with the keys
+/// beside it, and finds there what is on the inside.
+#[test]
+fn tshark_reads_our_capture_with_its_keys() -> Result<()> {
+    Lab::run(&Plan::new(Site::Dpdk, Site::Kernel), |lab| {
+        let gateway = Gateway::new(Side::A, Suite::AesGcm);
+        let _swan = StrongSwan::start(lab, lab.site(Side::B), &gateway.swan(false))?;
+        let espway = gateway.start(lab)?;
+        ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
+        let (file, rows) = (lab.file("capture.pcapng"), lab.file("capture.esp_sa"));
+        let mut command = Binaries::find()?.command();
+        command.args(["capture", "--peer", "other", "--seconds", "60", "--count", "20", "--run-dir"]);
+        command.arg(espway.run_dir()).arg("--out").arg(&file).arg("--keys").arg(&rows);
+        let mut capture = process::Process::start("capture", &mut command, &lab.file("capture.log"))?;
+        // Until the packets are enough.
+        harness::wait_until("the end of the capture", SOON * 2, || {
+            expect_pings(lab.host(Side::A), Side::B.host4(), 2)?;
+            ensure!(capture.log().contains("enough packets"), "{}", capture.log());
+            Ok(())
+        })?;
+        ensure!(
+            capture.wait(SOON)?.success() && capture.log().contains("20 packets; ended"),
+            "{}",
+            capture.log()
+        );
+
+        let keys = Keys::from_rows(&rows)?;
+        let fields = [
+            "frame.interface_description",
+            "icmp.type",
+            "icmp.seq",
+            "frame.packet_flags_direction",
+            "frame.comment",
+        ];
+        let of = |filter: &str| tshark(&file, &keys, filter, &fields);
+        let inside = of("icmp && !esp")?;
+        let opened = of("icmp && esp")?;
+        ensure!(inside.len() == 20 && opened.len() == 20, "{inside:?} {opened:?}");
+        ensure!(inside.iter().all(|row| row[0].starts_with("inside")), "{inside:?}");
+        ensure!(opened.iter().all(|row| row[0].starts_with("outside")), "{opened:?}");
+        let pings = |rows: &[Vec<String>]| {
+            let mut pings: Vec<_> = rows.iter().map(|row| (row[1].clone(), row[2].clone())).collect();
+            pings.sort();
+            pings
+        };
+        ensure!(pings(&inside) == pings(&opened), "{inside:?} {opened:?}");
+        // What came in says what became of it; requests came in clear, answers under ESP.
+        for (rows, way, kind) in [(&inside, "frame: under SA", "8"), (&opened, "open: the ICV is right", "0")]
+        {
+            let came: Vec<_> = rows.iter().filter(|row| !row[4].is_empty()).collect();
+            ensure!(came.len() == 10, "{came:?}");
+            let right =
+                |row: &&&Vec<String>| row[1] == kind && row[4].contains(way) && row[4].contains("sent on");
+            ensure!(came.iter().filter(right).count() == 10, "{came:?}");
+        }
+        ensure!(of("esp.icv_bad == 1")?.is_empty());
+
+        // And the way of a packet that goes nowhere, in words.
+        let mut command = Binaries::find()?.command();
+        command.args([
+            "trace",
+            "--src",
+            "10.1.0.0/24",
+            "--dst",
+            "10.77.0.1",
+            "--count",
+            "1",
+            "--seconds",
+            "60",
+            "--run-dir",
+        ]);
+        let mut trace =
+            process::Process::start("trace", command.arg(espway.run_dir()), &lab.file("trace.log"))?;
+        harness::wait_until("a packet is traced", SOON, || {
+            let _ = lab.host(Side::A).run("ping -c 1 -W 1 10.77.0.1");
+            ensure!(trace.log().contains("ended: enough packets"), "{}", trace.log());
+            Ok(())
+        })?;
+        ensure!(trace.wait(SOON)?.success());
+        let said = trace.log();
+        ensure!(said.contains("policy: none fits") && said.contains("> 10.77.0.1 icmp"), "{said}");
+        espway.stop()
+    })
+}

@@ -52,11 +52,18 @@ impl Keys {
     /// `FILE.esp`.
     pub fn from_log(log: &Path) -> Result<Self> {
         let esp_log = PathBuf::from(format!("{}.esp", log.display()));
+        Self::of(&[("ikev2_decryption_table", log), ("esp_sa", &esp_log)])
+    }
+    /// Rows of `esp_sa` alone, as `espway capture --keys FILE` writes them.
+    pub fn from_rows(esp_sa: &Path) -> Result<Self> {
+        Self::of(&[("esp_sa", esp_sa)])
+    }
+    fn of(tables: &[(&str, &Path)]) -> Result<Self> {
         let mut options = vec![
             "esp.enable_encryption_decode:TRUE".to_owned(),
             "esp.enable_authentication_check:TRUE".to_owned(),
         ];
-        for (table, file) in [("ikev2_decryption_table", log), ("esp_sa", &esp_log)] {
+        for (table, file) in tables {
             let rows = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
             ensure!(!rows.trim().is_empty(), "{} is empty", file.display());
             // What Wireshark cannot decrypt stands there as a remark.

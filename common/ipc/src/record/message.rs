@@ -4,6 +4,7 @@ use super::{
     addr::{AddrRecord, SocketRecord},
     network::NetworkRecord,
     spec,
+    watch::WatchRecord,
 };
 use crate::contract::{Ack, Command, Event, Expiry, FrameKind, FrameMeta, PacketInfo, Refusal};
 use crate::layout::MAX_FRAME;
@@ -79,6 +80,8 @@ const NETWORK_BEGIN: u32 = 11;
 const ADDRESS: u32 = 12;
 const ROUTE: u32 = 13;
 const NETWORK_COMMIT: u32 = 14;
+const WATCH: u32 = 15;
+const UNWATCH: u32 = 16;
 
 pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMMAND_BYTES]>, Unfit> {
     let mut out = Zeroizing::new([0; COMMAND_BYTES]);
@@ -129,6 +132,8 @@ pub fn encode_command(seq: u64, command: &Command) -> Result<Zeroizing<[u8; COMM
         }
         Command::Route { dst, via } => put(ROUTE, NetworkRecord::route(*dst, via)?.as_bytes()),
         Command::NetworkCommit { count } => put(NETWORK_COMMIT, count.as_bytes()),
+        Command::Watch(watch) => put(WATCH, WatchRecord::encode(watch)?.as_bytes()),
+        Command::Unwatch { number } => put(UNWATCH, number.as_bytes()),
     }
     Ok(out)
 }
@@ -190,6 +195,8 @@ fn decode_body(kind: u32, bytes: &[u8]) -> Result<Command, Malformed> {
         ADDRESS => body::<NetworkRecord>(bytes)?.decode_address()?,
         ROUTE => body::<NetworkRecord>(bytes)?.decode_route()?,
         NETWORK_COMMIT => Command::NetworkCommit { count: body(bytes)? },
+        WATCH => Command::Watch(Box::new(body::<WatchRecord>(bytes)?.decode()?)),
+        UNWATCH => Command::Unwatch { number: body(bytes)? },
         _ => return Err(Malformed("command kind")),
     })
 }

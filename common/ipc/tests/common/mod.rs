@@ -1,5 +1,6 @@
 //! Strategies for the contract's values.
 #![allow(dead_code)]
+use ipc::watch::*;
 use ipc::*;
 use proptest::prelude::*;
 use sa::*;
@@ -164,6 +165,95 @@ pub fn command() -> impl Strategy<Value = Command> {
             Command::Route { dst: Prefix::new(address, len).unwrap(), via }
         }),
         any::<u32>().prop_map(|count| Command::NetworkCommit { count }),
+        watch().prop_map(|watch| Command::Watch(Box::new(watch))),
+        any::<u32>().prop_map(|number| Command::Unwatch { number }),
+    ]
+}
+fn watch() -> impl Strategy<Value = Watch> {
+    let some = 0..=Subject::MOST;
+    let end = || prop::option::of((addr(), 0..=32u8).prop_map(|(a, len)| Prefix::new(a, len).unwrap()));
+    let flow = (end(), end(), any::<Option<u8>>(), any::<Option<u16>>(), any::<Option<u16>>()).prop_map(
+        |(src, dst, protocol, src_port, dst_port)| {
+            Subject::Flow(FlowFilter { src, dst, protocol, src_port, dst_port })
+        },
+    );
+    let of = prop_oneof![
+        prop::collection::vec(policy_id(), some.clone()).prop_map(Subject::Policies),
+        prop::collection::vec((slot(), spi()), some).prop_map(Subject::Sas),
+        flow,
+    ];
+    (of, any::<(u32, u32, u64)>(), 0..=MAX_SNAP as u16)
+        .prop_map(|(of, (number, seconds, packets), snap)| Watch { number, of, snap, seconds, packets })
+}
+fn reason() -> impl Strategy<Value = DropReason> {
+    prop::sample::select(DropReason::ALL.to_vec())
+}
+fn step() -> impl Strategy<Value = Step> {
+    let word = prop_oneof![
+        Just(RuledWord::Pass),
+        any::<u32>().prop_map(RuledWord::Protect),
+        Just(RuledWord::Acquire),
+        Just(RuledWord::Ours),
+        Just(RuledWord::Link),
+        Just(RuledWord::Mismatch),
+        reason().prop_map(RuledWord::Drop),
+    ];
+    prop_oneof![
+        any::<u32>().prop_map(|spi| Step::Esp { spi }),
+        any::<u32>().prop_map(|spi| Step::Ah { spi }),
+        any::<(u32, u64)>().prop_map(|(spi, number)| Step::Admitted { spi, number }),
+        any::<bool>().prop_map(|ok| Step::Opened { ok }),
+        (any::<u32>(), word).prop_map(|(policy, word)| Step::Ruled { policy, word }),
+        any::<(u32, u64, u16)>().prop_map(|(spi, number, pieces)| Step::Framed { spi, number, pieces }),
+        any::<bool>().prop_map(|ok| Step::Sealed { ok }),
+    ]
+}
+pub fn seen() -> impl Strategy<Value = (Seen, Vec<u8>)> {
+    let fate = prop_oneof![
+        any::<u16>().prop_map(|port| Fate::Sent { port }),
+        reason().prop_map(Fate::Dropped),
+        prop::sample::select(vec![
+            Fate::Host,
+            Fate::Ike,
+            Fate::Waiting,
+            Fate::Held,
+            Fate::Hint,
+            Fate::InEngine
+        ]),
+    ];
+    let place = prop_oneof![
+        any::<u16>().prop_map(Place::Port),
+        prop::sample::select(vec![Place::Host, Place::Own, Place::Waiting]),
+    ];
+    let flow =
+        (addr(), addr(), any::<(u8, u16, u16)>()).prop_map(|(src, dst, (protocol, src_port, dst_port))| {
+            PacketInfo { src, dst, protocol, src_port, dst_port }
+        });
+    let steps = prop::collection::vec(step(), 0..=Trail::MOST);
+    let numbers = any::<(u32, u64, u64, u32, bool, bool)>();
+    let packet = (numbers, place, prop::option::of(flow), prop::option::of(fate), steps).prop_map(
+        |((watch, packet, time, wire_len, leaves, protected), place, flow, fate, steps)| {
+            let mut trail = Trail::default();
+            steps.into_iter().for_each(|step| trail.push(step));
+            Seen::Packet(Sighting {
+                watch,
+                packet,
+                time,
+                place,
+                leaves,
+                protected,
+                wire_len,
+                flow,
+                fate,
+                trail,
+            })
+        },
+    );
+    let over =
+        any::<(u32, u64, u64)>().prop_map(|(watch, packets, lost)| Seen::Over { watch, packets, lost });
+    prop_oneof![
+        (packet, prop::collection::vec(any::<u8>(), 0..=MAX_SNAP)),
+        over.prop_map(|over| (over, Vec::new())),
     ]
 }
 fn prefix_len() -> impl Strategy<Value = u8> {

@@ -7,3 +7,4 @@ mod plain;
 mod sharing;
 mod support;
 mod takeover;
+mod watch;

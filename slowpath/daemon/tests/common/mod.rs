@@ -43,6 +43,7 @@ pub struct Fast {
     pub refuse_policies: Option<Refusal>,
     /// Transactions that were refused.
     pub refused: usize,
+    pub watch: Option<watch::Watch>,
 }
 
 impl Fast {
@@ -67,6 +68,7 @@ impl Fast {
             refuse_installs: None,
             refuse_policies: None,
             refused: 0,
+            watch: None,
         }
     }
     /// Carries out every command that waits; returns the frames for the wire.
@@ -174,6 +176,15 @@ impl Fast {
                 self.generation = generation;
                 self.side.set_policy_generation(generation);
                 self.done.push("policies".into());
+                Ok(())
+            }
+            Command::Watch(watch) => {
+                self.done.push(format!("watch {}", watch.number));
+                self.watch = Some(*watch);
+                Ok(())
+            }
+            Command::Unwatch { number } => {
+                self.done.push(format!("unwatch {number}"));
                 Ok(())
             }
             Command::AcquireFailed { policy, .. } => {
