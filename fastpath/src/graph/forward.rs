@@ -278,11 +278,21 @@ pub(crate) fn fit<B: PacketBuf>(
     let mut pieces = std::mem::take(&mut work.pieces);
     match fragment::split(item, mtu, work.make.as_mut(), &mut pieces) {
         Ok(count) => out.fragments += count as u64 - 1,
-        Err((Whole::MayNot, item)) => report(item, DropReason::TooBig, mtu as u16, out),
+        Err((Whole::MayNot, item)) => {
+            let mtu = largest(item.buf.data(), mtu);
+            report(item, DropReason::TooBig, mtu as u16, out);
+        }
         Err((Whole::NoBuffer, _)) => out.drop(DropReason::NoBuffer),
     }
     pieces
 }
+//= rfc8200#5/least-mtu: nobody who sends IPv6 is told of less than 1280; what is larger than the path is made to fit.
+/// What the sender of such a packet is told that it may send.
+pub(crate) fn largest(packet: &[u8], mtu: usize) -> usize {
+    if packet.first().is_some_and(|first| first >> 4 == 6) { mtu.max(V6_LEAST) } else { mtu }
+}
+/// Every path carries IPv6 packets of so many bytes, by whatever means.
+pub(crate) const V6_LEAST: usize = 1280;
 
 fn send_clear<B: PacketBuf, K>(tables: &Tables<K>, item: Forward<B>, work: &mut Work<B>, out: &mut Out<B>) {
     let Some(dst) = destination(item.buf.data()) else { return out.drop(DropReason::MalformedIp) };
@@ -304,5 +314,14 @@ fn destination(packet: &[u8]) -> Option<To> {
     match packet.first()? >> 4 {
         4 => packet.get(16..20)?.first_chunk().map(|a| To::v4(u32::from_be_bytes(*a))),
         _ => packet.get(24..40)?.first_chunk().map(|a| To::v6(u128::from_be_bytes(*a))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nobody_who_sends_ipv6_is_told_of_less_than_1280() {
+        let told = |first, mtu| super::largest(&[first], mtu);
+        assert_eq!([told(0x60, 1200), told(0x60, 1400), told(0x45, 500)], [1280, 1400, 500]);
     }
 }

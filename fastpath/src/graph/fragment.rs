@@ -1,7 +1,8 @@
-//! Fragmentation of IPv4 packets that may be fragmented and do not fit (RFC 791 3.2), before encryption.
+//! Fragmentation of IPv4 packets that may be fragmented and do not fit (RFC 791 3.2), before encryption; and of packets of
+//! our own that are protected already, of both families.
 use super::forward::Forward;
-use wire::ip::{DF, MF, OFFSET, Packet, V4_HEADER};
-use wire::{PacketBuf, checksum};
+use wire::ip::{DF, MF, OFFSET, Packet, V4_HEADER, protocol};
+use wire::{PacketBuf, chain, checksum};
 
 /// Makes a buffer that holds the two slices one after the other, with headroom; `None` if there is none.
 pub type MakeBuffer<B> = Box<dyn FnMut(&[u8], &[u8]) -> Option<B> + Send>;
@@ -49,6 +50,49 @@ pub(crate) fn split<B: PacketBuf>(
     pieces.insert(before, first);
     Ok(count)
 }
+
+/// The same for an IPv6 packet that we are the source of (RFC 8200 4.5). `id` must not be foreseen, nor come again soon.
+pub(crate) fn split_v6<B: PacketBuf>(
+    item: Forward<B>,
+    mtu: usize,
+    id: [u8; 4],
+    make: Option<&mut MakeBuffer<B>>,
+    pieces: &mut Vec<Forward<B>>,
+) -> Result<usize, (Whole, Forward<B>)> {
+    let mut header = [0; MOST_IN_FRONT + FRAGMENT_HEADER];
+    let place = chain::transport_place(item.buf.data()).ok().filter(|place| place.at <= MOST_IN_FRONT);
+    let (Some(make), Some(place)) = (make, place) else { return Err((Whole::MayNot, item)) };
+    let front = place.at + FRAGMENT_HEADER;
+    let step = mtu.saturating_sub(front) & !7;
+    let (Some((head, payload)), Some(header)) =
+        (item.buf.data().split_at_checked(place.at), header.get_mut(..front))
+    else {
+        return Err((Whole::MayNot, item));
+    };
+    if step == 0 || payload.is_empty() {
+        return Err((Whole::MayNot, item));
+    }
+    let (before, last) = (pieces.len(), (payload.len() - 1) / step);
+    for (n, chunk) in payload.chunks(step).enumerate() {
+        //= rfc8200#4.5/fragment-header: what named the next header names this one, which names that.
+        let (ip, fragment) = header.split_at_mut(place.at);
+        ip.copy_from_slice(head);
+        let next = std::mem::replace(&mut ip[place.named_at], protocol::FRAGMENT);
+        let offset = ((n * step) as u16 | u16::from(n < last)).to_be_bytes();
+        let ([o0, o1], [a, b, c, d]) = (offset, id);
+        fragment.copy_from_slice(&[next, 0, o0, o1, a, b, c, d]);
+        let made = chain::set_length(header, front + chunk.len()).and_then(|()| make(header, chunk));
+        let Some(buf) = made else {
+            pieces.truncate(before);
+            return Err((Whole::NoBuffer, item));
+        };
+        pieces.push(Forward { buf, ..item });
+    }
+    Ok(last + 1)
+}
+const FRAGMENT_HEADER: usize = 8;
+/// Headers in front that are copied to each piece.
+const MOST_IN_FRONT: usize = 256;
 
 /// The header of the piece that starts `at` bytes into the payload of the packet with `header`.
 fn piece_header(mut header: [u8; V4_HEADER], at: usize, len: usize, last: bool) -> [u8; V4_HEADER] {

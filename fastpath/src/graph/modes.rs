@@ -6,7 +6,8 @@
 //! as the ICV covers it, from the IP header on, with what may change on the way made zero; behind it is the ICV, as in
 //! ESP, and behind that, where no engine looks, the headers as they were.
 use super::cache::{Origin, Word};
-use super::forward::{Forward, Way, fit, report};
+use super::forward::{Forward, V6_LEAST, Way, fit, largest, report};
+use super::fragment::{Whole, split_v6};
 use super::inbound::{self, Back, Incoming, Refused, first_look, stale};
 use super::iv::IvSource;
 use super::outbound::{self, Inner, Run};
@@ -56,14 +57,23 @@ pub(crate) fn refuse_large<B: PacketBuf>(
     ready: &mut Vec<Forward<B>>,
     out: &mut Out<B>,
 ) {
-    let splits = |packet: &[u8]| matches!(packet, [0x45, _, _, _, _, _, flags, ..] if flags & 0x40 == 0);
+    // TCP sends smaller segments when it is told; others could only send fragments, which are not protected.
+    let splits = |packet: &[u8]| match packet {
+        [0x45, _, _, _, _, _, flags, ..] => flags & 0x40 == 0,
+        [first, _, _, _, _, _, kind, ..] if first >> 4 == 6 => {
+            *kind != protocol::TCP || packet.len() <= V6_LEAST
+        }
+        _ => false,
+    };
     let mut at = 0;
     while let Some(item) = ready.get(at) {
         if item.buf.len() <= inner || splits(item.buf.data()) {
             at += 1;
         } else {
             work.counts.dropped(sa_ref);
-            report(ready.remove(at), DropReason::TooBig, inner as u16, out);
+            let item = ready.remove(at);
+            let mtu = largest(item.buf.data(), inner);
+            report(item, DropReason::TooBig, mtu as u16, out);
         }
     }
 }
@@ -78,12 +88,43 @@ pub(crate) fn send_in_pieces<B: PacketBuf, K>(
     work: &mut Work<B>,
     out: &mut Out<B>,
 ) {
-    let item = Forward { buf: packet, verdict: Word::PASS, origin: Origin::Own, interface: None };
-    let mut pieces = fit(item, mtu(sa, &way), work, out);
+    let mut item = Forward { buf: packet, verdict: Word::PASS, origin: Origin::Own, interface: None };
+    let most = mtu(sa, &way);
+    let mut pieces = if sa.header.is_ipv4 {
+        // Nothing comes here that may not be fragmented outside, whatever the outer header took over from the inner one.
+        allow_fragments(item.buf.data_mut());
+        fit(item, most, work, out)
+    } else {
+        own_v6(item, most, work, out)
+    };
     for piece in pieces.drain(..) {
         way.send(tables, sa.ends.remote.into(), piece.buf, out);
     }
     work.pieces = pieces;
+}
+
+fn allow_fragments(packet: &mut [u8]) {
+    let total = packet.len();
+    if let Some(flags) = packet.get_mut(6) {
+        *flags &= !0x40;
+    }
+    // It was an IPv4 header before; nothing else could go wrong.
+    let _ = chain::set_length(packet, total);
+}
+fn own_v6<B: PacketBuf>(
+    item: Forward<B>,
+    most: usize,
+    work: &mut Work<B>,
+    out: &mut Out<B>,
+) -> Vec<Forward<B>> {
+    let mut pieces = std::mem::take(&mut work.pieces);
+    let [a, b, c, d, ..] = work.ivs.next();
+    match split_v6(item, most, [a, b, c, d], work.make.as_mut(), &mut pieces) {
+        Ok(count) => out.fragments += count as u64 - 1,
+        Err((Whole::MayNot, _)) => out.drop(DropReason::TooBig),
+        Err((Whole::NoBuffer, _)) => out.drop(DropReason::NoBuffer),
+    }
+    pieces
 }
 
 /// A packet under its SA's headers, ready for the engine.

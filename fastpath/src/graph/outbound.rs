@@ -1,6 +1,6 @@
 //! Outbound: number and frame each packet of a run under its SA, and send what came back sealed.
 use super::cache::To;
-use super::forward::{Forward, Way, fit, report};
+use super::forward::{Forward, V6_LEAST, Way, fit, report};
 use super::inbound::Back;
 use super::iv::IvSource;
 use super::{Context, Out, Progress, Work, framing, modes};
@@ -123,7 +123,7 @@ pub(crate) fn frame<B: PacketBuf, K>(
             report(item, DropReason::NoRoute, 0, out);
         });
     };
-    let run = Run { sa_ref, sa, way, short: Short::of(sa, &way) };
+    let mut run = Run { sa_ref, sa, way, short: Short::of(sa, &way) };
     if let Some(reserved) = plan.reserved {
         return run.frame(left.by_ref().take(count), count, reserved, work, out);
     }
@@ -134,6 +134,10 @@ pub(crate) fn frame<B: PacketBuf, K>(
         form if form.is_transport() => modes::refuse_large(sa_ref, inner, work, &mut ready, out),
         Form::Framed => split_large(sa_ref, inner, framing::splits_after(sa), work, &mut ready, out),
         _ => split_large(sa_ref, inner, false, work, &mut ready, out),
+    }
+    if ready.iter().any(|item| item.buf.len() > inner) {
+        // They get their link headers when they have been split.
+        (run.way, run.short) = (way.bare(), None);
     }
     let count = ready.len();
     let reserved = sa.shared.reserve(count as u64);
@@ -347,7 +351,7 @@ impl<K> Run<'_, K> {
 //= rfc4301#8.2.2/fragment-first: what may be fragmented is, before encryption, so that the peer need not
 // reassemble ESP.
 /// Replaces each packet of the run that does not fit the tunnel by its pieces. With `keep`, those that may not be split
-/// stay as they are.
+/// stay as they are, to be split when they are protected; so does IPv6 that every path has to carry.
 #[cold]
 fn split_large<B: PacketBuf>(
     sa_ref: SaRef,
@@ -359,7 +363,11 @@ fn split_large<B: PacketBuf>(
 ) {
     let mut at = 0;
     while at < ready.len() {
-        let kept = |item: &Forward<B>| keep && Inner::of(item.buf.data()).is_some_and(|i| i.dont_fragment);
+        let kept = |item: &Forward<B>| {
+            let v6 = inner < V6_LEAST && item.buf.data().first().is_some_and(|first| first >> 4 == 6);
+            v6 && item.buf.len() <= V6_LEAST
+                || keep && Inner::of(item.buf.data()).is_some_and(|inner| inner.dont_fragment)
+        };
         if ready[at].buf.len() <= inner || kept(&ready[at]) {
             at += 1;
             continue;
@@ -573,9 +581,7 @@ fn unresolved<B: PacketBuf, K>(
 ) {
     let to = To::from(sa.ends.remote);
     match work.ways.find(tables, to) {
-        Some(way)
-            if (sa.form.is_transport() || sa.form == Form::Framed) && packet.len() > modes::mtu(sa, way) =>
-        {
+        Some(way) if packet.len() > modes::mtu(sa, way) => {
             let way = *way;
             modes::send_in_pieces(tables, sa, way, packet, work, out);
         }
