@@ -3,9 +3,7 @@
 //! Names are unique, references point at what exists (and are resolved to it), disabled objects are gone,
 //! defaults are filled in. Objects and words are RouterOS's; see `schema` for each property.
 use crate::Secret;
-use sa::{
-    Device, Encryption, InterfaceName, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec, Suite,
-};
+use sa::{Device, InterfaceName, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec, Suite};
 pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -284,7 +282,7 @@ pub enum Id {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
     pub name: String,
-    /// In order of preference, not empty.
+    /// In order of preference, not empty. AES-GMAC as an integrity algorithm is for AH alone.
     pub suites: Vec<Suite>,
     /// `None`: no limit by time.
     pub lifetime: Option<Duration>,
@@ -300,15 +298,19 @@ impl Policy {
     /// What is offered for its SAs, in order of preference: AH takes the integrity algorithms of the proposal.
     pub fn suites(&self) -> Vec<Suite> {
         match self.protocol {
-            Protocol::Esp => self.proposal.suites.clone(),
+            Protocol::Esp => esp_suites(&self.proposal.suites).collect(),
             Protocol::Ah => ah_suites(&self.proposal.suites),
         }
     }
 }
+/// All of these but the ones for AH alone.
+pub fn esp_suites(suites: &[Suite]) -> impl Iterator<Item = Suite> + '_ {
+    suites.iter().copied().filter(|suite| suite.integrity().iv_len() == 0)
+}
 /// The integrity algorithms of these suites, each once.
 pub fn ah_suites(suites: &[Suite]) -> Vec<Suite> {
     let mut found = Vec::new();
-    for suite in suites.iter().filter_map(|s| Suite::new(Encryption::Null, s.integrity()).ok()) {
+    for suite in suites.iter().filter_map(|s| Suite::ah(s.integrity()).ok()) {
         if !found.contains(&suite) {
             found.push(suite);
         }

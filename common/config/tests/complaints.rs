@@ -708,3 +708,40 @@ fn a_log_that_is_sent_to_nobody_is_refused() {
     assert_eq!((to.to.to_string().as_str(), to.facility, to.severity), ("192.0.2.1:514", 16, Some(6)));
     assert_eq!(config.logging[1].action, config::model::LogAction::Echo);
 }
+
+/// As an integrity algorithm AES-GMAC is for AH, by proposals and by manual SAs, and in ESP it is refused.
+#[test]
+fn gmac_as_integrity_is_for_ah() {
+    let proposal = "enc-algorithms: aes-256-gcm, auth-algorithms: null, pfs-group: none";
+    let gmac = "enc-algorithms: null, auth-algorithms: [aes-128-gmac, sha256], pfs-group: none";
+    let policy = "proposal: e, tunnel: yes";
+    let suites = |policy_words: &str| {
+        let text = GOOD.replace(proposal, gmac).replace(policy, policy_words);
+        let config = check(&text).unwrap_or_else(|complaints| panic!("{complaints}")).config;
+        config.ipsec.policies[0].suites().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(suites("proposal: e, tunnel: yes, ipsec-protocols: ah"), ["null/aes-128-gmac", "null/sha256"]);
+    assert_eq!(suites(policy), ["null/sha256"]);
+    let alone =
+        GOOD.replace(proposal, "enc-algorithms: null, auth-algorithms: aes-256-gmac, pfs-group: none");
+    let said = check(&alone).unwrap_err().to_string();
+    assert!(said.contains("nothing but integrity algorithms of AH"), "{said}");
+    assert!(check(&alone.replace(policy, "proposal: e, tunnel: yes, ipsec-protocols: ah")).is_ok());
+
+    let manual = |key: &str| {
+        let sa = format!(
+            "    manual-sa:\n      - {{spi: 0x1001, direction: out, local-address: 198.51.100.2, remote-address: 203.0.113.2, \
+             enc-algorithm: null, auth-algorithm: aes-128-gmac, auth-key: {key}, policy: 0}}\n"
+        );
+        let text = GOOD
+            .replace("peer: b, proposal: e, tunnel: yes", "proposal: e, tunnel: yes, ipsec-protocols: ah");
+        check(&(text.replace(proposal, gmac) + &sa))
+    };
+    let checked =
+        manual(&"0123456789abcdef0123456789abcdef".chars().chain("deadbeef".chars()).collect::<String>());
+    let config = checked.unwrap_or_else(|complaints| panic!("{complaints}")).config;
+    let spec = &config.ipsec.manual_sas[0];
+    assert_eq!((spec.integrity_key.len(), spec.salt.expose()), (16, &[0xde, 0xad, 0xbe, 0xef][..]));
+    let said = manual("0123456789abcdef0123456789abcdef").unwrap_err().to_string();
+    assert!(said.contains("`aes-128-gmac` takes 20 bytes"), "{said}");
+}

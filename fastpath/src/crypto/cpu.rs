@@ -232,9 +232,6 @@ impl CpuCrypto {
         integ_key: &[u8],
     ) -> Result<KeyRecord, Unsupported> {
         let refuse = |why| Unsupported { suite, why };
-        if suite.integrity().kind() == MacKind::Gmac {
-            return Err(refuse("it is for AH alone"));
-        }
         if enc_key.len() != suite.encryption().key_len() {
             return Err(refuse("the encryption key has the wrong length"));
         }

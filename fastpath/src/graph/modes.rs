@@ -292,6 +292,10 @@ fn authenticated<B: PacketBuf, K>(
     chain::set_length(header, total)?;
     ah::write(rest.get_mut(..len)?, next, sa.spi, SeqNo(seq).low())?;
     behind.get_mut(icv..)?.copy_from_slice(header);
+    if sa.about.suite.integrity().iv_len() > 0 {
+        //= rfc4543#3.1/unique-iv: the sequence number, which never comes twice under a key.
+        *behind.first_chunk_mut()? = seq.to_be_bytes();
+    }
     ah::mute(header, End::Sender).ok()?;
     Some((u16::try_from(link).ok()?, u16::try_from(total + icv).ok()?))
 }

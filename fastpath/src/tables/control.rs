@@ -90,9 +90,12 @@ pub struct Control<M: KeyMaker> {
     watch: Option<Arc<Watch>>,
 }
 
-/// AH neither encrypts nor goes without an integrity algorithm; GMAC's IV has no place in ours.
-fn ah_runs(suite: Suite) -> bool {
-    Suite::ah(suite.integrity()) == Ok(suite) && suite.integrity().iv_len() == 0
+/// AH neither encrypts nor goes without an integrity algorithm; in ESP there is no place for the IV of one.
+fn runs(protocol: Protocol, suite: Suite) -> bool {
+    match protocol {
+        Protocol::Esp => suite.integrity().iv_len() == 0,
+        Protocol::Ah => Suite::ah(suite.integrity()) == Ok(suite),
+    }
 }
 
 impl<M: KeyMaker> Control<M> {
@@ -276,9 +279,8 @@ impl<M: KeyMaker> Control<M> {
             _ if self.slots.contains(spread(spec.slot.0)) => Err(Refusal::SlotInUse),
             _ if keys != needed => Err(Refusal::Malformed),
             //= rfc3948#1/not-ah: AH covers the addresses that a NAT changes.
-            _ if spec.protocol == Protocol::Ah && (!ah_runs(spec.suite) || spec.encap.is_some()) => {
-                Err(Refusal::Unsupported)
-            }
+            _ if spec.protocol == Protocol::Ah && spec.encap.is_some() => Err(Refusal::Unsupported),
+            _ if !runs(spec.protocol, spec.suite) => Err(Refusal::Unsupported),
             _ if !sad::same_family(spec.ends) || spec.selectors.is_empty() => Err(Refusal::Unsupported),
             Direction::Inbound if spi_taken() => Err(Refusal::DuplicateSpi),
             Direction::Outbound if self.policies.get(spec.policy).is_none() => Err(Refusal::NoSuchPolicy),

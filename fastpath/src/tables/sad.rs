@@ -246,6 +246,7 @@ pub struct Sa<K> {
     pub esn: bool,
     pub form: Form,
     pub iv_len: u8,
+    /// With the IV that AES-GMAC has in AH's field for it.
     pub icv_len: u8,
     pub pad_to: u8,
     pub encap: Option<Encap>,
@@ -399,7 +400,7 @@ impl<K> Sad<K> {
                     form => form,
                 },
                 iv_len: encryption.iv_len() as u8,
-                icv_len: new.suite.icv_len() as u8,
+                icv_len: (new.suite.integrity().iv_len() + new.suite.icv_len()) as u8,
                 pad_to: encryption.pad_to() as u8,
                 encap: new.encap,
                 header: Template::new(new.protocol, new.ends, new.encap),

@@ -424,15 +424,7 @@ fn said(rows: &mut impl Rows) -> (String, bool) {
 }
 fn look() -> status::Look {
     let peer = Some("other".into());
-    status::Look {
-        peer,
-        packets: 9,
-        seconds: 5,
-        snap: 100,
-        data: true,
-        keys: true,
-        ..Default::default()
-    }
+    status::Look { peer, packets: 9, seconds: 5, snap: 100, data: true, keys: true, ..Default::default() }
 }
 #[test]
 fn packets_are_watched_until_the_fast_path_says_that_it_is_over() {

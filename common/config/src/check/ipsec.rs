@@ -11,7 +11,7 @@ use crate::value;
 use crate::walk::{Bad, Row};
 use crate::ways::Ways;
 use crate::yaml::Spot;
-use sa::{Encryption, Integrity, MacKind, Prefix, ReplayWidth, Suite};
+use sa::{Encryption, Integrity, MacKind, Prefix, ReplayWidth, Suite, SuiteError};
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -224,6 +224,12 @@ fn suites(
                     used.insert(*auth);
                     suites.push(suite);
                 }
+                // For policies of AH, whatever the cipher.
+                Err(SuiteError::AhOnly(_)) => {
+                    if used.insert(*auth) {
+                        suites.extend(Suite::ah(*auth));
+                    }
+                }
                 Err(error) => refusal = Some(error.to_string()),
             }
         }
@@ -243,7 +249,7 @@ fn suites(
         let said = format!("`{}` goes with none of `enc-algorithms`", auth.name());
         let fix = match auth.kind() {
             MacKind::None => "it is for AES-GCM",
-            MacKind::Gmac => "it is for AH; leave it out",
+            MacKind::Gmac => "it is for AH: write `enc-algorithms: null` with it",
             _ => "AES-GCM needs none; leave it out",
         };
         result = Err(row.error(sink, "auth-algorithms", said, fix));

@@ -3,7 +3,7 @@ use super::Tables;
 use super::ipsec::Named;
 use super::order::{Before, Cover, Memo};
 use crate::complaint::Sink;
-use crate::model::{Peer, Policy, Proposal, ah_suites};
+use crate::model::{Peer, Policy, Proposal, ah_suites, esp_suites};
 use crate::value;
 use crate::walk::{Bad, Row};
 use sa::{Action, DontFragment, Framing, Level, PolicyId, PolicySpec, PortRange, Prefix, Protocol, Selector};
@@ -59,6 +59,11 @@ pub fn build(
             let said =
                 format!("AH needs an integrity algorithm, and the proposal `{}` has none", proposal.name);
             row.error(sink, "proposal", said, "name one with `auth-algorithms: sha256`");
+            continue;
+        }
+        if protocol == Protocol::Esp && peer.is_some() && esp_suites(&proposal.suites).next().is_none() {
+            let said = format!("the proposal `{}` has nothing but integrity algorithms of AH", proposal.name);
+            row.error(sink, "proposal", said, "write `ipsec-protocols: ah`, or name another proposal");
             continue;
         }
         let peer = peer.map(|peer| peer.name.clone());

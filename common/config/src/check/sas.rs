@@ -74,7 +74,11 @@ fn manual(
         return Err(row.error(sink, "local-port", said, "leave the ports out"));
     }
     let integrity = Integrity::from_name(row.word("auth-algorithm")?).ok_or(Bad)?;
-    let suite = Suite::new(encryption, integrity).or_else(|error| {
+    let suite = match protocol {
+        Protocol::Esp => Suite::new(encryption, integrity),
+        Protocol::Ah => Suite::ah(integrity),
+    };
+    let suite = suite.or_else(|error| {
         if let (SuiteError::NoIntegrity(_), Some(suite)) =
             (error, ipsec::unprotected(row, "auth-algorithm", encryption, lab, sink))
         {
@@ -86,8 +90,10 @@ fn manual(
         Err(row.error(sink, "auth-algorithm", said, fix))
     })?;
     let keymat = key(row, "enc-key", encryption.key_len() + encryption.salt_len(), encryption.name(), sink)?;
-    let integrity_key = key(row, "auth-key", integrity.key_len(), integrity.name(), sink)?;
+    let authmat = key(row, "auth-key", integrity.key_len() + integrity.salt_len(), integrity.name(), sink)?;
     let (encryption_key, salt) = keymat.expose().split_at_checked(encryption.key_len()).ok_or(Bad)?;
+    let (integrity_key, its_salt) = authmat.expose().split_at_checked(integrity.key_len()).ok_or(Bad)?;
+    let salt = if its_salt.is_empty() { salt } else { its_salt };
     let direction = if row.word("direction")? == "in" { Direction::Inbound } else { Direction::Outbound };
     let esn: bool = row.get("esn")?;
     let last_seq: u64 = row.get("last-seq")?;
@@ -103,7 +109,7 @@ fn manual(
         suite,
         encryption_key: Key::new(encryption_key).ok_or(Bad)?,
         salt: Key::new(salt).ok_or(Bad)?,
-        integrity_key,
+        integrity_key: Key::new(integrity_key).ok_or(Bad)?,
         ends,
         encap,
         original: None,

@@ -1,6 +1,6 @@
 //! `system`.
 use crate::complaint::Sink;
-use crate::model::{Engine, Hugepages, Idle, Ipsec, Share, System, Workers};
+use crate::model::{Engine, Hugepages, Idle, Ipsec, Policy, Share, System, Workers};
 use crate::walk::{Bad, Row, Value};
 use sa::{Cipher, Encryption, Suite};
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ pub fn fits(row: &Row, system: &System, ipsec: &Option<Ipsec>, sink: &mut Sink) 
         .policies
         .iter()
         .filter(|p| p.peer.is_some())
-        .flat_map(|p| p.proposal.suites.iter().copied())
+        .flat_map(Policy::suites)
         .chain(ipsec.manual_sas.iter().map(|sa| sa.suite));
     let mut told: Vec<Suite> = Vec::new();
     for suite in suites {
@@ -112,6 +112,8 @@ fn runs(engine: Engine, suite: Suite) -> bool {
     let encryption = suite.encryption();
     match engine {
         Engine::RustCrypto => true,
+        // AES-GMAC in AH.
+        _ if suite.integrity().iv_len() > 0 => false,
         Engine::Cryptodev | Engine::IpsecMb => {
             !matches!(encryption.cipher(), Cipher::Blowfish | Cipher::Twofish | Cipher::Camellia)
         }

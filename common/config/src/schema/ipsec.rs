@@ -539,7 +539,12 @@ pub(super) const MANUAL_SA: Menu = Menu {
             "Key in hexadecimal, with the salt at the end: 4 bytes with AES-CTR, AES-GCM, AES-GMAC and ChaCha20-Poly1305, 3 with AES-CCM.",
         ),
         own("auth-algorithm", Kind::One(ESP_INTEGRITY), Is("null"), "Integrity."),
-        own("auth-key", Kind::Key, Unset, "Its key in hexadecimal."),
+        own(
+            "auth-key",
+            Kind::Key,
+            Unset,
+            "Its key in hexadecimal; with AES-GMAC, the salt of 4 bytes at the end.",
+        ),
         own(
             "policy",
             Kind::Integer { min: 0, max: 1 << 24 },

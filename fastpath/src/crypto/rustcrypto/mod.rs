@@ -16,7 +16,7 @@ use chacha20poly1305::ChaCha20Poly1305;
 use cipher::{Cbc, Cipher, Ctr, Null};
 use hmac::Hmac;
 use mac::{Chain, Gmac, HmacOf, Mac, Nothing};
-use sa::{CipherMode, Direction, Encryption, Integrity, Suite};
+use sa::{CipherMode, Direction, Encryption, Integrity, MacKind, Suite};
 
 pub enum Keys {
     Aead(Box<dyn Aead>),
@@ -100,6 +100,7 @@ impl Keys {
         let high = seq_high.map(u32::to_be_bytes);
         let high = high.as_ref().map_or(&[][..], |h| &h[..]);
         let mac = |body: &[u8]| match body.split_first_chunk::<4>() {
+            _ if suite.integrity().kind() == MacKind::Gmac => ah_gmac(&**mac, nonce, body, high),
             //= rfc4543#3.3/aad: SPI, all of the sequence number, the IV, and what is not encrypted.
             Some((spi, rest)) if suite.encryption().mode() == CipherMode::Gmac => {
                 mac.mac(nonce, &[spi, high, rest])
@@ -127,6 +128,15 @@ impl Keys {
         }
         authentic
     }
+}
+
+//= rfc4543#4/ah: the IV stands in front of the tag, in AH's field for the ICV, which counts as zero in what is hashed.
+/// `body` is that and the IV behind it; of `nonce` the salt counts.
+fn ah_gmac(mac: &dyn Mac, nonce: &[u8; 12], body: &[u8], high: &[u8]) -> [u8; 64] {
+    let Some((covered, iv)) = body.split_last_chunk::<8>() else { return [0; 64] };
+    let mut nonce = *nonce;
+    nonce[4..].copy_from_slice(iv);
+    mac.mac(&nonce, &[covered, high])
 }
 
 /// The same expression with `$aes` being AES for a key of this length.

@@ -98,10 +98,14 @@ pub fn child_keys(
 ) -> ChildKeys {
     let seed = [shared.unwrap_or_default(), ni, nr];
     let mut cut = Cutter::new(prf_plus(which, sk_d, &seed, 2 * suite.keymat_len()));
-    let mut direction = || EspKeys {
-        encryption: cut.key(suite.encryption().key_len()),
-        salt: cut.key(suite.salt_len()),
-        integrity: cut.key(suite.integrity().key_len()),
+    let mut direction = || {
+        let (cipher, mac) = (suite.encryption(), suite.integrity());
+        let encryption = cut.key(cipher.key_len());
+        let salt = cut.key(cipher.salt_len());
+        let integrity = cut.key(mac.key_len());
+        //= rfc4543#5.4/keymat: that of AES-GMAC in AH stands behind its key.
+        let salt = if mac.salt_len() > 0 { cut.key(mac.salt_len()) } else { salt };
+        EspKeys { encryption, salt, integrity }
     };
     let i = direction();
     ChildKeys { i, r: direction() }
