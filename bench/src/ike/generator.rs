@@ -128,7 +128,7 @@ impl Generator {
         }
         self.act(out)?;
         let end = Instant::now() + PATIENCE;
-        while self.calls.values().any(|engine| engine.sizes().peers > 0) {
+        while self.calls.values().any(|engine| !engine.peers(now).is_empty()) {
             self.turn()?;
             ensure!(Instant::now() < end, "{} of {} SAs were deleted", self.down, 2 * count);
         }

@@ -155,6 +155,9 @@ fn config(
     let children = net(near).zip(net(far)).zip(Suite::new(Encryption::Aes128Gcm, Integrity::None).ok());
     let child = |((local, remote), suite)| Child {
         policy: PolicyId(1),
+        level: sa::Level::Require,
+        any_port: false,
+        framing: sa::Framing::default(),
         proposal: "bench".into(),
         selector: sa::TrafficSelector {
             local,

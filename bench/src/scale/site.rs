@@ -98,6 +98,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         sa_slots: slots(tunnels),
         sources: Vec::new(),
         extensions: GatewayExtensions::default(),
+        ..Config::default()
     }
 }
 fn child(n: u32) -> Child {
@@ -111,6 +112,9 @@ fn child(n: u32) -> Child {
     };
     Child {
         policy: PolicyId(n + 1),
+        level: sa::Level::Require,
+        any_port: false,
+        framing: sa::Framing::default(),
         selector: selector.into(),
         tunnel: true,
         protocol: sa::Protocol::Esp,

@@ -3,7 +3,10 @@
 //! Names are unique, references point at what exists (and are resolved to it), disabled objects are gone,
 //! defaults are filled in. Objects and words are RouterOS's; see `schema` for each property.
 use crate::Secret;
-use sa::{Device, InterfaceName, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec, Suite};
+use sa::{
+    Device, Framing, InterfaceName, Level, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec,
+    Selector, Suite,
+};
 pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -175,6 +178,8 @@ pub struct Ipsec {
     pub peers: Vec<Arc<Peer>>,
     /// In rank order: first match wins.
     pub policies: Vec<Policy>,
+    /// In their order.
+    pub templates: Vec<Template>,
     pub settings: Settings,
     /// SAs with keys from the file, for offline runs. Whoever runs a gateway refuses them.
     pub manual_sas: Vec<SaSpec>,
@@ -248,6 +253,14 @@ pub struct Identity {
     pub my_id: MyId,
     pub remote_id: RemoteId,
     pub auth: Auth,
+    /// Policies are made of what the peer asks for. The group has a template.
+    pub generate: Option<Generate>,
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generate {
+    /// `port-override`: for all ports, whichever are asked for.
+    pub any_port: bool,
+    pub group: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -297,10 +310,18 @@ pub struct Proposal {
 impl Policy {
     /// What is offered for its SAs, in order of preference: AH takes the integrity algorithms of the proposal.
     pub fn suites(&self) -> Vec<Suite> {
-        match self.protocol {
-            Protocol::Esp => esp_suites(&self.proposal.suites).collect(),
-            Protocol::Ah => ah_suites(&self.proposal.suites),
-        }
+        suites_of(self.protocol, &self.proposal)
+    }
+}
+impl Template {
+    pub fn suites(&self) -> Vec<Suite> {
+        suites_of(self.protocol, &self.proposal)
+    }
+}
+fn suites_of(protocol: Protocol, proposal: &Proposal) -> Vec<Suite> {
+    match protocol {
+        Protocol::Esp => esp_suites(&proposal.suites).collect(),
+        Protocol::Ah => ah_suites(&proposal.suites),
     }
 }
 /// All of these but the ones for AH alone.
@@ -328,6 +349,22 @@ pub struct Policy {
     pub protocol: Protocol,
     pub proposal: Arc<Proposal>,
     pub comment: String,
+}
+
+/// What policies may be made of what a peer asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Of the group and the selectors, and different from those of all policies.
+    pub id: PolicyId,
+    /// So many policies stand above it.
+    pub place: usize,
+    pub group: String,
+    /// One, or, of `::/0`, one for each IP version.
+    pub selectors: Vec<Selector>,
+    pub level: Level,
+    pub framing: Framing,
+    pub protocol: Protocol,
+    pub proposal: Arc<Proposal>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

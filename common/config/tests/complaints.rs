@@ -242,8 +242,13 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         ),
         (
             "{peer: b, secret: correct horse battery staple}",
-            "{peer: b, secret: x, generate-policy: ^port-strict}",
-            "ip.ipsec.identity[0].generate-policy: this version does not have generating policies from templates yet; leave `generate-policy` out",
+            "{peer: b, secret: x, generate-policy: port-strict, policy-template-group: ^none}",
+            "ip.ipsec.identity[0].policy-template-group: generate-policy=port-strict makes policies inside templates, and there is no group; name one from `ip.ipsec.policy-group`",
+        ),
+        (
+            "    identity:\n      - {peer: b, secret: correct horse battery staple}\n",
+            "    policy-group:\n      - {name: rw}\n    identity:\n      - {peer: b, secret: x, generate-policy: port-strict, policy-template-group: ^rw}\n",
+            "warning: ip.ipsec.identity[0].policy-template-group: no template is in the group `rw`, so no policy can be made; add a row with `template: yes, group: rw` to `ip.ipsec.policy`",
         ),
         (
             "    identity:\n      - {peer: b, secret: correct horse battery staple}\n",
@@ -297,8 +302,18 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         ),
         (
             "tunnel: yes}",
-            "tunnel: yes, template: ^yes}",
-            "ip.ipsec.policy[0].template: this version does not have generating policies from templates yet; leave `template` out",
+            "tunnel: yes}\n      - {src-address: 10.1.0.0/24, dst-address: \"::/0\", peer: ^b, proposal: e, template: yes}",
+            "ip.ipsec.policy[1].peer: a template is not for one peer: identities name its group; leave `peer` out, and write `policy-template-group` there",
+        ),
+        (
+            "tunnel: yes}",
+            "tunnel: yes}\n      - {src-address: 10.1.0.0/24, dst-address: ^fd00::/64, proposal: e, template: yes}",
+            "ip.ipsec.policy[1].dst-address: src-address 10.1.0.0/24 and dst-address fd00::/64 differ in IP version; take both from the same, or write ::/0 for any",
+        ),
+        (
+            "tunnel: yes}",
+            "tunnel: yes}\n      - ^{src-address: \"::/0\", dst-address: \"::/0\", proposal: e, template: yes}",
+            "ip.ipsec.policy[1]: another template of the group `default` has the same selector; remove one of the two",
         ),
         (
             "proposal: e, tunnel: yes}",
@@ -395,6 +410,47 @@ fn the_template_that_is_switched_off_needs_nothing_of_a_policy() {
     let text = GOOD.replacen("policy:\n", &format!("policy:\n      - {off}\n"), 1);
     assert_ne!(text, GOOD);
     check(&text).unwrap_or_else(|complaints| panic!("{complaints}"));
+}
+/// Where they stand among the policies, which group, which addresses, and that their ids are nobody else's.
+#[test]
+fn templates_have_their_place_among_the_policies() {
+    let rows = "\
+tunnel: yes}
+      - {src-address: \"::/0\", dst-address: 10.9.0.0/16, template: yes, group: rw, proposal: e}
+      - {src-address: 10.1.0.0/24, dst-address: 10.3.0.0/24, peer: b, proposal: e, tunnel: yes}
+      - {src-address: \"::/0\", dst-address: \"::/0\", template: yes, default: yes, level: use}
+      - {src-address: 0.0.0.0/0, dst-address: 0.0.0.0/0, action: discard}
+    policy-group:
+      - {name: rw}";
+    let text = GOOD.replacen("tunnel: yes}", rows, 1).replacen(
+        "staple}",
+        "staple, generate-policy: port-override, policy-template-group: rw}",
+        1,
+    );
+    let checked = check(&text).unwrap_or_else(|complaints| panic!("{complaints}"));
+    let ipsec = &checked.config.ipsec;
+    let seen: Vec<_> =
+        ipsec.templates.iter().map(|t| (t.group.as_str(), t.place, t.selectors.len())).collect();
+    assert_eq!(seen, [("rw", 1, 1), ("default", 2, 2)]);
+    assert_eq!(ipsec.templates[0].selectors[0].src.to_string(), "0.0.0.0/0");
+    assert_eq!(ipsec.templates[0].proposal.name, "e");
+    assert_eq!(ipsec.templates[1].level, sa::Level::Use);
+    let generate = ipsec.peers[0].identities[0].generate.as_ref().expect("it generates");
+    assert_eq!((generate.any_port, generate.group.as_str()), (true, "rw"));
+    let ids = ipsec.policies.iter().map(|p| p.spec.id).chain(ipsec.templates.iter().map(|t| t.id));
+    let ids: std::collections::HashSet<_> = ids.collect();
+    assert_eq!(ids.len(), 5);
+    assert!(!ids.iter().any(|id| id.is_dynamic()));
+    // A peer needs no policy of its own then.
+    let none = GOOD.replacen(
+        "policy:\n      - {src-address: 10.1.0.0/24, dst-address: 10.2.0.0/24, peer: b, proposal: e, tunnel: yes}\n",
+        "policy: []\n",
+        1,
+    );
+    let warned = |text: &str| check(text).unwrap_or_else(|c| panic!("{c}")).warnings.to_string();
+    assert!(warned(&none).contains("no policy names the peer"), "{}", warned(&none));
+    let generates = none.replacen("staple}", "staple, generate-policy: port-strict}", 1);
+    assert!(!warned(&generates).contains("no policy names the peer"), "{}", warned(&generates));
 }
 #[test]
 fn secrets_are_in_no_complaint_and_no_debug() {

@@ -363,7 +363,7 @@ prop_compose! {
             1 => RemoteId::Ignore,
             _ => RemoteId::Id(remote),
         };
-        Identity { my_id, remote_id, auth: Auth::PreSharedKey(Secret::new(secret)) }
+        Identity { my_id, remote_id, auth: Auth::PreSharedKey(Secret::new(secret)), generate: None }
     }
 }
 fn identities() -> impl Strategy<Value = Vec<Identity>> {
@@ -450,7 +450,7 @@ prop_compose! {
         let policies = policies.into_iter().filter(|(p, _)| seen.insert(p.spec.selector)).map(|(p, which)| {
             Policy { proposal: if which == 0 { proposals.0.clone() } else { proposals.1.clone() }, ..p }
         }).collect();
-        let ipsec = Ipsec { peers, policies, settings: Settings { ddos_cookie_threshold: threshold, puzzle_threshold: threshold / 2, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
+        let ipsec = Ipsec { peers, policies, templates: Vec::new(), settings: Settings { ddos_cookie_threshold: threshold, puzzle_threshold: threshold / 2, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
         Config { system, interfaces, addresses, routes, ipsec, logging: vec![], api: Api::default() }
     }
 }
@@ -468,6 +468,11 @@ proptest! {
         for (w, r) in written.ipsec.policies.iter_mut().zip(&read.ipsec.policies) {
             w.spec.id = r.spec.id;
         }
+        // The one that is always there.
+        let built_in: Vec<_> = read.ipsec.templates.iter().map(|t| (t.group.as_str(), t.place, t.selectors.len())).collect();
+        prop_assert_eq!(built_in, [("default", 0, 2)]);
+        prop_assert!(!ids.contains(&read.ipsec.templates[0].id));
+        written.ipsec.templates.clone_from(&read.ipsec.templates);
         prop_assert_eq!(&read, &written, "{}", text);
         prop_assert_eq!(config::check(&text).unwrap().config, read);
     }

@@ -5,11 +5,12 @@
 //! until the slot's former SA is gone. Nothing in the queue is lost while the fast path lives; when it is
 //! gone, `takeover` works out anew what it has to run.
 use crate::diagnoses::Diagnoses;
+use crate::dynamic::Dynamic;
 use crate::edits;
 use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
 use crate::watch::Watching;
-use ike::api::{Action, Config, Datagram, Input, Now, Report, ReportLevel};
+use ike::api::{Action, Config, Datagram, Input, Now, Rank, Report, ReportLevel};
 use ipc::{
     Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
 };
@@ -63,7 +64,11 @@ pub struct Counters {
 
 pub struct Driver<E> {
     pub engine: E,
+    /// The configured ones, in rank order.
     pub(crate) policies: Arc<Vec<PolicySpec>>,
+    /// The same with the places of templates, if policies are made from them.
+    pub(crate) ranks: Arc<Vec<Rank>>,
+    pub(crate) dynamic: Dynamic,
     /// Addresses and routes, as the transaction that says them.
     network: Vec<Command>,
     pub(crate) slow: Option<SlowSide>,
@@ -107,6 +112,8 @@ impl<E: Negotiator> Driver<E> {
         Self {
             engine,
             policies: Arc::default(),
+            ranks: Arc::default(),
+            dynamic: Dynamic::default(),
             network: Vec::new(),
             slow: None,
             previous: None,
@@ -137,9 +144,12 @@ impl<E: Negotiator> Driver<E> {
     /// A whole new configuration, policies in rank order.
     pub fn configure(&mut self, config: Config, policies: Vec<PolicySpec>, now: Now) {
         self.now = now;
-        let before = std::mem::replace(&mut self.policies, Arc::new(policies));
+        let before = self.spd();
+        self.policies = Arc::new(policies);
+        self.dynamic.configure(&config.spd);
+        self.ranks = Arc::new(config.spd.clone());
         if self.slow.is_some() {
-            match edits::between(&before, &self.policies).filter(|_| self.policies_told) {
+            match edits::between(&before, &self.spd()).filter(|_| self.policies_told) {
                 Some(edits) => self.send_edits(edits),
                 None => self.send_policies(),
             }
@@ -147,6 +157,10 @@ impl<E: Negotiator> Driver<E> {
         let mut out = Vec::new();
         self.engine.configure(config, now, &mut out);
         self.perform(out);
+    }
+    /// All policies, configured ones and those that negotiations have made, in rank order.
+    pub(crate) fn spd(&self) -> Vec<PolicySpec> {
+        self.dynamic.among(&self.policies)
     }
     /// Addresses and routes, as [`crate::translate::network`] says them.
     pub fn set_network(&mut self, network: Vec<Command>, now: Now) {
@@ -327,7 +341,8 @@ impl<E: Negotiator> Driver<E> {
                     tracing::error!(generation, %refusal, "the fast path refused the policies");
                     self.policies_told = false;
                     self.policies_wrong_until = Some(self.now + POLICY_RETRY);
-                    self.policies_refused = Some((generation, refusal));
+                    // Edits behind it fail because it did.
+                    self.policies_refused.get_or_insert((generation, refusal));
                 }
             },
             Waiting::Other(what) => {
@@ -393,6 +408,18 @@ impl<E: Negotiator> Driver<E> {
                 Action::Move { slot, spi, ends, encap } => {
                     self.command(Command::MoveSa { slot, spi, ends, encap });
                 }
+                Action::AddPolicy(made) => {
+                    let policy = made.spec;
+                    let after = self.dynamic.add(*made, &self.policies);
+                    self.edit(Command::PolicyInsert { after, policy });
+                }
+                Action::RemovePolicy(policy) => {
+                    if self.dynamic.remove(policy) {
+                        self.edit(Command::PolicyRemove { policy });
+                    }
+                }
+                // No packet waits for a template.
+                Action::AcquireFailed { policy, .. } if self.dynamic.is_template(policy) => {}
                 Action::AcquireFailed { policy, retry_ms } => {
                     self.command(Command::AcquireFailed { policy, retry_ms });
                 }
@@ -451,11 +478,20 @@ impl<E: Negotiator> Driver<E> {
         self.policies_wrong_until = None;
         self.policies_told = true;
         let generation = self.generation;
-        self.command(Command::PolicyBegin { generation, count: self.policies.len() as u32 });
-        for policy in self.policies.clone().iter() {
-            self.command(Command::Policy(*policy));
+        let policies = self.spd();
+        self.command(Command::PolicyBegin { generation, count: policies.len() as u32 });
+        for policy in policies {
+            self.command(Command::Policy(policy));
         }
         self.command(Command::PolicyCommit { generation });
+    }
+    /// One policy more or less.
+    fn edit(&mut self, edit: Command) {
+        match (self.slow.is_some(), self.policies_told) {
+            (false, _) => {}
+            (true, true) => self.send_edits(vec![edit]),
+            (true, false) => self.send_policies(),
+        }
     }
     /// What has changed in the SPD as one transaction.
     fn send_edits(&mut self, edits: Vec<Command>) {

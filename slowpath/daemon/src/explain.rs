@@ -33,7 +33,7 @@ struct Known<'a> {
 }
 impl Live for Known<'_> {
     fn sas(&self, policy: PolicyId) -> Vec<LiveSa> {
-        let of = self.running.children.iter().filter(|child| child.policy == policy);
+        let of = self.running.children.iter().filter(|child| child.policies().any(|served| served == policy));
         let slots: HashMap<SaSlot, &ChildStatus> =
             of.flat_map(|child| [(child.inbound.0, child), (child.outbound.0, child)]).collect();
         let ours = self.running.installed.iter().filter_map(|spec| Some((spec, *slots.get(&spec.slot)?)));

@@ -1,5 +1,5 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
-use ike::api::{Action, ChildStatus, Config, Input, KeyLog, Now, Page, PeerStatus, Rng};
+use ike::api::{Action, ChildStatus, Config, Generated, Input, KeyLog, Now, Page, PeerStatus, Rng};
 use sa::SaSpec;
 use zeroize::Zeroizing;
 
@@ -12,12 +12,21 @@ pub trait Negotiator {
     fn restore(&mut self, record: &[u8], now: Now, out: &mut Vec<Action>) -> Result<u64, String>;
     /// Every SA the fast path is to run now.
     fn installed(&self) -> Vec<SaSpec>;
+    /// Every policy that negotiations have made.
+    fn generated(&self) -> Vec<Generated> {
+        Vec::new()
+    }
     fn peers(&self, now: Now) -> Vec<PeerStatus>;
     fn children(&self, now: Now) -> Vec<ChildStatus>;
     /// Some IKE SAs behind one, with what belongs to them.
     fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
         let _ = (after, enough);
-        Page { peers: self.peers(now), children: self.children(now), installed: self.installed(), next: None }
+        Page {
+            peers: self.peers(now),
+            children: self.children(now),
+            installed: self.installed(),
+            ..Page::default()
+        }
     }
     fn counters(&self) -> Vec<(&'static str, u64)>;
     fn key_log(&mut self) -> Vec<KeyLog>;
@@ -41,6 +50,9 @@ impl Negotiator for ike::Engine {
     }
     fn installed(&self) -> Vec<SaSpec> {
         self.installed()
+    }
+    fn generated(&self) -> Vec<Generated> {
+        self.generated()
     }
     fn peers(&self, now: Now) -> Vec<PeerStatus> {
         self.peers(now)

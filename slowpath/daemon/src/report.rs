@@ -1,6 +1,7 @@
 //! The status answer: what the engine knows, and what the statistics table counts.
 use crate::control::Rows;
 use crate::driver::Driver;
+use crate::dynamic::Dynamic;
 use crate::keylog::hex;
 use crate::negotiator::Negotiator;
 use crate::running::{Head, Running};
@@ -39,7 +40,7 @@ struct Text {
     row: usize,
 }
 #[derive(Default)]
-struct OfPolicy {
+pub(crate) struct OfPolicy {
     live: u32,
     ends: Option<(IpAddr, IpAddr)>,
 }
@@ -90,25 +91,28 @@ impl Report {
         sensitive: bool,
         at_most: Option<u32>,
     ) -> Self {
+        let (policies, policy_peers) = with_generated(&running, policy_peers);
         let totals = Totals {
             active_peers: running.peers.len() as u64,
             installed_sas: running.installed.len() as u64,
-            policies: running.head.policies.len() as u64,
+            policies: policies.len() as u64,
             established_policies: running.served_policies() as u64,
         };
         let Running { head: of, peers, children, installed, .. } = running;
         let shown = |rows: usize| at_most.is_none_or(|most| rows <= most as usize);
         let mut by_policy: HashMap<PolicyId, OfPolicy> = HashMap::new();
         for child in &children {
-            let of = by_policy.entry(child.policy).or_default();
-            of.live += u32::from(is_served(child.state));
-            of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+            for policy in child.policies() {
+                let of = by_policy.entry(policy).or_default();
+                of.live += u32::from(is_served(child.state));
+                of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+            }
         }
         let slots = |(at, c): (usize, &ChildStatus)| [(c.inbound.0, at), (c.outbound.0, at)];
         let (with_peers, with_sas) = (shown(peers.len()), shown(installed.len()));
         let mut report = Self {
             head: head(&of, totals, uptime),
-            policies: if shown(of.policies.len()) { of.policies } else { Arc::default() },
+            policies: if shown(policies.len()) { policies } else { Arc::default() },
             policy_peers,
             by_slot: children.iter().enumerate().flat_map(slots).collect(),
             by_policy,
@@ -239,6 +243,25 @@ impl Text {
     }
 }
 
+type Spd = (Arc<Vec<PolicySpec>>, Arc<Vec<Option<String>>>);
+/// The whole SPD in its order and who negotiates; `peers` belongs to the configured policies.
+fn with_generated(running: &Running, peers: Arc<Vec<Option<String>>>) -> Spd {
+    let configured = &running.head.policies;
+    if running.generated.is_empty() {
+        return (Arc::clone(configured), peers);
+    }
+    let mut dynamic = Dynamic::default();
+    dynamic.configure(&running.head.ranks);
+    dynamic.set(running.generated.clone());
+    let spd = dynamic.among(configured);
+    let mut peers = peers.iter();
+    let peer = |spec: &PolicySpec| match dynamic.get(spec.id) {
+        Some(made) => Some(made.peer.clone()),
+        None => peers.next().cloned().flatten(),
+    };
+    let peers = spd.iter().map(peer).collect();
+    (Arc::new(spd), Arc::new(peers))
+}
 fn head(of: &Head, totals: Totals, uptime: u64) -> Status {
     let statistics = of.statistics.as_ref();
     let drops: Vec<_> = statistics.map(StatsReader::drops).unwrap_or_default();
@@ -363,7 +386,7 @@ fn port_range(range: PortRange) -> String {
     }
 }
 
-fn policy(spec: &PolicySpec, peer: Option<String>, own: Option<&OfPolicy>) -> PolicyStatus {
+pub(crate) fn policy(spec: &PolicySpec, peer: Option<String>, own: Option<&OfPolicy>) -> PolicyStatus {
     let live = own.map_or(0, |of| of.live);
     let ends = own.and_then(|of| of.ends);
     let (action, level, tunnel) = match spec.action {

@@ -4,7 +4,7 @@ use crate::control::Rows;
 use crate::desk::{Asker, NoAnswer};
 use crate::driver::Driver;
 use crate::negotiator::Negotiator;
-use ike::api::{ChildStatus, Now, Page, PeerStatus, is_served};
+use ike::api::{ChildStatus, Generated, Now, Page, PeerStatus, Rank, is_served};
 use ipc::StatsReader;
 use ipc::status::Response;
 use sa::{PolicyId, PolicySpec, SaSpec};
@@ -19,7 +19,10 @@ pub struct Head {
     pub statistics: Option<StatsReader>,
     pub ike: Vec<(&'static str, u64)>,
     pub ipc: BTreeMap<String, u64>,
+    /// The configured ones.
     pub policies: Arc<Vec<PolicySpec>>,
+    /// The same with the places of templates, if policies are made from them.
+    pub ranks: Arc<Vec<Rank>>,
 }
 /// The lists are of about one moment: an SA that lived throughout is in them once.
 #[derive(Default)]
@@ -28,6 +31,7 @@ pub struct Running {
     pub peers: Vec<PeerStatus>,
     pub children: Vec<ChildStatus>,
     pub installed: Vec<SaSpec>,
+    pub generated: Vec<Generated>,
 }
 
 impl<E: Negotiator> Driver<E> {
@@ -38,6 +42,7 @@ impl<E: Negotiator> Driver<E> {
             ike: self.engine.counters(),
             ipc: self.ipc_counters(),
             policies: Arc::clone(&self.policies),
+            ranks: Arc::clone(&self.ranks),
         }
     }
     /// All of it at once, for who has the time.
@@ -68,12 +73,13 @@ impl Running {
         self.peers.extend(page.peers);
         self.children.extend(page.children);
         self.installed.extend(page.installed);
+        self.generated.extend(page.generated);
         page.next
     }
     /// Policies that have a child.
     pub fn served_policies(&self) -> usize {
         let served = self.children.iter().filter(|child| is_served(child.state));
-        served.map(|child| child.policy).collect::<HashSet<PolicyId>>().len()
+        served.flat_map(ChildStatus::policies).collect::<HashSet<PolicyId>>().len()
     }
 }
 

@@ -98,6 +98,7 @@ impl<E: Negotiator> Driver<E> {
         // A new fast path has none of these; what is opened now is there, or announced in `out`.
         let ours: Vec<u64> = self.stored.iter().copied().collect();
         self.open_records(now, &mut out);
+        self.dynamic.set(self.engine.generated());
         self.send_network();
         self.send_policies();
         self.reconcile(&statistics);

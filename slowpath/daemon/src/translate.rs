@@ -2,9 +2,10 @@
 use config::model;
 use ike::api;
 use ipc::{Command, Via};
-use sa::{Action, PolicySpec, Prefix};
+use sa::{Action, PolicySpec, Prefix, Protocol, Suite, TrafficSelector};
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub struct Translated {
@@ -24,7 +25,9 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
             children.entry(peer).or_default().extend(child(policy));
         }
     }
-    let mut peer = |p: &model::Peer| peer(p, children.remove(p.name.as_str()).unwrap_or_default());
+    let generates = Generates::of(ipsec);
+    let mut peer =
+        |p: &model::Peer| peer(p, &generates, children.remove(p.name.as_str()).unwrap_or_default());
     Translated {
         ike: api::Config {
             peers: ipsec.peers.iter().map(|p| peer(p)).collect(),
@@ -35,6 +38,7 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
                 redirect_to: ipsec.settings.redirect_to,
                 puzzle_threshold: ipsec.settings.puzzle_threshold,
             },
+            spd: generates.spd(ipsec),
         },
         policies: ipsec.policies.iter().map(|p| p.spec).collect(),
         policy_peers: ipsec.policies.iter().map(|p| p.peer.clone()).collect(),
@@ -82,7 +86,7 @@ fn sources(config: &model::Config) -> Vec<(Prefix, IpAddr)> {
     connected.chain(routed).collect()
 }
 
-fn peer(peer: &model::Peer, children: Vec<api::Child>) -> api::Peer {
+fn peer(peer: &model::Peer, generates: &Generates, children: Vec<api::Child>) -> api::Peer {
     api::Peer {
         name: peer.name.clone(),
         address: peer.address,
@@ -91,7 +95,7 @@ fn peer(peer: &model::Peer, children: Vec<api::Child>) -> api::Peer {
         passive: peer.passive,
         send_initial_contact: peer.send_initial_contact,
         profile: profile(&peer.profile),
-        identities: peer.identities.iter().map(identity).collect(),
+        identities: peer.identities.iter().map(|i| identity(i, generates)).collect(),
         children,
     }
 }
@@ -128,15 +132,25 @@ fn extensions(of: &model::Extensions) -> api::Extensions {
 }
 
 fn child(policy: &model::Policy) -> Option<api::Child> {
-    let Action::Encrypt { tunnel, .. } = policy.spec.action else { return None };
-    let proposal = &policy.proposal;
+    child_of(&policy.spec, policy.protocol, &policy.proposal, policy.suites())
+}
+fn child_of(
+    spec: &PolicySpec,
+    protocol: Protocol,
+    proposal: &model::Proposal,
+    suites: Vec<Suite>,
+) -> Option<api::Child> {
+    let Action::Encrypt { tunnel, level } = spec.action else { return None };
     Some(api::Child {
-        policy: policy.spec.id,
+        policy: spec.id,
+        level,
+        any_port: false,
+        framing: spec.framing,
         proposal: proposal.name.clone(),
-        selector: policy.spec.selector.into(),
+        selector: spec.selector.into(),
         tunnel,
-        protocol: policy.protocol,
-        suites: policy.suites(),
+        protocol,
+        suites,
         pfs: proposal.pfs_group,
         // Zero is no limit.
         lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),
@@ -146,7 +160,55 @@ fn child(policy: &model::Policy) -> Option<api::Child> {
     })
 }
 
-fn identity(identity: &model::Identity) -> api::Identity {
+/// What identities may have policies made of, each once.
+struct Generates(HashMap<(String, bool), Arc<api::Generate>>);
+impl Generates {
+    fn of(ipsec: &model::Ipsec) -> Self {
+        let mut made = HashMap::new();
+        for wanted in ipsec.peers.iter().flat_map(|p| &p.identities).filter_map(|i| i.generate.as_ref()) {
+            made.entry((wanted.group.clone(), wanted.any_port)).or_insert_with(|| {
+                let of_group = ipsec.templates.iter().filter(|t| t.group == wanted.group);
+                let templates = of_group.filter_map(template).collect();
+                Arc::new(api::Generate { any_port: wanted.any_port, templates })
+            });
+        }
+        Self(made)
+    }
+    fn get(&self, identity: &model::Identity) -> Option<Arc<api::Generate>> {
+        let wanted = identity.generate.as_ref()?;
+        self.0.get(&(wanted.group.clone(), wanted.any_port)).cloned()
+    }
+    /// Empty when no policies are made.
+    fn spd(&self, ipsec: &model::Ipsec) -> Vec<api::Rank> {
+        let used = |t: &&model::Template| self.0.keys().any(|(group, _)| *group == t.group);
+        let mut templates = ipsec.templates.iter().filter(used).peekable();
+        if templates.peek().is_none() {
+            return Vec::new();
+        }
+        let mut spd = Vec::with_capacity(ipsec.policies.len() + ipsec.templates.len());
+        for (place, policy) in ipsec.policies.iter().enumerate() {
+            while let Some(template) = templates.next_if(|t| t.place <= place) {
+                spd.push(api::Rank::Template(template.id));
+            }
+            spd.push(api::Rank::Policy(policy.spec));
+        }
+        spd.extend(templates.map(|template| api::Rank::Template(template.id)));
+        spd
+    }
+}
+fn template(template: &model::Template) -> Option<api::Template> {
+    let selectors: Vec<TrafficSelector> = template.selectors.iter().map(|s| (*s).into()).collect();
+    let spec = PolicySpec {
+        id: template.id,
+        selector: *template.selectors.first()?,
+        action: Action::Encrypt { level: template.level, tunnel: true },
+        framing: template.framing,
+    };
+    let like = child_of(&spec, template.protocol, &template.proposal, template.suites())?;
+    Some(api::Template { group: template.group.clone(), selectors, like })
+}
+
+fn identity(identity: &model::Identity, generates: &Generates) -> api::Identity {
     let model::Auth::PreSharedKey(secret) = &identity.auth;
     let my_id = match &identity.my_id {
         model::MyId::Auto => api::MyId::Auto,
@@ -157,7 +219,10 @@ fn identity(identity: &model::Identity) -> api::Identity {
         model::RemoteId::Ignore => api::RemoteId::Ignore,
         model::RemoteId::Id(value) => api::RemoteId::Id(id(value)),
     };
-    api::Identity::with_secret(my_id, remote_id, api::Psk(secret.expose().to_vec()))
+    api::Identity {
+        generate: generates.get(identity),
+        ..api::Identity::with_secret(my_id, remote_id, api::Psk(secret.expose().to_vec()))
+    }
 }
 fn id(id: &model::Id) -> api::Id {
     match id {

@@ -346,6 +346,7 @@ fn events_and_traffic_reach_the_engine() {
     script.0.borrow_mut().children = vec![ChildStatus {
         peer: "b".into(),
         policy: PolicyId(1),
+        also: Vec::new(),
         inbound: (slot, spi),
         outbound: (SaSlot(3), Spi::new(0x1003).unwrap()),
         suite: gcm(),

@@ -2,7 +2,7 @@
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
 use crate::diagnosis::Diagnosis;
 pub use crate::extensions::{Childless, Extensions, GatewayExtensions};
-use sa::{Key, PolicyId, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
+use sa::{Key, Level, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +107,10 @@ pub enum Action {
         ends: sa::TunnelEnds,
         encap: Option<sa::Encap>,
     },
+    /// A policy that a negotiation has made, at its template's place; before the SAs that serve it.
+    AddPolicy(Box<Generated>),
+    /// It has no SA any more.
+    RemovePolicy(PolicyId),
     AcquireFailed {
         policy: PolicyId,
         retry_ms: u32,
@@ -157,6 +161,15 @@ pub struct Config {
     /// without `local-address`.
     pub sources: Vec<(Prefix, IpAddr)>,
     pub extensions: GatewayExtensions,
+    /// The whole SPD in its order, with the places of the templates in it.
+    pub spd: Vec<Rank>,
+}
+/// What stands at one place of the SPD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    Policy(PolicySpec),
+    /// Policies made from it go here.
+    Template(PolicyId),
 }
 
 #[derive(Clone, Debug)]
@@ -203,12 +216,39 @@ pub struct Identity {
     pub remote_id: RemoteId,
     pub match_by: MatchBy,
     pub auth: Auth,
+    /// Policies are made of what the peer asks for, inside of these templates.
+    pub generate: Option<Arc<Generate>>,
 }
 impl Identity {
     /// Both sides prove that they have this secret.
     pub fn with_secret(my_id: MyId, remote_id: RemoteId, secret: Psk) -> Self {
-        Self { my_id, remote_id, match_by: MatchBy::RemoteId, auth: Auth::secret(secret) }
+        Self { my_id, remote_id, match_by: MatchBy::RemoteId, auth: Auth::secret(secret), generate: None }
     }
+}
+/// RouterOS's `generate-policy` and `policy-template-group`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generate {
+    /// `port-override`: the policy is for all ports, whichever were asked for.
+    pub any_port: bool,
+    /// Of the group, in their order.
+    pub templates: Vec<Template>,
+}
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    pub group: String,
+    /// What may be asked for: one, or of each IP version one.
+    pub selectors: Vec<TrafficSelector>,
+    /// What the SAs are like; its `policy` is the template's own id, its `selector` and `tunnel` mean nothing.
+    pub like: Child,
+}
+/// A policy that was made from a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generated {
+    pub spec: PolicySpec,
+    pub template: PolicyId,
+    pub peer: String,
+    pub proposal: String,
+    pub protocol: sa::Protocol,
 }
 /// How a responder finds the identity for a caller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -309,9 +349,14 @@ pub enum Id {
     Dn(Vec<u8>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     pub policy: PolicyId,
+    /// `unique`: its SA serves no other policy.
+    pub level: Level,
+    /// Its SAs are for all ports, whichever are negotiated.
+    pub any_port: bool,
+    pub framing: sa::Framing,
     /// Name of the proposal that suites, group and limits are from.
     pub proposal: String,
     pub selector: TrafficSelector,
@@ -349,6 +394,8 @@ pub struct PeerStatus {
 pub struct ChildStatus {
     pub peer: String,
     pub policy: PolicyId,
+    /// Further ones that it serves.
+    pub also: Vec<PolicyId>,
     pub inbound: (SaSlot, Spi),
     pub outbound: (SaSlot, Spi),
     pub suite: Suite,
@@ -359,12 +406,20 @@ pub struct ChildStatus {
     pub state: &'static str,
 }
 
+impl ChildStatus {
+    /// Every policy that it serves.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> + '_ {
+        std::iter::once(self.policy).chain(self.also.iter().copied())
+    }
+}
+
 /// Some IKE SAs with what belongs to them.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     pub peers: Vec<PeerStatus>,
     pub children: Vec<ChildStatus>,
     pub installed: Vec<SaSpec>,
+    pub generated: Vec<Generated>,
     /// The last of them; `None`: there are no more.
     pub next: Option<u64>,
 }

@@ -59,6 +59,7 @@ causes! {
     IdUnknown "id-unknown" IdMismatch Peer "no identity of the peer takes what it calls itself";
     IdAsked "id-asked" IdMismatch Peer "they ask for an identity that is not ours";
     Ts "ts" TsUnacceptable Peer "no policy fits the traffic they ask for";
+    TsTaken "ts-taken" TsUnacceptable Peer "the traffic they ask for is that of another policy";
     TsRefused "ts-refused" TsUnacceptable Peer "they have nothing that fits the traffic of our policy";
     TsWider "ts-wider" TsUnacceptable Peer "their answer covers more traffic than our policy";
     ChildProposal "child-proposal" NoProposalChosen Peer "nothing of what they offer for the SA of a policy is accepted here";

@@ -266,6 +266,9 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
     };
     let child = Child {
         policy: PolicyId(1),
+        level: sa::Level::Require,
+        any_port: false,
+        framing: sa::Framing::default(),
         proposal: "default".into(),
         selector,
         tunnel: true,
@@ -302,6 +305,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
         sa_slots: 64,
         sources: vec![],
         extensions: GatewayExtensions::default(),
+        ..Config::default()
     };
     let (mut engine, mut out) = (Engine::new(Box::new(Zero(7))), vec![]);
     engine.configure(config, Duration::from_secs(1), &mut out);

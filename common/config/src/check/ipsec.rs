@@ -1,10 +1,10 @@
 //! `ip.ipsec`: profiles, proposals, peers with their identities.
 use super::net::Network;
-use super::{Memo, Tables, advice, policy, sas};
+use super::{Memo, Tables, advice, policy, sas, templates};
 use crate::complaint::Sink;
 use crate::model::{
-    Address, Auth, Childless, DhGroup, Extensions, Gateway, Id, Identity, IkeCipher, IkeIntegrity, Ipsec,
-    MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
+    Address, Auth, Childless, DhGroup, Extensions, Gateway, Generate, Id, Identity, IkeCipher, IkeIntegrity,
+    Ipsec, MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
@@ -29,6 +29,8 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
     let peers = peers(tables, network, &ways, &profiles, identities, &around, sink);
     memo.around = Some(around);
     let policies = policy::build(tables, &peers, &proposals, &mut memo.order, sink);
+    let templates = templates::build(tables, &policies, &proposals, sink);
+    templates::groups(tables, &templates, sink);
     let manual_sas = sas::build(tables, network, &policies, sink);
     policy::without_peer(tables, &policies, sink);
     advice::weak_algorithms(tables, sink);
@@ -40,6 +42,10 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
     }
     let named: HashSet<&str> =
         tables.list("ip.ipsec.policy").iter().filter_map(|row| row.get::<&str>("peer").ok()).collect();
+    let generate = |row: &&Row| row.enabled() && row.word("generate-policy").is_ok_and(|word| word != "no");
+    let identities = tables.list("ip.ipsec.identity").iter().filter(generate);
+    let named: HashSet<&str> =
+        named.into_iter().chain(identities.filter_map(|row| row.get::<&str>("peer").ok())).collect();
     for row in tables.list("ip.ipsec.peer").iter().filter(|row| row.enabled()) {
         if let Some(name) = row.name().filter(|name| !named.contains(name)) {
             row.warning(
@@ -52,6 +58,7 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
     }
     Some(Ipsec {
         peers,
+        templates,
         policies: policies.into_iter().map(|(_, policy)| policy).collect(),
         settings: Settings {
             ddos_cookie_threshold: settings.get::<u64>("ddos-cookie-threshold").ok()? as u32,
@@ -299,7 +306,24 @@ fn identity(row: &Row, sink: &mut Sink) -> Result<Identity, Bad> {
         "auto" => MyId::Auto,
         text => MyId::Id(id(row, "my-id", text, sink)?),
     };
-    Ok(Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()) })
+    let generate = generate(row, sink)?;
+    Ok(Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()), generate })
+}
+
+/// `generate-policy` and the group of its templates.
+fn generate(row: &Row, sink: &mut Sink) -> Result<Option<Generate>, Bad> {
+    let word = row.word("generate-policy")?;
+    if word == "no" {
+        return Ok(None);
+    }
+    match row.get::<&str>("policy-template-group")? {
+        "none" => {
+            let said =
+                format!("generate-policy={word} makes policies inside templates, and there is no group");
+            Err(row.error(sink, "policy-template-group", said, "name one from `ip.ipsec.policy-group`"))
+        }
+        group => Ok(Some(Generate { any_port: word == "port-override", group: group.into() })),
+    }
 }
 
 fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {

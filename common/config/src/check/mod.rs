@@ -8,6 +8,7 @@ mod order;
 mod policy;
 mod sas;
 mod system;
+mod templates;
 
 use crate::complaint::Sink;
 use crate::model::Config;

@@ -30,13 +30,11 @@ pub fn build(
     let mut policies = Numbered::with_capacity(rows.len());
     order.begin();
     for (number, row) in rows.iter().enumerate() {
-        // Exports of routers often have the built-in template switched off: nothing else is asked of it.
-        let is_off = |row: &Row| !row.enabled() && row.get::<bool>("template").unwrap_or_default();
+        if super::templates::is_template(row) {
+            continue;
+        }
         let made = row.made(sink, |row, sink| {
             let selector = selector(row, sink)?;
-            if is_off(row) {
-                return Err(Bad);
-            }
             let action = action(row)?;
             Ok((selector, action, protocol(row, action)?, framing(row, sink)?))
         });
@@ -124,7 +122,7 @@ fn selector(row: &Row, sink: &mut Sink) -> Result<Selector, Bad> {
     Ok(Selector { src, dst, protocol, src_port, dst_port })
 }
 
-fn action(row: &Row) -> Result<Action, Bad> {
+pub(super) fn action(row: &Row) -> Result<Action, Bad> {
     let level = match row.word("level")? {
         "use" => Level::Use,
         "unique" => Level::Unique,
@@ -138,7 +136,7 @@ fn action(row: &Row) -> Result<Action, Bad> {
 }
 
 /// What its SAs do with packets beyond protecting them.
-fn framing(row: &Row, sink: &mut Sink) -> Result<Framing, Bad> {
+pub(super) fn framing(row: &Row, sink: &mut Sink) -> Result<Framing, Bad> {
     let framing = Framing {
         dont_fragment: match row.word("dont-fragment")? {
             "no" => DontFragment::Clear,
@@ -160,7 +158,7 @@ fn framing(row: &Row, sink: &mut Sink) -> Result<Framing, Bad> {
     Ok(framing)
 }
 
-fn protocol(row: &Row, action: Action) -> Result<Protocol, Bad> {
+pub(super) fn protocol(row: &Row, action: Action) -> Result<Protocol, Bad> {
     match action {
         Action::Encrypt { .. } => Protocol::from_name(row.word("ipsec-protocols")?).ok_or(Bad),
         Action::Discard | Action::Bypass => Ok(Protocol::Esp),
@@ -259,7 +257,7 @@ fn number(policies: &mut Numbered) {
     let mut taken = HashSet::with_capacity(policies.len());
     let mut all_differ = true;
     for (_, policy) in policies.iter_mut() {
-        let id = fnv1a(bytes(&policy.spec.selector)).max(1);
+        let id = id_of(bytes(&policy.spec.selector));
         all_differ &= taken.insert(id);
         policy.spec.id = PolicyId(id);
     }
@@ -273,12 +271,19 @@ fn number(policies: &mut Numbered) {
     for policy in order {
         let mut id = policy.spec.id.0;
         while !taken.insert(id) {
-            id = id.checked_add(1).unwrap_or(1);
+            id = next_id(id);
         }
         policy.spec.id = PolicyId(id);
     }
 }
-fn bytes(selector: &Selector) -> impl Iterator<Item = u8> {
+/// Below those of policies that negotiations make.
+pub(super) fn id_of(bytes: impl Iterator<Item = u8>) -> u32 {
+    (fnv1a(bytes) & !PolicyId::FIRST_DYNAMIC.0).max(1)
+}
+pub(super) fn next_id(id: u32) -> u32 {
+    (id.wrapping_add(1) & !PolicyId::FIRST_DYNAMIC.0).max(1)
+}
+pub(super) fn bytes(selector: &Selector) -> impl Iterator<Item = u8> {
     let mut out = ([0; 48], 0);
     let mut add = |bytes: &[u8]| {
         for byte in bytes {

@@ -6,7 +6,7 @@ use sa::ike_suite::REFUSED_GROUPS;
 use sa::{DhGroup, Encryption, IkeCipher, IkeIntegrity, Integrity, Prf};
 
 const IKEV1: &str = "IKEv1";
-const GENERATE: &str = "generating policies from templates";
+const FIREWALL: &str = "a firewall";
 
 /// `$first`, the names of all algorithms of a kind, `$last`.
 macro_rules! names {
@@ -319,25 +319,23 @@ pub(super) const IDENTITY: Menu = Menu {
         refused("password", Kind::Secret, Unset, EAP, "XAuth or EAP password."),
         refused("key", Kind::Reference("ip.ipsec.key"), Unset, IKEV1, "Our raw RSA key."),
         refused("remote-key", Kind::Reference("ip.ipsec.key"), Unset, IKEV1, "The peer's raw RSA key."),
-        refused(
+        full(
             "generate-policy",
             Kind::One(&[ok("no"), ok("port-override"), ok("port-strict")]),
             Is("no"),
-            GENERATE,
-            "Make policies the peer asks for.",
+            "Make policies of what the peer asks for, for as long as its SA lives: with the ports it names (`port-strict`), or for all ports whichever it names (`port-override`). They appear at their template's place in `policy`, the oldest first.",
         ),
-        refused(
+        full(
             "policy-template-group",
             Kind::ReferenceOr { menu: "ip.ipsec.policy-group", words: &["none"] },
             Is("default"),
-            GENERATE,
-            "Templates for them.",
+            "The templates that these policies have to be inside of. What the peer asks for is narrowed to them.",
         ),
         refused(
             "notrack-chain",
             Kind::Text,
             Unset,
-            GENERATE,
+            FIREWALL,
             "Chain for notrack rules of generated policies.",
         ),
         refused(
@@ -406,7 +404,7 @@ pub(super) const PROPOSAL: Menu = Menu {
 };
 pub(super) const GROUP: Menu = Menu {
     name: "policy-group",
-    help: "Groups of policy templates. Only `default` has a use before templates are available.",
+    help: "Groups of policy templates. `default` is always there.",
     properties: &[NAME, COMMENT],
     console: Some("policy group"),
     flags: &[DEFAULT_FLAG],
@@ -490,15 +488,24 @@ pub(super) const POLICY: Menu = Menu {
         ),
         full("sa-src-address", Kind::Address, Unset, "Only to repeat the peer's local-address."),
         full("sa-dst-address", Kind::Address, Unset, "Only to repeat the peer's address."),
-        refused("template", Kind::YesNo, Is("no"), GENERATE, "The row is a template."),
-        refused(
+        full(
+            "template",
+            Kind::YesNo,
+            Is("no"),
+            "The row matches no packets: policies are made at its place, inside its addresses and protocol (`::/0` is any address of both IP versions), with its proposal, for identities with `generate-policy`. Whether in tunnel or transport mode is for the peer to say. Policies above it come first, so a `discard` for the rest belongs below.",
+        ),
+        full(
             "group",
             Kind::Reference("ip.ipsec.policy-group"),
             Is("default"),
-            GENERATE,
-            "Group of a template.",
+            "Group of a template: identities choose theirs with `policy-template-group`.",
         ),
-        refused("default", Kind::YesNo, Is("no"), GENERATE, "The row stands for the built-in template."),
+        own(
+            "default",
+            Kind::YesNo,
+            Is("no"),
+            "The row stands for the built-in template, which is for everything in the group `default`.",
+        ),
         DISABLED,
         COMMENT,
     ],

@@ -288,7 +288,8 @@ async fn print(app: Arc<App>, snapshot: Arc<Snapshot>, print: Print) -> Result<A
                 }
                 _ => Runtime::default(),
             };
-            print.document(&snapshot.rows, &|row| runtime.shown(print.place, row))?
+            let shown = |row: &_| runtime.shown(print.place, row);
+            print.document(&snapshot.rows, &shown, &|row| runtime.made(print.place, row))?
         }
         _ => {
             let mut rows = Vec::new();
@@ -369,7 +370,11 @@ async fn list(app: &App, snapshot: &Snapshot, print: &Print, to: Sender<Bytes>) 
             false => Runtime::default(),
         };
         for rows in snapshot.rows.rows(print.place).chunks(ROWS) {
-            let rows = rows.iter().map(|row| print.object(row, runtime.shown(print.place, row)));
+            let object = |row| print.object(row, runtime.shown(print.place, row));
+            let rows = rows
+                .iter()
+                .flat_map(|row| std::iter::once(object(row)).chain(runtime.made(print.place, row)))
+                .filter(|row| print.takes(row));
             if !out.send(rows, &to).await {
                 break;
             }

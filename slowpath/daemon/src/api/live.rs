@@ -4,7 +4,7 @@ use config::document::Object;
 use config::model::Config;
 use config::schema::Place;
 use config::{Document, show_duration};
-use ike::api::{ChildStatus, Page, PeerStatus, is_served};
+use ike::api::{ChildStatus, Generated, Page, PeerStatus, is_served};
 use ipc::change::Entry;
 use ipc::diagnosis::LogEntry;
 use ipc::status::{ActivePeer, InstalledSa, SaDirection, Side};
@@ -12,7 +12,7 @@ use ipc::{PortCounters, StatsReader};
 use manage::api::Shown;
 use sa::{Action, PolicyId, SaSlot, Stat};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -171,6 +171,10 @@ pub struct Runtime {
     ports: HashMap<String, PortCounters>,
     /// By the number of the row: which policy it is.
     rows: HashMap<u32, (PolicyId, bool)>,
+    /// Likewise, which template.
+    templates: HashMap<u32, PolicyId>,
+    /// Made from each template, the oldest first.
+    made: HashMap<PolicyId, BTreeMap<PolicyId, Generated>>,
 }
 #[derive(Default)]
 struct Policy {
@@ -185,21 +189,33 @@ impl Runtime {
     pub fn new(document: &Document, config: &Config) -> Self {
         // Checked policies are the enabled rows in their order; a row of another kind was refused.
         let place = config::schema::place("ip.ipsec.policy");
-        let rows = place.map(|place| document.rows(place)).unwrap_or_default();
-        let enabled: Vec<_> =
-            rows.iter().filter(|row| !row.disabled() && row.get("template") != Some("yes")).collect();
+        let document_rows = place.map(|place| document.rows(place)).unwrap_or_default();
+        let enabled: Vec<_> = document_rows
+            .iter()
+            .filter(|row| !row.disabled() && row.get("template") != Some("yes"))
+            .collect();
         let policies = &config.ipsec.policies;
         let fit = enabled.len() == policies.len();
         let rows = enabled.iter().zip(policies).filter(|_| fit).map(|(row, policy)| {
             (row.id.0, (policy.spec.id, matches!(policy.spec.action, Action::Encrypt { .. })))
         });
-        Self { rows: rows.collect(), ..Self::default() }
+        let is_on = |row: &&Object| !row.disabled() && row.get("template") == Some("yes");
+        let on: Vec<_> = document_rows.iter().filter(is_on).collect();
+        let known = &config.ipsec.templates;
+        let templates = on.iter().zip(known).filter(|_| on.len() == known.len());
+        let templates = templates.map(|(row, template)| (row.id.0, template.id)).collect();
+        Self { rows: rows.collect(), templates, ..Self::default() }
     }
     pub fn add(&mut self, page: &Page) {
         for child in &page.children {
-            let policy = self.policies.entry(child.policy).or_default();
-            policy.live += u32::from(is_served(child.state));
-            policy.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+            for id in child.policies() {
+                let policy = self.policies.entry(id).or_default();
+                policy.live += u32::from(is_served(child.state));
+                policy.ends.get_or_insert((child.local.ip(), child.remote.ip()));
+            }
+        }
+        for made in &page.generated {
+            self.made.entry(made.template).or_default().insert(made.spec.id, made.clone());
         }
         for peer in &page.peers {
             self.peers.entry(peer.peer.clone()).or_insert(peer.remote.ip());
@@ -216,14 +232,50 @@ impl Runtime {
             _ => Shown::new(),
         }
     }
+    /// Rows behind this one that nobody wrote: policies made from a template.
+    pub fn made(&self, place: &Place, row: &Object) -> Vec<Row> {
+        let template = self.templates.get(&row.id.0).filter(|_| place.path == "ip.ipsec.policy");
+        let made = template.and_then(|template| self.made.get(template));
+        made.into_iter().flat_map(BTreeMap::values).map(|made| self.made_policy(made)).collect()
+    }
+    fn made_policy(&self, made: &Generated) -> Row {
+        let s = report::policy(&made.spec, Some(made.peer.clone()), None);
+        let mut cells = row(
+            format!("*{:X}", made.spec.id.0),
+            [
+                ("action", s.action.into()),
+                ("src-address", s.src_address.into()),
+                ("dst-address", s.dst_address.into()),
+                ("protocol", s.protocol.into()),
+                ("src-port", s.src_port.into()),
+                ("dst-port", s.dst_port.into()),
+                ("level", s.level.into()),
+                ("tunnel", s.tunnel.into()),
+                ("peer", s.peer.into()),
+                ("proposal", made.proposal.as_str().into()),
+                ("ipsec-protocols", made.protocol.name().into()),
+                ("template", false.into()),
+                ("backup", false.into()),
+                ("disabled", false.into()),
+                ("dynamic", true.into()),
+                ("invalid", false.into()),
+                ("default", false.into()),
+            ],
+        );
+        cells.extend(self.state(made.spec.id));
+        cells
+    }
     fn policy(&self, row: &Object) -> Shown {
-        let Some((id, encrypts)) = self.rows.get(&row.id.0) else { return Shown::new() };
-        let mut shown = Shown::new();
-        if !encrypts {
-            shown.insert("active".into(), true.into());
-            return shown;
+        match self.rows.get(&row.id.0) {
+            None => Shown::new(),
+            Some((_, false)) => [("active".to_owned(), true.into())].into_iter().collect(),
+            Some((id, true)) => self.state(*id),
         }
-        let own = self.policies.get(id);
+    }
+    /// What is said of a policy that encrypts.
+    fn state(&self, id: PolicyId) -> Shown {
+        let mut shown = Shown::new();
+        let own = self.policies.get(&id);
         let live = own.map_or(0, |own| own.live);
         let state = match (live, own) {
             (1.., _) => "established",

@@ -289,6 +289,9 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
         )],
         children: vec![Child {
             policy: PolicyId(1),
+            level: Level::Require,
+            any_port: false,
+            framing: Framing::default(),
             selector: spec.selector.into(),
             tunnel: true,
             protocol: Protocol::Esp,
@@ -307,6 +310,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
         sa_slots: 16,
         sources: Vec::new(),
         extensions: GatewayExtensions::default(),
+        ..Config::default()
     };
     (config, vec![spec])
 }

@@ -5,6 +5,7 @@ use super::ike_sa::{AuthSent, Exchange, IkeSa, State, Wanted};
 use super::negotiate::InitNonces;
 use super::peers::{identity_for, my_id, my_id_for, takes};
 use super::proof::{self, Signed};
+use super::templates::Chosen;
 use super::{Cx, Engine};
 use crate::api::{Datagram, Now, ReportLevel};
 use crate::diagnosis::{Cause, Diagnosis};
@@ -21,11 +22,11 @@ impl Engine {
         init_response: Vec<u8>,
         cx: &mut Cx,
     ) {
-        let first = sa.wanted.iter().position(|w| sa.peer.children.iter().any(|c| c.policy == w.policy));
+        let first = sa.wanted.iter().position(|w| super::negotiate::config_of(sa, w.policy).is_some());
         let wanted = first.map(|at| sa.wanted.remove(at));
         let wanted = wanted.or_else(|| {
-            let child = sa.peer.children.first()?;
-            Some(Wanted { policy: child.policy, packet: None })
+            let policy = super::templates::to_ask_for(&sa.peer).first().copied()?;
+            Some(Wanted { policy, packet: None })
         });
         let (Some(identity), Some(wanted)) = (sa.peer.identities.first().cloned(), wanted) else {
             let why =
@@ -33,6 +34,7 @@ impl Engine {
             self.fail(sa, why, cx);
             return self.give_up_call(sa, cx);
         };
+        sa.identity = Some(Chosen::of(&identity));
         let id = my_id(&identity, sa.local.ip());
         let signed = Signed { first_message: &init_request, their_nonce: &nonce_r, id: &id };
         let proof = match proof::sign(sa, &identity, &signed) {
@@ -163,6 +165,7 @@ impl Engine {
             }
         };
         sa.remote_id = Some(id_i.clone());
+        sa.identity = Some(Chosen::of(&identity));
         if message.notify(NotifyType::INITIAL_CONTACT).is_some() {
             self.initial_contact(sa, cx);
         }

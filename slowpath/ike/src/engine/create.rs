@@ -71,7 +71,12 @@ impl Engine {
     /// One that the peer asked for. Where its traffic has an SA already (both ends have called each other, say) we send
     /// on that one until the peer, whom our answer has yet to reach, can receive on the new one.
     pub(super) fn take_child(&mut self, sa: &mut IkeSa, mut child: ChildSa, cx: &mut Cx) {
-        let runs = |c: &ChildSa| c.policy == child.policy && c.outbound.place == Place::Installed;
+        let runs = |c: &ChildSa| c.serves(child.policy) && c.outbound.place == Place::Installed;
+        // Nobody else has a policy that was made just now, however many clients there are.
+        if child.policy.is_dynamic() && !self.dynamic.is_shared(child.policy) && !sa.children.iter().any(runs)
+        {
+            return self.add_child(sa, child, cx);
+        }
         let others = self.sas_of(&sa.peer.name).flat_map(|other| &other.children);
         if !sa.children.iter().chain(others).any(runs) {
             return self.add_child(sa, child, cx);
@@ -127,6 +132,12 @@ impl Engine {
             self.release_offer(&offer);
             return match offer.replaces {
                 Some(old) => self.rekey_refused(sa, &offer, old, (kind, group), cx),
+                None if kind == NotifyType::SINGLE_PAIR_REQUIRED && !sa.single_pair => {
+                    sa.single_pair = true;
+                    if offer.packet.is_some() {
+                        sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: offer.packet }));
+                    }
+                }
                 None if kind == NotifyType::TEMPORARY_FAILURE => {
                     self.hold(sa, cx);
                     sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
@@ -166,6 +177,8 @@ impl Engine {
         in_auth: bool,
         cx: &mut Cx,
     ) {
+        sa.single_pair |= kind == NotifyType::SINGLE_PAIR_REQUIRED;
+        self.ask_later(sa, cx, Duration::from_secs(60));
         let child = super::negotiate::config_of(sa, offer.policy);
         self.fail(sa, explain::child_refused(child.as_ref(), kind, group, in_auth), cx);
         cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 10_000 });

@@ -1,12 +1,15 @@
 //! Failures in words: what both sides have, which command ends it here, what to tell the other side. No engine state;
 //! called only when something has failed and may be said.
+use super::dynamic::Taken;
 use super::explain_proof;
-use crate::api::{Child, Id, Identity, Peer, Proof, RemoteId};
+use super::ike_sa::IkeSa;
+use super::templates::generate_of;
+use crate::api::{Child, Id, Identity, Peer, Proof, RemoteId, Template};
 use crate::diagnosis::{Cause, Diagnosis, word};
 use crate::message::{
     EspWishes, Identification, Mismatch, NotifyType, Ts, describe_esp, describe_ike, group_name,
 };
-use ::sa::{AddrRange, PortRange, Prefix, TrafficSelector};
+use ::sa::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 
 pub(super) const INIT: &str = "IKE_SA_INIT";
@@ -14,7 +17,7 @@ pub(super) const AUTH: &str = "IKE_AUTH";
 pub(super) const CREATE: &str = "CREATE_CHILD_SA";
 pub(super) const INFORMATIONAL: &str = "INFORMATIONAL";
 
-fn prefix_of(range: AddrRange) -> Option<Prefix> {
+pub(super) fn prefix_of(range: AddrRange) -> Option<Prefix> {
     let bits = if range.first().is_ipv4() { 32 } else { 128 };
     (0..=bits).rev().filter_map(|len| Prefix::new(range.first(), len)).find(|p| p.range() == range)
 }
@@ -360,8 +363,16 @@ pub(super) fn disbelieved(peer: &Peer, local: IpAddr) -> Diagnosis {
 
 // What is to be protected.
 
-pub(super) fn selectors(peer: &Peer, exchange: &'static str, theirs: &[Ts], ours: &[Ts]) -> Diagnosis {
-    let have: Vec<_> = peer.children.iter().take(4).map(|c| policy_words(&c.selector)).collect();
+pub(super) fn selectors(sa: &IkeSa, exchange: &'static str, theirs: &[Ts], ours: &[Ts]) -> Diagnosis {
+    let peer = &sa.peer;
+    let templates = generate_of(sa).map_or(&[][..], |generate| &generate.templates);
+    let from = templates.iter().flat_map(|t| t.selectors.iter().map(move |s| (s, Some(t))));
+    let all = || peer.children.iter().map(|c| (&c.selector, None)).chain(from.clone());
+    let words = |(s, template): (&TrafficSelector, Option<&Template>)| match template {
+        Some(t) => format!("template {} group={}", policy_words(s), word(&t.group)),
+        None => policy_words(s),
+    };
+    let have: Vec<_> = all().take(4).map(words).collect();
     let d = Diagnosis::new(Cause::Ts, exchange)
         .theirs(format!("{} there, {} here", several(theirs), several(ours)))
         .ours(if have.is_empty() { format!("no policy has peer={}", peer.name) } else { have.join("; ") })
@@ -370,10 +381,8 @@ pub(super) fn selectors(peer: &Peer, exchange: &'static str, theirs: &[Ts], ours
             several(ours),
             several(theirs)
         ))
-        .tell(match peer.children.first() {
-            Some(c) => {
-                format!("ask for {} there and {} here", range(c.selector.remote), range(c.selector.local))
-            }
+        .tell(match all().next() {
+            Some((s, _)) => format!("ask for {} there and {} here", range(s.remote), range(s.local)),
             None => "nothing: there is no policy for them here yet".into(),
         });
     let (Some(there), Some(here)) = (theirs.first(), ours.first()) else { return d };
@@ -385,13 +394,48 @@ pub(super) fn selectors(peer: &Peer, exchange: &'static str, theirs: &[Ts], ours
         local_port: here.ports,
         remote_port: there.ports,
     };
-    let proposal =
-        peer.children.first().map_or_else(String::new, |c| format!(" proposal={}", word(&c.proposal)));
+    let proposal = |name: &str| format!(" proposal={}", word(name));
+    if let (Some(template), true) = (templates.first(), peer.children.is_empty()) {
+        let wide = TrafficSelector { local_port: PortRange::ANY, remote_port: PortRange::ANY, ..wanted };
+        return d.fix(format!(
+            "/ip ipsec policy add {} template=yes group={}{}",
+            policy_words(&wide),
+            word(&template.group),
+            proposal(&template.like.proposal)
+        ));
+    }
+    let proposal = peer.children.first().map_or_else(String::new, |c| proposal(&c.proposal));
     d.fix(format!(
         "/ip ipsec policy add {} peer={}{proposal} tunnel=yes",
         policy_words(&wanted),
         word(&peer.name)
     ))
+}
+/// A template would allow it, but somebody else has that traffic.
+pub(super) fn taken(
+    peer: &Peer,
+    exchange: &'static str,
+    group: &str,
+    asked: &Selector,
+    taken: Taken,
+) -> Diagnosis {
+    let asked = policy_words(&(*asked).into());
+    let d = Diagnosis::new(Cause::TsTaken, exchange).theirs(asked.clone());
+    match taken {
+        Taken::Configured(spec) => {
+            let words = policy_words(&spec.selector.into());
+            let of_group = if group.is_empty() { String::new() } else { format!(" of group `{group}`") };
+            d.detail(format!("{asked}: the policy {words} stands above the template{of_group} and takes all of it"))
+                .ours(words)
+                .tell("nothing: the order of the policies here is wrong, or the traffic is not for them; here: move the template above that policy")
+        }
+        Taken::Other(other) => {
+            let words = policy_words(&other.into());
+            d.detail(format!("{asked}: another peer has {words} now"))
+                .ours(format!("{words} (peer `{}`)", peer.name))
+                .tell("ask for addresses of their own; if it was the same client under another name, end the old one (/ip ipsec active-peers remove)")
+        }
+    }
 }
 /// Their answer takes more than we asked for.
 pub(super) fn selectors_wider(

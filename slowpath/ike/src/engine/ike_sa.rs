@@ -4,6 +4,7 @@ use super::child::{ChildSa, Half, Place};
 use super::fragment::Pieces;
 use super::mobike::Path;
 use super::proof::Known;
+use super::templates::{Chosen, Made};
 use super::timers::Series;
 use crate::api::{ChildStatus, Identity, IkeProposal, Now, Peer, PeerStatus};
 use crate::crypto::{DhPrivate, IkeKeys, IkeSuite};
@@ -37,6 +38,14 @@ pub(super) struct IkeSa {
     pub pieces: Vec<Pieces>,
     pub window: Window,
     pub children: Vec<ChildSa>,
+    /// Of the peer's, the one that it was made with.
+    pub identity: Option<Chosen>,
+    /// Policies that were made for its children.
+    pub generated: Vec<Made>,
+    /// When to ask for what its templates would bring.
+    pub want_at: Option<Now>,
+    /// The peer has SAs for one pair of addresses only.
+    pub single_pair: bool,
     pub tasks: VecDeque<Task>,
     /// Children to bring up once established; with the packet that asked, if one did.
     pub wanted: Vec<Wanted>,
@@ -147,6 +156,8 @@ pub(super) struct ChildOffer {
     pub dh: Option<DhPrivate>,
     /// Our inbound SPI of the child it replaces.
     pub replaces: Option<Spi>,
+    /// The one that asked.
+    pub packet: Option<TrafficSelector>,
     /// The peer asked for the same while our request was out.
     pub collision: Option<Collision>,
 }
@@ -298,6 +309,10 @@ impl IkeSa {
             pieces: Vec::new(),
             window: Window::default(),
             children: Vec::new(),
+            identity: None,
+            generated: Vec::new(),
+            want_at: None,
+            single_pair: false,
             tasks: VecDeque::new(),
             wanted: Vec::new(),
             remote_id: None,
@@ -355,7 +370,7 @@ impl IkeSa {
                     at.or(self.last_seen + interval);
                 }
                 self.agreed.deadlines(|t| at.or(t));
-                [self.rekey_at, self.twin_at].into_iter().flatten().for_each(|t| at.or(t));
+                [self.rekey_at, self.twin_at, self.want_at].into_iter().flatten().for_each(|t| at.or(t));
                 if !self.tasks.is_empty() && self.window.in_flight.is_none() {
                     at.or(self.window.hold_until);
                 }
@@ -423,6 +438,7 @@ impl IkeSa {
         ChildStatus {
             peer: self.peer.name.clone(),
             policy: c.policy,
+            also: c.also.clone(),
             inbound: (c.inbound.slot, c.inbound.spi),
             outbound: (c.outbound.slot, c.outbound.spi),
             suite: c.suite,

@@ -9,6 +9,7 @@ mod auth;
 mod child;
 mod counters;
 mod create;
+mod dynamic;
 mod exchange;
 mod explain;
 mod explain_proof;
@@ -30,6 +31,7 @@ mod report;
 mod slots;
 mod snapshot;
 mod task;
+mod templates;
 mod tick;
 mod timers;
 mod trace;
@@ -66,6 +68,7 @@ pub struct Engine {
     of_peer: OfPeer,
     timers: Timers,
     slots: slots::Slots,
+    dynamic: dynamic::Dynamic,
     cookies: Cookies,
     cookies_rotated: Now,
     /// Half-open responders by the peer's address and SPI, oldest first in `half_open_order`.
@@ -107,6 +110,7 @@ impl Engine {
             of_peer: OfPeer::default(),
             timers: Timers::default(),
             slots: slots::Slots::default(),
+            dynamic: dynamic::Dynamic::default(),
             cookies,
             cookies_rotated: Now::ZERO,
             half_open: HashMap::new(),
@@ -234,6 +238,7 @@ impl Engine {
         let mut sa = self.sas.remove(&local_spi)?;
         let result = work(self, &mut sa, cx);
         self.start_next(&mut sa, cx);
+        self.sweep(&mut sa, cx);
         self.put(sa);
         Some(result)
     }

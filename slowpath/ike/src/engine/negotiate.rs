@@ -4,6 +4,7 @@ use super::child::{ChildSa, ChildState, Half, Place, lifetime_of, soft_of};
 use super::explain::{self, AUTH, CREATE, wishes};
 use super::ike_sa::{ChildOffer, IkeSa, Wanted};
 use super::init::NONCE_LEN;
+use super::templates::{Asked, Fit, pick, ranges, template_of, tidy, without_ports};
 use super::{Cx, Engine};
 use crate::api::{Child, Now, ReportLevel};
 use crate::crypto::{DhPrivate, EspKeys, Secret, child_keys, nonce};
@@ -20,6 +21,8 @@ const MAX_CHILDREN: usize = 1024;
 
 pub(super) struct Agreement {
     pub chosen: ChosenEsp,
+    /// Further policies that it serves.
+    pub also: Vec<PolicyId>,
     pub selectors: Vec<TrafficSelector>,
     pub original: Option<TunnelEnds>,
     pub mode: Mode,
@@ -46,7 +49,7 @@ pub(super) fn mode_of(child: &Child) -> Mode {
 }
 /// What the SA is for: in transport mode nothing but the two ends of the IKE SA. `None`: the policy is not about them.
 //= rfc7296#1.3.1/transport-ends: transport mode is for traffic between the two peers.
-fn selector_of(sa: &IkeSa, child: &Child) -> Option<TrafficSelector> {
+pub(super) fn selector_of(sa: &IkeSa, child: &Child) -> Option<TrafficSelector> {
     let TunnelEnds { local, remote } = sa.tunnel_ends();
     if child.tunnel {
         return Some(child.selector);
@@ -60,7 +63,7 @@ fn selector_of(sa: &IkeSa, child: &Child) -> Option<TrafficSelector> {
 
 //= rfc7296#2.23.1/originals: the addresses of the request, single ones, are those that the peer's checksums are made of.
 /// The addresses as the peer knows them: `ours` and `theirs` are the selectors of its request.
-fn originals(sa: &IkeSa, ours: &[Ts], theirs: &[Ts]) -> Option<TunnelEnds> {
+pub(super) fn originals(sa: &IkeSa, ours: &[Ts], theirs: &[Ts]) -> Option<TunnelEnds> {
     sa.encap()?;
     let single = |list: &[Ts]| {
         let address = list.first()?.addresses.first();
@@ -70,12 +73,15 @@ fn originals(sa: &IkeSa, ours: &[Ts], theirs: &[Ts]) -> Option<TunnelEnds> {
     Some(TunnelEnds { local: single(ours)?, remote: single(theirs)? })
 }
 //= rfc7296#2.23.1/substitute: the policy is looked up, and the SA made, with the addresses that packets have here.
-fn substituted(list: &[Ts], address: IpAddr) -> Vec<Ts> {
+pub(super) fn substituted(list: &[Ts], address: IpAddr) -> Vec<Ts> {
     list.iter().map(|ts| Ts { addresses: Prefix::host(address).range(), ..*ts }).collect()
 }
 
 pub(super) fn config_of(sa: &IkeSa, policy: PolicyId) -> Option<Child> {
-    sa.peer.children.iter().find(|c| c.policy == policy).cloned()
+    let made = sa.generated.iter().map(|made| &made.child);
+    let child = sa.peer.children.iter().chain(made).find(|c| c.policy == policy).cloned();
+    // What it will be like when we ask for it: a tunnel.
+    child.or_else(|| template_of(sa, policy).map(|template| Child { tunnel: true, ..template.like.clone() }))
 }
 
 impl Engine {
@@ -103,11 +109,18 @@ impl Engine {
     ) -> Option<(ChildOffer, Vec<Payload>)> {
         let child = config_of(sa, wanted.policy)?;
         let exchange = if in_auth { AUTH } else { CREATE };
-        let Some(selector) = selector_of(sa, &child) else {
+        let mut selectors = ranges(sa, &child, replaces);
+        if selectors.is_empty() {
             let ends = [sa.local.ip(), sa.remote.ip()];
             self.fail(sa, explain::transport_ends(&sa.peer, &child, exchange, ends), cx);
             return None;
-        };
+        }
+        if sa.single_pair && replaces.is_none() {
+            selectors = wanted.packet.iter().filter_map(|packet| single(packet, &selectors)).collect();
+            if selectors.is_empty() {
+                return None; // the next packet asks for its own
+            }
+        }
         //= rfc3948#1/not-ah: AH covers the addresses that a NAT changes.
         if child.protocol == Protocol::Ah && sa.encap().is_some() {
             self.fail(sa, explain::ah_behind_nat(&sa.peer, &child, exchange), cx);
@@ -130,13 +143,15 @@ impl Engine {
         };
         let replaced = replaces.and_then(|spi| sa.child(spi));
         //= rfc7296#2.9/packet-first: the packet that asked, or what the old SA was narrowed to, comes first.
-        let mut selectors = replaced.as_ref().map_or_else(Vec::new, |old| old.selectors.clone());
+        let mut first = replaced.as_ref().map_or_else(Vec::new, |old| old.selectors.clone());
         let covers = |packet: &TrafficSelector| {
-            packet.local.intersect(selector.local).is_some()
-                && packet.remote.intersect(selector.remote).is_some()
+            selectors.iter().any(|s| {
+                packet.local.intersect(s.local).is_some() && packet.remote.intersect(s.remote).is_some()
+            })
         };
-        selectors.extend(wanted.packet.filter(covers));
-        selectors.push(selector);
+        first.extend(wanted.packet.filter(covers));
+        first.extend(selectors);
+        let selectors = first;
         let mut payloads = Vec::new();
         //= rfc7296#1.3.3/rekey-sa: names the SA by the SPI we receive it with.
         payloads.extend(replaces.map(|spi| {
@@ -163,6 +178,7 @@ impl Engine {
             nonce,
             dh,
             replaces,
+            packet: wanted.packet,
             collision: None,
         };
         Some((offer, payloads))
@@ -181,10 +197,18 @@ impl Engine {
             self.say(sa, ReportLevel::Info, cx, "the policy was removed while its SA was negotiated".into());
             return None;
         };
-        let agreed = self.check_answer(sa, &child, offer, message, init);
-        let agreed = agreed.map_err(|why| self.fail(sa, *why, cx));
+        let exchange = if init.is_some() { AUTH } else { CREATE };
+        let agreed = self.check_answer(sa, &child, offer, message, init).and_then(|mut agreed| {
+            if template_of(sa, offer.policy).is_none() {
+                return Ok((child, agreed));
+            }
+            let fit = Fit::of_template(child, std::mem::take(&mut agreed.selectors));
+            let (child, also, selectors) = self.settle(sa, &fit, exchange, cx)?;
+            Ok((child, Agreement { also, selectors, ..agreed }))
+        });
+        let (child, agreed) = agreed.map_err(|why| self.fail(sa, *why, cx)).ok()?;
         let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
-        Some(self.make_child(sa, &child, agreed.ok()?, places, offer.replaces, cx.now))
+        Some(self.make_child(sa, &child, agreed, places, offer.replaces, cx.now))
     }
     fn check_answer(
         &self,
@@ -202,14 +226,20 @@ impl Engine {
             .map_err(|m| Box::new(explain::child_proposal(child, exchange, &m)))?;
         let (ts_i, ts_r) = (message.ts_i().map_err(odd)?, message.ts_r().map_err(odd)?);
         //= rfc7296#2.9/subset: an answer that is wider than the offer is not accepted.
-        let selector = selector_of(sa, child).unwrap_or(child.selector);
-        if !within(ts_i, ts_r, &selector) {
+        let allowed = ranges(sa, child, offer.replaces);
+        if !within_any(ts_i, ts_r, &allowed) {
             return Err(Box::new(explain::selectors_wider(child, exchange, ts_r, ts_i)));
         }
-        let selectors = tidy(narrow(ts_i, ts_r, &selector));
+        let selectors = tidy(allowed.iter().flat_map(|range| narrow(ts_i, ts_r, range)).collect());
         if selectors.is_empty() {
             return Err(broken("the selectors of the answer contradict each other".into()));
         }
+        //= rfc7296#2.9/additional: whether or not ADDITIONAL_TS_POSSIBLE says so, what is missing is asked for when a
+        // packet wants it.
+        let selectors =
+            if child.any_port { tidy(selectors.into_iter().map(without_ports).collect()) } else { selectors };
+        let old = offer.replaces.and_then(|spi| sa.children.iter().find(|c| c.inbound.spi == spi));
+        let also = old.map_or_else(Vec::new, |old| old.also.clone());
         //= rfc7296#1.3.1/transport: transport mode only when both ends said so.
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
         if transport == child.tunnel {
@@ -230,7 +260,7 @@ impl Engine {
             None => (offer.nonce.clone(), message.nonce().map_err(odd)?.clone()),
         };
         let (mode, original) = (mode_of(child), None);
-        Ok(Agreement { chosen, selectors, original, mode, shared, nonce_i, nonce_r, initiated: true })
+        Ok(Agreement { chosen, also, selectors, original, mode, shared, nonce_i, nonce_r, initiated: true })
     }
 
     /// The responder's side: a child and the payloads that say so, or the notify that refuses it.
@@ -238,7 +268,7 @@ impl Engine {
         &mut self,
         sa: &mut IkeSa,
         message: &Message,
-        replaces: Option<(Spi, PolicyId)>,
+        replaces: Option<(Spi, Vec<PolicyId>)>,
         init: Option<InitNonces<'_>>,
         cx: &mut Cx,
     ) -> Result<(ChildSa, Vec<Payload>), Notify> {
@@ -251,9 +281,10 @@ impl Engine {
             }
         };
         let transport = message.notify(NotifyType::USE_TRANSPORT_MODE).is_some();
-        let wanted = Asked { ts_i, ts_r, transport, only: replaces.map(|(_, policy)| policy) };
-        let Some((child, selectors)) = pick(sa, &wanted) else {
-            self.fail(sa, explain::selectors(&sa.peer, exchange, ts_i, ts_r), cx);
+        let (replaces, only) = replaces.map_or((None, Vec::new()), |(spi, only)| (Some(spi), only));
+        let fit = pick(sa, &Asked { ts_i, ts_r, transport, only });
+        let Some((child, fit)) = fit.and_then(|fit| Some((fit.terms()?.clone(), fit))) else {
+            self.fail(sa, explain::selectors(sa, exchange, ts_i, ts_r), cx);
             return Err(plain(NotifyType::TS_UNACCEPTABLE));
         };
         let proposals =
@@ -295,9 +326,21 @@ impl Engine {
                 }
             },
         };
+        let (child, also, selectors) = match self.settle(sa, &fit, exchange, cx) {
+            Ok(settled) => settled,
+            Err(why) => {
+                self.give_back(&places);
+                self.fail(sa, *why, cx);
+                return Err(plain(NotifyType::TS_UNACCEPTABLE));
+            }
+        };
         let mut payloads = Vec::new();
         if !child.tunnel {
             payloads.push(super::exchange::notify(NotifyType::USE_TRANSPORT_MODE));
+        }
+        //= rfc7296#2.9/additional-told: what else would be acceptable needs an SA of its own.
+        if fit.more {
+            payloads.push(super::exchange::notify(NotifyType::ADDITIONAL_TS_POSSIBLE));
         }
         let mut answer = chosen.answer.clone();
         answer.spi = places.spi.get().to_be_bytes().to_vec();
@@ -306,7 +349,7 @@ impl Engine {
             payloads.push(Payload::Nonce(nonce_r.clone()));
         }
         payloads.extend(own_ke);
-        let (mut local, mut remote) = split(&selectors);
+        let (mut local, mut remote) = split(&fit.pairs());
         if let Some(original) = original {
             //= rfc7296#2.23.1/answer: with the addresses that the peer asked with.
             (local, remote) = (substituted(&local, original.local), substituted(&remote, original.remote));
@@ -314,6 +357,7 @@ impl Engine {
         payloads.extend([Payload::TsI(remote), Payload::TsR(local)]);
         let agreed = Agreement {
             chosen,
+            also,
             selectors,
             original,
             mode: mode_of(&child),
@@ -322,7 +366,7 @@ impl Engine {
             nonce_r,
             initiated: false,
         };
-        let made = self.make_child(sa, &child, agreed, places, replaces.map(|(spi, _)| spi), cx.now);
+        let made = self.make_child(sa, &child, agreed, places, replaces, cx.now);
         Ok((made, payloads))
     }
     //= rfc7296#1.3.1/pfs: with a group chosen both KE payloads are there and of that group.
@@ -375,7 +419,7 @@ impl Engine {
         sa.ph2_total += 1;
         ChildSa {
             policy: child.policy,
-            also: Vec::new(),
+            also: agreed.also,
             inbound: Half { slot: places.slot, spi: places.spi, place: Place::Reserved, keys: of(false) },
             outbound: Half {
                 slot: places.slot_out,
@@ -408,53 +452,30 @@ fn ke(dh: &DhPrivate) -> Payload {
     Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
 }
 
-/// What the peer wants an SA for.
-struct Asked<'a> {
-    ts_i: &'a [Ts],
-    ts_r: &'a [Ts],
-    transport: bool,
-    /// Of this policy: it is a rekey.
-    only: Option<PolicyId>,
+//= rfc7296#2.9/single-pair: who wants one pair of addresses for each SA gets those of the packet that asks.
+fn single(packet: &TrafficSelector, policy: &[TrafficSelector]) -> Option<TrafficSelector> {
+    policy.iter().find_map(|s| {
+        let (local, remote) = (packet.local.intersect(s.local)?, packet.remote.intersect(s.remote)?);
+        Some(TrafficSelector { local, remote, ..*s })
+    })
 }
-/// The policy for the selectors a peer asks for, and what both have in common: one that covers all of it
-/// before one that covers a part, one of the mode it wants before others, one without an SA before one that has one.
-fn pick(sa: &IkeSa, asked: &Asked<'_>) -> Option<(Child, Vec<TrafficSelector>)> {
-    let (ours, theirs) = (asked.ts_r, asked.ts_i);
-    let ends = sa.tunnel_ends();
-    let seen = originals(sa, ours, theirs)
-        .map(|_| (substituted(ours, ends.local), substituted(theirs, ends.remote)));
-    let lists = |c: &Child| match &seen {
-        Some((ours, theirs)) if !c.tunnel => (&ours[..], &theirs[..]),
-        _ => (ours, theirs),
-    };
-    sa.peer
-        .children
-        .iter()
-        .filter(|c| asked.only.is_none_or(|p| p == c.policy))
-        .filter_map(|c| {
-            let (ours, theirs) = lists(c);
-            let selector = selector_of(sa, c)?;
-            let common = tidy(narrow(ours, theirs, &selector));
-            (!common.is_empty()).then(|| (c, common, within(ours, theirs, &selector)))
-        })
-        .enumerate()
-        .min_by_key(|(at, (c, _, whole))| {
-            let busy = sa.children.iter().any(|x| x.policy == c.policy && x.is_live());
-            (!whole, c.tunnel == asked.transport, busy, *at)
-        })
-        .map(|(_, (child, common, _))| (child.clone(), common))
+/// Each of theirs is inside one of ours.
+fn within_any(local: &[Ts], remote: &[Ts], ours: &[TrafficSelector]) -> bool {
+    let inside = |l: &[Ts], r: &[Ts]| ours.iter().any(|range| within(l, r, range));
+    // Alone with something of ours on the other side.
+    let some = |of: fn(&TrafficSelector) -> Ts| ours.iter().map(of).collect::<Vec<Ts>>();
+    let (all_local, all_remote) = (some(local_of), some(remote_of));
+    let one = std::slice::from_ref::<Ts>;
+    !local.is_empty()
+        && !remote.is_empty()
+        && local.iter().all(|l| all_remote.iter().any(|r| inside(one(l), one(r))))
+        && remote.iter().all(|r| all_local.iter().any(|l| inside(one(l), one(r))))
 }
-/// Without the pairs that another one covers.
-fn tidy(selectors: Vec<TrafficSelector>) -> Vec<TrafficSelector> {
-    let covers = |a: &TrafficSelector, b: &TrafficSelector| {
-        a.local.intersect(b.local) == Some(b.local)
-            && a.remote.intersect(b.remote) == Some(b.remote)
-            && (a.protocol.is_none() || a.protocol == b.protocol)
-            && a.local_port.intersect(b.local_port) == Some(b.local_port)
-            && a.remote_port.intersect(b.remote_port) == Some(b.remote_port)
-    };
-    let covered = |b: &TrafficSelector| selectors.iter().any(|a| a != b && covers(a, b));
-    selectors.iter().copied().filter(|b| !covered(b)).collect()
+fn local_of(s: &TrafficSelector) -> Ts {
+    Ts { protocol: s.protocol, ports: s.local_port, addresses: s.local }
+}
+fn remote_of(s: &TrafficSelector) -> Ts {
+    Ts { protocol: s.protocol, ports: s.remote_port, addresses: s.remote }
 }
 fn no_slots(child: &Child) -> Diagnosis {
     let raise = "raise `system sa-slots` in the file, and start the gateway again".to_owned();

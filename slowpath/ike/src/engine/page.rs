@@ -18,6 +18,7 @@ impl Engine {
             }
             page.children.extend(sa.children.iter().map(|child| sa.child_status(child, now)));
             page.installed.extend(sa.installed());
+            page.generated.extend(sa.generated.iter().map(|made| made.generated(&sa.peer.name)));
         }
         page.next = None;
         page

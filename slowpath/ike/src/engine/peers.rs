@@ -2,6 +2,7 @@
 use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
 use super::index::ByAddress;
+use super::templates::to_ask_for;
 use super::{Cx, Engine};
 use crate::api::{Action, Check, Child, Config, Id, Identity, MatchBy, MyId, Now, Peer, Proof, RemoteId};
 use crate::diagnosis::{Cause, Diagnosis};
@@ -25,6 +26,7 @@ impl Engine {
         self.peers = config.peers.iter().cloned().map(Arc::new).collect();
         self.by_name = self.peers.iter().map(|p| (p.name.clone(), Arc::clone(p))).collect();
         self.by_address = ByAddress::of(&self.peers);
+        self.dynamic.configure(&config.spd);
         self.by_policy.clear();
         for peer in &self.peers {
             for child in &peer.children {
@@ -54,14 +56,20 @@ impl Engine {
             return;
         };
         sa.peer = Arc::clone(peer);
-        sa.wanted.retain(|w| peer.children.iter().any(|c| c.policy == w.policy));
+        sa.refit();
+        let mut wanted = std::mem::take(&mut sa.wanted);
+        wanted.retain(|w| super::negotiate::config_of(sa, w.policy).is_some());
+        sa.wanted = wanted;
         for at in 0..sa.children.len() {
             let child = &sa.children[at];
             let same = |c: &Child| {
                 let mode = super::negotiate::mode_of(c);
                 (c.policy, c.protocol, mode) == (child.policy, child.protocol, child.mode)
             };
-            if child.is_live() && !sa.peer.children.iter().any(same) {
+            let made = sa.generated.iter().map(|made| &made.child);
+            let same = sa.peer.children.iter().chain(made).any(same);
+            let allowed = child.policies().all(|id| sa.allows(id));
+            if child.is_live() && !(same && allowed) {
                 let spi = child.inbound.spi;
                 sa.push_task(Task::Delete(spi));
             }
@@ -72,19 +80,9 @@ impl Engine {
         self.check_path(sa);
         self.redirect_connected(sa);
     }
-    /// Every configured child that is not up becomes a task (RouterOS: a peer that is not passive starts
-    /// phase 2 by itself).
-    pub(super) fn want_all(&mut self, sa: &mut IkeSa) {
-        for child in &sa.peer.clone().children {
-            if !sa.children.iter().any(|c| c.policy == child.policy && c.is_live()) {
-                sa.push_task(Task::Create(Wanted { policy: child.policy, packet: None }));
-            }
-        }
-    }
-
     /// A peer that is not passive and has children is called without being asked.
     pub(super) fn schedule(&mut self, peer: &Peer, wait: Duration, failures: u32, now: Now) {
-        if !peer.passive && !peer.children.is_empty() && host(peer.address).is_some() {
+        if !peer.passive && !to_ask_for(peer).is_empty() && host(peer.address).is_some() {
             self.starts.set(&peer.name, now + wait, failures);
         }
     }
@@ -101,7 +99,7 @@ impl Engine {
                 self.starts.remove(&name);
             } else if let Some(peer) = self.by_name.get(&name).cloned() {
                 let wanted =
-                    peer.children.iter().map(|c| Wanted { policy: c.policy, packet: None }).collect();
+                    to_ask_for(&peer).into_iter().map(|policy| Wanted { policy, packet: None }).collect();
                 self.call(&peer, wanted, cx);
             }
         }
@@ -156,7 +154,7 @@ impl Engine {
         // An SA that covers the packet is on its way to the fast path already.
         let covered = |sa: &IkeSa| {
             sa.children.iter().any(|c| {
-                c.policy == policy
+                c.serves(policy)
                     && c.state == ChildState::Active
                     && c.selectors.iter().any(|s| {
                         s.local.contains(src)
@@ -183,8 +181,8 @@ impl Engine {
 
     pub(super) fn on_initiate(&mut self, name: &str, policy: Option<PolicyId>, cx: &mut Cx) {
         let Some(peer) = self.by_name.get(name).cloned() else { return };
-        let wanted = peer.children.iter().filter(|c| policy.is_none_or(|p| p == c.policy));
-        let wanted: Vec<_> = wanted.map(|c| Wanted { policy: c.policy, packet: None }).collect();
+        let wanted = to_ask_for(&peer).into_iter().filter(|id| policy.is_none_or(|p| p == *id));
+        let wanted: Vec<_> = wanted.map(|policy| Wanted { policy, packet: None }).collect();
         self.want(&peer, wanted, cx);
     }
     pub(super) fn on_terminate(&mut self, name: Option<&str>, cx: &mut Cx) {

@@ -43,12 +43,12 @@ impl Engine {
                 spi.unwrap_or(0),
             ));
         };
-        let (old_spi, policy) = (old.inbound.spi, old.policy);
+        let (old_spi, policies) = (old.inbound.spi, old.policies().collect());
         //= rfc7296#2.25.1/closing: an SA that we are closing is not rekeyed.
         if !old.is_live() || sa.children.iter().any(|c| c.replaces == Some(old_spi) && c.is_live()) {
             return busy();
         }
-        let (mut made, payloads) = self.answer_child(sa, message, Some((old_spi, policy)), None, cx)?;
+        let (mut made, payloads) = self.answer_child(sa, message, Some((old_spi, policies)), None, cx)?;
         made.state = ChildState::AwaitingSwitch;
         let (new_spi, low_nonce) = (made.inbound.spi, made.low_nonce.clone());
         if let Some(in_flight) = &mut sa.window.in_flight
@@ -155,7 +155,10 @@ impl Engine {
             //= rfc7296#2.25/lost-child: the peer does not have it, so neither do we; a new one is made.
             NotifyType::CHILD_SA_NOT_FOUND => {
                 self.remove_child(sa, at, cx);
-                sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
+                // A policy that was made for it has gone with it.
+                if !offer.policy.is_dynamic() {
+                    sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
+                }
             }
             _ => {
                 self.child_refused(sa, offer, (kind, group), false, cx);

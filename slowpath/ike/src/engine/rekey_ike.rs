@@ -122,6 +122,7 @@ impl Engine {
         new.agreed = sa.agreed.inherited();
         new.detour = sa.detour;
         new.remote_id.clone_from(&sa.remote_id);
+        new.identity.clone_from(&sa.identity);
         if let Some(old) = &sa.keys {
             let seed = skeyseed_rekeyed(
                 old.suite.prf,
@@ -149,6 +150,7 @@ impl Engine {
         }
         new.ph2_total += sa.ph2_total;
         new.children.append(&mut sa.children);
+        new.generated.append(&mut sa.generated);
         new.wanted.append(&mut sa.wanted);
         let moving = std::mem::take(&mut sa.tasks);
         new.tasks.extend(moving.into_iter().filter(|t| !matches!(t, Task::RekeyIke | Task::Liveness)));

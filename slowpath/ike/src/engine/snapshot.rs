@@ -3,16 +3,18 @@
 //!
 //! IKE SAs that are not established yet are not stored: they are made anew, and INITIAL_CONTACT tells the peer.
 use super::child::{ChildSa, ChildState, Half, Place};
+use super::explain::prefix_of;
 use super::ike_sa::{
     Answered, ChildOffer, Collision, Exchange, IkeOffer, IkeSa, InFlight, Keyed, Retry, State, Task,
 };
+use super::templates::{Chosen, Made, generate_of, template_of};
 use super::{Cx, Engine};
 use crate::api::{DhGroup, IkeCipher, IkeIntegrity, Now, Prf};
 use crate::crypto::{DhPrivate, EspKeys, IkeKeys, IkeSuite, SkKeys};
 use crate::message::{IdType, Identification};
 use ::sa::{
-    AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, Protocol, SaSlot, Spi,
-    Suite, TrafficSelector, TunnelEnds,
+    AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, Protocol, SaSlot,
+    Selector, Spi, Suite, TrafficSelector, TunnelEnds,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -70,6 +72,9 @@ struct Record {
     answered: Vec<(u32, [u8; 32], Vec<Vec<u8>>)>,
     in_flight: Option<(u32, Vec<Vec<u8>>, Doing)>,
     children: Vec<ChildRecord>,
+    /// Its place among the peer's.
+    identity: Option<usize>,
+    generated: Vec<MadeRecord>,
     /// Protocol and SPI.
     disown: Vec<(u8, u32)>,
     remote_id: Option<(u8, [u8; 3], Vec<u8>)>,
@@ -123,6 +128,14 @@ struct ChildRecord {
     soft_at: Option<Now>,
     hard_at: Option<Now>,
     gone_at: Option<Now>,
+}
+/// A policy that was made: its id and template, what for, in which mode.
+#[derive(Serialize, Deserialize)]
+struct MadeRecord {
+    policy: u32,
+    template: u32,
+    selector: SelectorRecord,
+    tunnel: bool,
 }
 #[derive(Serialize, Deserialize)]
 struct HalfRecord {
@@ -187,6 +200,8 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         answered: answers(sa),
         in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.sealed.clone(), doing(&f.what)?))),
         children: sa.children.iter().map(child_record).collect(),
+        identity: sa.identity.as_ref().and_then(|i| sa.peer.identities.iter().position(|x| i.is(x))),
+        generated: sa.generated.iter().map(made_record).collect(),
         disown: sa
             .tasks
             .iter()
@@ -259,6 +274,7 @@ fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
             nonce: o.nonce,
             dh: optional(o.dh.as_ref(), dh_from)?,
             replaces: optional(o.replaces, spi)?,
+            packet: None,
             collision: o.collision,
         })),
         Doing::Ike { spi, nonce, dh, rounds, collision } => {
@@ -335,6 +351,28 @@ fn child_from(r: ChildRecord) -> Option<ChildSa> {
         twin_at: (r.state == ChildState::AwaitingSwitch).then_some(r.created + super::child::TAKEOVER),
     })
 }
+fn made_record(made: &Made) -> MadeRecord {
+    MadeRecord {
+        policy: made.child.policy.0,
+        template: made.template.0,
+        selector: selector_record(&made.selector.into()),
+        tunnel: made.child.tunnel,
+    }
+}
+/// `None`: its template is gone, and so are its children soon.
+fn made_from(sa: &IkeSa, r: MadeRecord) -> Option<Made> {
+    let s = selector_from(r.selector)?;
+    let selector = Selector {
+        src: prefix_of(s.local)?,
+        dst: prefix_of(s.remote)?,
+        protocol: s.protocol,
+        src_port: s.local_port,
+        dst_port: s.remote_port,
+    };
+    let any_port = generate_of(sa)?.any_port;
+    let template = template_of(sa, PolicyId(r.template))?;
+    Some(Made::new(template, PolicyId(r.policy), selector, r.tunnel, any_port))
+}
 fn selector_record(s: &TrafficSelector) -> SelectorRecord {
     let ports = |p: PortRange| (p.first, p.last);
     let range = |r: AddrRange| (r.first(), r.last());
@@ -379,6 +417,17 @@ impl Engine {
         }
         let mut sa = rebuild(record, peer, cx.now).ok_or(RestoreError::Malformed)?;
         self.claim(&sa)?;
+        let owner = sa.owner();
+        for made in &sa.generated {
+            self.dynamic.hold(&made.generated(&sa.peer.name), &owner);
+        }
+        for child in &sa.children {
+            let known =
+                |id: &PolicyId| !id.is_dynamic() || sa.generated.iter().any(|m| m.child.policy == *id);
+            if child.is_live() && !(known(&child.policy) && child.also.iter().all(known)) {
+                sa.tasks.push_back(Task::Delete(child.inbound.spi));
+            }
+        }
         for child in &sa.children {
             if child.state == ChildState::Deleting {
                 sa.tasks.push_back(Task::Delete(child.inbound.spi));
@@ -446,6 +495,8 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     sa.remote_id =
         record.remote_id.map(|(kind, reserved, data)| Identification { kind: IdType(kind), reserved, data });
     (sa.created, sa.established, sa.rekey_at, sa.ends_at) = record.times;
+    sa.identity = record.identity.and_then(|at| sa.peer.identities.get(at)).map(Chosen::of);
+    sa.generated = record.generated.into_iter().filter_map(|r| made_from(&sa, r)).collect();
     sa.low_nonce = record.low_nonce;
     sa.ph2_total = record.ph2_total;
     Some(sa)

@@ -18,9 +18,8 @@ impl Engine {
     fn start(&mut self, sa: &mut IkeSa, task: Task, cx: &mut Cx) {
         match task {
             Task::Create(wanted) => {
-                let up = |c: &super::child::ChildSa| c.policy == wanted.policy && c.is_live();
                 // Without a packet that asks for more, one is enough.
-                if wanted.packet.is_some() || !sa.children.iter().any(up) {
+                if wanted.packet.is_some() || !sa.is_served(wanted.policy) {
                     self.ask_for_child(sa, &wanted, None, cx);
                 }
             }

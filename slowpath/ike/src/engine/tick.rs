@@ -50,6 +50,9 @@ impl Engine {
             sa.last_sent = cx.now;
             cx.out.push(Action::Keepalive { local: sa.local, remote: sa.remote });
         }
+        if sa.want_at.take_if(|t| *t <= cx.now).is_some() {
+            self.want_all(sa);
+        }
         if sa.twin_at.is_some_and(|t| t <= cx.now) {
             sa.twin_at = None;
             self.settle_twins(sa, cx);

@@ -29,7 +29,7 @@ impl Offline {
                 Err(online(print.place.console))
             }
             Todo::Print(print) => {
-                let body = print.document(&self.rows, &|_| Shown::new())?;
+                let body = print.document(&self.rows, &|_| Shown::new(), &|_| Vec::new())?;
                 Ok(Answer { etag: Some(etag(self.revision)), ..Answer::ok(body) })
             }
             Todo::Change(change) => {

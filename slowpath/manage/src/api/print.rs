@@ -153,7 +153,13 @@ pub(super) fn find(
 
 impl Print {
     /// Rows of the configuration as they are now, with what the running gateway says about them.
-    pub fn document(&self, document: &Document, shown: &dyn Fn(&Object) -> Shown) -> Result<Value, Problem> {
+    /// `made` are rows behind one of them that nobody wrote.
+    pub fn document(
+        &self,
+        document: &Document,
+        shown: &dyn Fn(&Object) -> Shown,
+        made: &dyn Fn(&Object) -> Vec<Shown>,
+    ) -> Result<Value, Problem> {
         let secrets = self.sensitive;
         let object = |row: &Object| object(self.place, row, secrets, shown(row));
         match self.which {
@@ -162,7 +168,10 @@ impl Print {
                 let row = row.ok_or_else(|| Problem::missing(self.place, format!("no such item: {id}")))?;
                 self.rows(std::iter::once(object(row)))
             }
-            _ => self.rows(document.rows(self.place).iter().map(object)),
+            _ => {
+                let with_made = |row| std::iter::once(object(row)).chain(made(row));
+                self.rows(document.rows(self.place).iter().flat_map(with_made))
+            }
         }
     }
     /// Those of the rows that are wanted, in the form that is wanted.

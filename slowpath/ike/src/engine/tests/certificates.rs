@@ -47,7 +47,13 @@ fn very(issued: &Issued) -> Check {
 }
 fn identity(ours: Proof, theirs: Check) -> Identity {
     let auth = Auth { ours, theirs, ways: Ways::default() };
-    Identity { my_id: MyId::Auto, remote_id: RemoteId::Auto, match_by: MatchBy::RemoteId, auth }
+    Identity {
+        my_id: MyId::Auto,
+        remote_id: RemoteId::Auto,
+        match_by: MatchBy::RemoteId,
+        auth,
+        generate: None,
+    }
 }
 fn secret() -> Psk {
     Psk(b"a secret of theirs".to_vec())

@@ -431,7 +431,7 @@ fn ends() -> Vec<Pair> {
         _ => None,
     }));
     the(&critical, n, Cause::Critical, &["200"]);
-    vec![nowhere, expired, old, critical]
+    vec![nowhere, expired, old, critical, super::templates::taken()]
 }
 
 #[test]

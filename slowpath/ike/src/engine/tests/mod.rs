@@ -21,6 +21,7 @@ mod mobike;
 mod modes;
 mod refusals;
 mod restart;
+mod templates;
 
 //= test rfc4303#2.2.1/esn
 #[test]

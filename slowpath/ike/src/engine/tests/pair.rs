@@ -68,6 +68,9 @@ pub fn gcm() -> Suite {
 pub fn child(node: usize, policy: u32) -> Child {
     Child {
         policy: PolicyId(policy),
+        level: sa::Level::Require,
+        any_port: false,
+        framing: sa::Framing::default(),
         proposal: "default".into(),
         selector: selector(node, policy as u8),
         tunnel: true,
@@ -114,6 +117,7 @@ pub fn config(node: usize, psk: &str) -> Config {
         sa_slots: 256,
         sources: vec![],
         extensions: GatewayExtensions::default(),
+        ..Config::default()
     }
 }
 
@@ -124,6 +128,8 @@ pub struct Node {
     pub table: BTreeMap<SaSlot, SaSpec>,
     /// Outbound SAs, newest last.
     pub order: Vec<SaSlot>,
+    /// Made by negotiations.
+    pub policies: BTreeMap<PolicyId, Generated>,
     pub vault: BTreeMap<u64, Vec<u8>>,
     pub logs: Vec<Report>,
     pub acquire_failed: Vec<PolicyId>,
@@ -194,6 +200,7 @@ pub fn node(seed: u64, config: Config) -> Node {
         config,
         table: BTreeMap::new(),
         order: vec![],
+        policies: BTreeMap::new(),
         vault: BTreeMap::new(),
         logs: vec![],
         acquire_failed: vec![],
@@ -309,6 +316,17 @@ impl Pair {
                     let sa = self.nodes[n].table.get_mut(&slot).expect("only what is installed moves");
                     assert_eq!(sa.spi, spi);
                     (sa.ends, sa.encap) = (ends, encap);
+                }
+                Action::AddPolicy(made) => {
+                    assert!(made.spec.id.is_dynamic());
+                    let old = self.nodes[n].policies.insert(made.spec.id, *made);
+                    assert!(old.is_none(), "made once");
+                }
+                Action::RemovePolicy(id) => {
+                    let node = &mut self.nodes[n];
+                    assert!(node.policies.remove(&id).is_some(), "only what was made is taken back");
+                    let left = node.order.iter().filter(|slot| node.table[slot].policies().any(|p| p == id));
+                    assert_eq!(left.count(), 0, "its SAs are gone before it");
                 }
                 Action::AcquireFailed { policy, .. } => self.nodes[n].acquire_failed.push(policy),
                 Action::Persist { vault_key } => {
