@@ -50,7 +50,7 @@ fn an_ah_of_gmac_is_gcm_of_nothing_over_what_ah_covers() {
         (Integrity::Aes256Gmac, false, true),
     ] {
         let [a, b] = [Side::A, Side::B].map(|side| tunnel(side, integrity, esn, v6));
-        let (mut sender, mut receiver) = (Side::A.gateway(&[a.clone()]), Side::B.gateway(&[b]));
+        let (mut sender, mut receiver) = (Side::A.gateway(std::slice::from_ref(&a)), Side::B.gateway(&[b]));
         let inner = udp(Side::A.host(false), Side::B.host(false), 4000, 53, b"to be authentic");
         let (_, wire) = sent(&sender.run(LAN, &frame(Side::A, LAN, &inner)));
         let at = if v6 { 40 } else { 20 };

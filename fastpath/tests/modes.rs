@@ -544,3 +544,75 @@ fn a18_the_port_moves_only_after_a_good_icv_and_the_newest_number() {
     assert!(matches!(&arrives(&mut b, &on_4500(&marked))[..], [Outcome::Ike { .. }]));
     assert_eq!(dropped(&arrives(&mut b, &on_4500(&marked[3..]))), Some(DropReason::NoSuchSa));
 }
+
+/// Two clients with the same selectors, which the NAT in front of them tells apart by the port of their ESP.
+#[test]
+fn clients_behind_one_nat_are_answered_each_under_its_own_sa() {
+    use ipc::contract::Command;
+    let name = "aes-128-gcm";
+    let at = |side: Side, port: u16, slot: u32, direction: Direction| {
+        // The clients know nothing of the ports that the NAT gives them.
+        let (local_port, remote_port) = (4500, if side == Side::A { 4500 } else { port });
+        SaSpec {
+            slot: SaSlot(slot),
+            spi: Spi::new(0x1000_0020 + slot).unwrap(),
+            direction,
+            encap: Some(Encap { local_port, remote_port }),
+            ..transport(side, Protocol::Esp, name, false)
+        }
+    };
+    let clients = [(40001, 1), (40002, 3)];
+    let mut both = clients.map(|(port, slot)| {
+        open_gateway(
+            Side::A,
+            &[at(Side::A, port, slot, Direction::Outbound), at(Side::A, port, slot + 1, Direction::Inbound)],
+        )
+    });
+    let server = clients.iter().flat_map(|(port, slot)| {
+        [at(Side::B, *port, *slot, Direction::Inbound), at(Side::B, *port, slot + 1, Direction::Outbound)]
+    });
+    let mut b = open_gateway(Side::B, &server.collect::<Vec<_>>());
+    let (us, them) = (Side::B.wan(false), Side::A.wan(false));
+    let said = |from: u16| udp(them, us, from, 1701, b"hello");
+    let answer = |to: u16| udp(us, them, 1701, to, b"hello yourself");
+    // Where the answer goes, and under which SPI.
+    let goes = |b: &mut Gateway, to: u16| {
+        let (_, wire) = sent(&b.originate(&answer(to), false));
+        (
+            u16::from_be_bytes([wire[22], wire[23]]),
+            u32::from_be_bytes(*wire[28..].first_chunk().unwrap()),
+            wire,
+        )
+    };
+    assert_eq!(goes(&mut b, 1111).0, 40002, "the newest, as long as nobody has said anything");
+    let natted = |client: &mut Gateway, from: u16, port: u16| {
+        let mut wire = sent(&client.originate(&said(from), false)).1;
+        wire[20..22].copy_from_slice(&port.to_be_bytes());
+        wire
+    };
+    for ((client, from), (port, _)) in both.iter_mut().zip([1111, 2222]).zip(clients) {
+        let wire = natted(client, from, port);
+        assert_eq!(to_host(&arrives(&mut b, &wire)), said(from));
+    }
+    for (n, (to, port)) in
+        [(1111, 40001), (2222, 40002), (1111, 40001), (2222, 40002)].into_iter().enumerate()
+    {
+        let (went, spi, mut wire) = goes(&mut b, to);
+        wire[22..24].copy_from_slice(&4500_u16.to_be_bytes());
+        assert_eq!((went, spi), (port, 0x1000_0022 + 2 * (n as u32 % 2)), "{to}");
+        let client = &mut both[n % 2];
+        assert_eq!(to_host(&client.run(WAN, &frame(Side::A, WAN, &wire))), answer(to));
+    }
+    // The NAT forgets the first one and gives it another port; it follows the next packet of its own.
+    let ends = TunnelEnds { local: us, remote: them };
+    for (slot, spi) in [(1, 0x1000_0021), (2, 0x1000_0022)] {
+        let (slot, spi) = (SaSlot(slot), Spi::new(spi).unwrap());
+        let encap = Some(Encap { local_port: 4500, remote_port: 50001 });
+        b.apply(Command::MoveSa { slot, spi, ends, encap }).unwrap();
+    }
+    let wire = natted(&mut both[0], 1111, 50001);
+    assert_eq!(to_host(&arrives(&mut b, &wire)), said(1111));
+    assert_eq!((goes(&mut b, 1111).0, goes(&mut b, 2222).0), (50001, 40002));
+    // A third flow of one of them, which has not come in: the newest SA.
+    assert_eq!(goes(&mut b, 3333).0, 40002);
+}

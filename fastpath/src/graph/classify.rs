@@ -360,7 +360,7 @@ pub(crate) fn originate<B: PacketBuf, K>(
 ) {
     let Ok(seen) = Seen::parse(buf.data(), Origin::Own) else { return out.drop(DropReason::MalformedIp) };
     buf.truncate(seen.total_len.into());
-    let key = seen.key.within(0, tables.generation);
+    let key = seen.key.within(tables.clients.version(), tables.generation);
     let verdict = match exempt {
         true => Word::PASS,
         false => work.cache.look_up(&key, || judge_packet(tables, Origin::Own, buf.data())),

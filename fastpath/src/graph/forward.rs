@@ -4,7 +4,7 @@ use super::fragment::{self, Whole};
 use super::seen::flow_of;
 use super::{ErrorReport, Out, Unresolved, Verdict, Work, outbound};
 use crate::crypto::SaRef;
-use crate::tables::spd::Entry;
+use crate::tables::spd::{Bound, Entry};
 use crate::tables::{NextHop, Tables};
 use ipc::contract::{Event, PacketInfo};
 use sa::{Direction, DropReason, Level, Ruling, rule};
@@ -124,7 +124,7 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
     let ranked = |entry: &Entry| (entry.placed.rank, entry.placed.spec.action);
     match (rule(outbound.map(ranked), inbound.map(ranked)), outbound) {
         (Ruling::Drop(reason), _) => Verdict::Drop(reason),
-        (Ruling::Protect(level), Some(entry)) => match (entry.sa_for(flow), level) {
+        (Ruling::Protect(level), Some(entry)) => match (sa_for(tables, origin, entry, flow), level) {
             (Some(sa), _) => Verdict::Encrypt(SaRef { slot: sa.slot, install: sa.install }),
             (None, Level::Use) => Verdict::Pass,
             //= rfc4301#5.1/no-sa: the packet is not sent in clear; key management is asked.
@@ -132,6 +132,21 @@ pub(crate) fn judge<K>(tables: &Tables<K>, origin: Origin, flow: &Flow) -> Verdi
         },
         (Ruling::Pass | Ruling::Protect(_), _) => Verdict::Pass,
     }
+}
+
+/// The newest SA for the packet; of several peers behind one NAT, that of the one whom the packet answers.
+fn sa_for<'a, K>(tables: &Tables<K>, origin: Origin, entry: &'a Entry, flow: &'a Flow) -> Option<&'a Bound> {
+    let behind_nat = || {
+        let mut several = entry.several_for(flow).filter(|_| origin == Origin::Own)?;
+        //= rfc3948#5.2/same-address: the port tells clients apart that have the NAT's address.
+        let port = tables.clients.port(flow)?;
+        let of = |bound: &&Bound| {
+            let sa = tables.sad.slot(bound.slot).filter(|sa| sa.form.is_transport());
+            sa.and_then(|sa| sa.encap).is_some_and(|encap| encap.remote_port == port)
+        };
+        several.find(of)
+    };
+    behind_nat().or_else(|| entry.sa_for(flow))
 }
 
 /// The same for a packet that is looked at for the first time.

@@ -11,7 +11,7 @@ use super::fragment::{Whole, split_v6};
 use super::inbound::{self, Back, Incoming, Refused, first_look, stale};
 use super::iv::IvSource;
 use super::outbound::{self, Inner, Run};
-use super::seen::Seen;
+use super::seen::{Seen, flow_of};
 use super::{Candidate, Context, Out, Progress, Work};
 use crate::crypto::{Job, Operation, SaRef};
 use crate::tables::sad::{Form, State};
@@ -450,6 +450,9 @@ pub(crate) fn unwrap<B: PacketBuf, K>(
     if sa.form.is_transport() {
         //= rfc4301#4.1/transport-ends: for ourselves, or it is not of this SA.
         let ours = matches!(verdict, Word::OURS | Word::MISMATCH);
+        if let (Word::OURS, Some(encap), Ok((_, flow))) = (verdict, sa.encap, flow_of(buf.data())) {
+            of.tables.clients.note(&flow.reversed(), encap.remote_port);
+        }
         return if ours { Ok((verdict, seen.tos)) } else { Err(DropReason::SelectorMismatch) };
     }
     Ok((verdict, outer_tos))

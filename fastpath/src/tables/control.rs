@@ -100,7 +100,8 @@ fn runs(protocol: Protocol, suite: Suite) -> bool {
 
 impl<M: KeyMaker> Control<M> {
     pub fn new(maker: M, sa_slots: u32) -> Self {
-        let (a, b) = (Tables::new(sa_slots), Tables::new(sa_slots));
+        let (a, mut b) = (Tables::new(sa_slots), Tables::new(sa_slots));
+        b.clients = Arc::clone(&a.clients);
         Self {
             maker,
             capacity: a.sad.capacity(),

@@ -7,6 +7,7 @@
 //!
 //! What is one per SA and changes with its packets (sequence counter, replay window, lifetime) sits in a
 //! [`sad::Shared`] that both instances point to.
+pub mod clients;
 pub mod control;
 pub mod fib;
 pub mod hash;
@@ -18,6 +19,7 @@ mod shards;
 pub mod shared;
 pub mod spd;
 
+pub use clients::Clients;
 pub use control::{Completion, Control};
 pub use fib::{Fib, NextHop};
 pub use ports::{Interface, Ports};
@@ -44,6 +46,8 @@ pub struct Tables<K> {
     pub links: u32,
     /// Whether a policy transaction was ever committed. Nothing is forwarded before.
     pub policies_loaded: bool,
+    /// Both instances have the same one.
+    pub clients: Arc<Clients>,
     /// Packets that somebody looks at.
     pub watch: Option<Arc<Watch>>,
 }
@@ -95,6 +99,7 @@ impl<K> Tables<K> {
             generation: 1,
             links: 1,
             policies_loaded: false,
+            clients: Arc::default(),
             watch: None,
         }
     }

@@ -96,6 +96,12 @@ impl Entry {
         let fits = |b: &&Bound| b.whole || within(&b.selectors, flow);
         self.newest.as_ref().filter(fits).or_else(|| self.older.iter().rev().find(fits))
     }
+    /// More than one, the newest first.
+    pub fn several_for<'a>(&'a self, flow: &'a Flow) -> Option<impl Iterator<Item = &'a Bound>> {
+        let fits = |b: &&Bound| b.whole || within(&b.selectors, flow);
+        let all = || self.newest.iter().chain(self.older.iter().rev());
+        (!self.older.is_empty()).then(|| all().filter(fits))
+    }
     fn bind(&mut self, bound: Bound) {
         if let Some(before) = self.newest.replace(bound) {
             self.older.push(before);
