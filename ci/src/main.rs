@@ -9,6 +9,7 @@ mod fuzz;
 mod hugepages;
 mod links;
 mod packages;
+mod panics;
 mod peers;
 mod test;
 mod up;
@@ -34,6 +35,8 @@ enum Verb {
     Doctor(doctor::Options),
     /// Measurements
     Bench(bench::Options),
+    /// The panics left in the hot loop of the optimised fast path; each has to have its reason
+    Panics(panics::Options),
     /// Feed hostile bytes to the parsers
     Fuzz(fuzz::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Test(options) => test::run(&options),
         Verb::Doctor(options) => doctor::run(&options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Panics(options) => panics::run(&options),
         Verb::Fuzz(options) => fuzz::run(&options),
     };
     match done {
