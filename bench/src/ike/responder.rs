@@ -52,7 +52,8 @@ impl Responder {
         socket.set_read_timeout(Some(Duration::from_millis(10)))?;
         let (spent, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (tell, end) = (spent.clone(), ends.clone());
-        let thread = std::thread::spawn(move || serve(&socket, at, &kind, &tell, &end));
+        let thread = std::thread::Builder::new().name("responder".into());
+        let thread = thread.spawn(move || serve(&socket, at, &kind, &tell, &end))?;
         Ok(Self { thread, spent, ends })
     }
     pub fn spent(&self) -> Result<Duration> {
@@ -186,5 +187,5 @@ fn config(
         identities: vec![identity],
         children: children.into_iter().map(child).collect(),
     };
-    Config { peers: vec![peer], sa_slots: 1 << 16, ..Config::default() }
+    Config { peers: vec![peer], sa_slots: if passive { 1 << 16 } else { 64 }, ..Config::default() }
 }

@@ -4,11 +4,12 @@ use super::Secret;
 use crate::api::{DhGroup, Rng};
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::derive::Deriver;
-use openssl::ec::{EcGroup, EcKey, EcPoint, PointConversionForm};
+use openssl::ec::{EcGroup, EcPoint, PointConversionForm};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use sa::GroupKind;
+use std::sync::OnceLock;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DhError {
@@ -25,6 +26,8 @@ pub struct DhPrivate {
     group: DhGroup,
     secret: Secret,
     public: Vec<u8>,
+    /// The library's form of an X25519 or X448 key: making one costs a multiplication.
+    key: Option<PKey<Private>>,
 }
 impl std::fmt::Debug for DhPrivate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,19 +58,18 @@ impl DhPrivate {
 
     /// A chosen private value, big-endian (X25519 and X448: as in RFC 7748): for test vectors.
     pub fn from_secret(group: DhGroup, secret: &[u8]) -> Result<Self, DhError> {
-        let public = match group.kind() {
-            GroupKind::Montgomery => montgomery(group, secret)?.raw_public_key()?,
-            GroupKind::Curve => {
-                let (key, group) = ec_key(group, secret)?;
-                let mut ctx = BigNumContext::new()?;
-                key.public_key().to_bytes(&group, PointConversionForm::UNCOMPRESSED, &mut ctx)?.split_off(1)
+        let (public, key) = match group.kind() {
+            GroupKind::Montgomery => {
+                let key = montgomery(group, secret)?;
+                (key.raw_public_key()?, Some(key))
             }
+            GroupKind::Curve => (public_of(group, secret)?, None),
             GroupKind::Modp { .. } => {
                 let generator = BigNum::from_u32(2)?;
-                power(group, &generator, secret)?.to_vec()
+                (power(group, &generator, secret)?.to_vec(), None)
             }
         };
-        Ok(Self { group, secret: Secret::new(secret.to_vec()), public })
+        Ok(Self { group, secret: Secret::new(secret.to_vec()), public, key })
     }
 
     pub fn group(&self) -> DhGroup {
@@ -110,26 +112,30 @@ impl DhPrivate {
 
     fn shared_ec(&self, peer: &[u8]) -> Result<Secret, DhError> {
         let bad = |why| DhError::Value { group: self.group, why };
-        let (key, curve) = ec_key(self.group, &self.secret)?;
-        let mut ctx = BigNumContext::new()?;
+        let (curve, mut ctx) = (curve(self.group)?, BigNumContext::new()?);
         //= rfc6989#2.3/on-curve: the point satisfies the curve's equation; infinity has no encoding here.
+        // Every group's cofactor is 1: a point of the curve is one of the group.
         let encoded = [&[4][..], peer].concat();
         let point =
-            EcPoint::from_bytes(&curve, &encoded, &mut ctx).map_err(|_| bad("not a point of the curve"))?;
-        if point.is_infinity(&curve) || !point.is_on_curve(&curve, &mut ctx)? {
+            EcPoint::from_bytes(curve, &encoded, &mut ctx).map_err(|_| bad("not a point of the curve"))?;
+        if point.is_infinity(curve) || !point.is_on_curve(curve, &mut ctx)? {
             return Err(bad("not a point of the curve"));
         }
-        let peer_key = EcKey::from_public_key(&curve, &point)?;
-        peer_key.check_key().map_err(|_| bad("not a point of the curve"))?;
+        let (mut shared, mut scalar) = (EcPoint::new(curve)?, scalar(self.group, &self.secret)?);
+        let done = shared.mul2(curve, &point, &scalar, &mut ctx);
+        scalar.clear();
+        done?;
         //= rfc5903#7/x-only: the shared secret is the x coordinate.
-        derive(&PKey::from_ec_key(key)?, &PKey::from_ec_key(peer_key)?)
+        let (mut x, mut y) = (BigNum::new_secure()?, BigNum::new_secure()?);
+        shared.affine_coordinates(curve, &mut x, &mut y, &mut ctx)?;
+        Ok(Secret::new(x.to_vec_padded(self.group.public_len() as i32 / 2)?))
     }
 
     fn shared_montgomery(&self, peer: &[u8]) -> Result<Secret, DhError> {
         let low = DhError::Value { group: self.group, why: "of low order" };
-        let key = montgomery(self.group, &self.secret)?;
+        let Some(key) = &self.key else { return Err(low) };
         let peer = PKey::public_key_from_raw_bytes(peer, key.id())?;
-        let Ok(shared) = derive(&key, &peer) else { return Err(low) };
+        let Ok(shared) = derive(key, &peer) else { return Err(low) };
         //= rfc8031#2.4/all-zero: a shared secret of zero means a point of low order, and ends the exchange.
         if super::same(&shared, &vec![0; shared.len()]) { Err(low) } else { Ok(shared) }
     }
@@ -143,17 +149,24 @@ fn secret_len(group: DhGroup) -> usize {
     }
 }
 
-/// A group's parameters, by what OpenSSL calls them.
-fn curve(group: DhGroup) -> Nid {
-    match group {
-        DhGroup::Ecp384 => Nid::SECP384R1,
-        DhGroup::Ecp521 => Nid::SECP521R1,
-        DhGroup::Brainpool224 => Nid::BRAINPOOL_P224R1,
-        DhGroup::Brainpool256 => Nid::BRAINPOOL_P256R1,
-        DhGroup::Brainpool384 => Nid::BRAINPOOL_P384R1,
-        DhGroup::Brainpool512 => Nid::BRAINPOOL_P512R1,
-        _ => Nid::X9_62_PRIME256V1,
+/// A group's parameters: the library takes longer to make them than to multiply with them.
+fn curve(group: DhGroup) -> Result<&'static EcGroup, ErrorStack> {
+    static MADE: [OnceLock<EcGroup>; 7] = [const { OnceLock::new() }; 7];
+    let [ecp256, ecp384, ecp521, bp224, bp256, bp384, bp512] = &MADE;
+    let (made, nid) = match group {
+        DhGroup::Ecp384 => (ecp384, Nid::SECP384R1),
+        DhGroup::Ecp521 => (ecp521, Nid::SECP521R1),
+        DhGroup::Brainpool224 => (bp224, Nid::BRAINPOOL_P224R1),
+        DhGroup::Brainpool256 => (bp256, Nid::BRAINPOOL_P256R1),
+        DhGroup::Brainpool384 => (bp384, Nid::BRAINPOOL_P384R1),
+        DhGroup::Brainpool512 => (bp512, Nid::BRAINPOOL_P512R1),
+        _ => (ecp256, Nid::X9_62_PRIME256V1),
+    };
+    if let Some(curve) = made.get() {
+        return Ok(curve);
     }
+    let curve = EcGroup::from_curve_name(nid)?;
+    Ok(made.get_or_init(|| curve))
 }
 fn modulus(group: DhGroup) -> Result<BigNum, ErrorStack> {
     match group {
@@ -182,21 +195,25 @@ fn power(group: DhGroup, base: &BigNum, secret: &[u8]) -> Result<Secret, DhError
     Ok(bytes?)
 }
 
-fn ec_key(group: DhGroup, secret: &[u8]) -> Result<(EcKey<Private>, EcGroup), DhError> {
-    let curve = EcGroup::from_curve_name(curve(group))?;
+/// A private value below the group's order, in the form that is worked with in constant time.
+fn scalar(group: DhGroup, secret: &[u8]) -> Result<BigNum, DhError> {
     let (mut order, mut ctx) = (BigNum::new()?, BigNumContext::new()?);
-    curve.order(&mut order, &mut ctx)?;
+    curve(group)?.order(&mut order, &mut ctx)?;
     let mut scalar = BigNum::from_slice(secret)?;
     scalar.set_const_time();
     if scalar.num_bits() == 0 || scalar >= order {
         scalar.clear();
         return Err(DhError::Value { group, why: "the private value is outside the group's order" });
     }
-    let mut point = EcPoint::new(&curve)?;
-    point.mul_generator2(&curve, &scalar, &mut ctx)?;
-    let key = EcKey::from_private_components(&curve, &scalar, &point);
+    Ok(scalar)
+}
+fn public_of(group: DhGroup, secret: &[u8]) -> Result<Vec<u8>, DhError> {
+    let (curve, mut ctx) = (curve(group)?, BigNumContext::new()?);
+    let (mut point, mut scalar) = (EcPoint::new(curve)?, scalar(group, secret)?);
+    let done = point.mul_generator2(curve, &scalar, &mut ctx);
     scalar.clear();
-    Ok((key?, curve))
+    done?;
+    Ok(point.to_bytes(curve, PointConversionForm::UNCOMPRESSED, &mut ctx)?.split_off(1))
 }
 
 fn montgomery(group: DhGroup, secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {

@@ -132,7 +132,10 @@ impl Engine {
     }
     /// This one is up: those that it was made to replace go.
     fn supersede(&mut self, sa: &IkeSa, cx: &mut Cx) {
-        let gone = |old: &&IkeSa| sa.initiator && old.agreed.superseded && old.is_established();
+        if !sa.initiator {
+            return;
+        }
+        let gone = |old: &&IkeSa| old.agreed.superseded && old.is_established();
         let old: Vec<u64> = self.sas_of(&sa.peer.name).filter(gone).map(|old| old.local_spi).collect();
         for local_spi in old {
             self.with_sa(local_spi, cx, |engine, old, cx| engine.close(old, cx));

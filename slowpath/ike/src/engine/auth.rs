@@ -212,14 +212,15 @@ impl Engine {
 
     //= rfc7296#2.4/initial-contact: older SAs of exactly this authenticated identity are gone at the peer.
     fn initial_contact(&mut self, sa: &IkeSa, cx: &mut Cx) {
+        let Some(id) = &sa.remote_id else { return };
         let same = |old: &IkeSa| {
-            old.remote_id.is_some()
-                && old.remote_id == sa.remote_id
+            old.peer.name == sa.peer.name
+                && old.remote_id.as_ref() == Some(id)
                 // We called each other at the same time: `twins` settles which one stays.
                 && !(old.initiator && old.established.is_some_and(|t| cx.now.saturating_sub(t) < super::tick::TWINS))
         };
         let gone: Vec<u64> =
-            self.sas_of(&sa.peer.name).filter(|old| same(old)).map(|old| old.local_spi).collect();
+            self.known(self.filed.with_id(id)).filter(|old| same(old)).map(|old| old.local_spi).collect();
         for local_spi in gone {
             self.with_sa(local_spi, cx, |engine, old, cx| engine.drop_sa(old, cx));
         }

@@ -72,12 +72,8 @@ impl Engine {
     /// on that one until the peer, whom our answer has yet to reach, can receive on the new one.
     pub(super) fn take_child(&mut self, sa: &mut IkeSa, mut child: ChildSa, cx: &mut Cx) {
         let runs = |c: &ChildSa| c.serves(child.policy) && c.outbound.place == Place::Installed;
-        // Nobody else has a policy that was made just now, however many clients there are.
-        if child.policy.is_dynamic() && !self.dynamic.is_shared(child.policy) && !sa.children.iter().any(runs)
-        {
-            return self.add_child(sa, child, cx);
-        }
-        let others = self.sas_of(&sa.peer.name).flat_map(|other| &other.children);
+        let others = self.known(self.filed.of_policy(child.policy)).filter(|o| o.peer.name == sa.peer.name);
+        let others = others.flat_map(|other| &other.children);
         if !sa.children.iter().chain(others).any(runs) {
             return self.add_child(sa, child, cx);
         }

@@ -130,10 +130,6 @@ impl Dynamic {
         }
         true
     }
-    /// Another IKE SA has it as well.
-    pub fn is_shared(&self, id: PolicyId) -> bool {
-        self.made.get(&id).is_some_and(|record| record.users > 1)
-    }
     pub fn all(&self) -> impl Iterator<Item = &Generated> {
         self.made.values().map(|record| &record.generated)
     }
@@ -255,7 +251,7 @@ mod tests {
         let id = d.fresh_id();
         assert!(id.is_dynamic() && d.hold(&made(id, free), &a));
         assert_eq!(d.find(&free, t, &a), Ok(Some(id)), "its owner may have it again");
-        assert!(!d.hold(&made(id, free), &a) && d.is_shared(id));
+        assert!(!d.hold(&made(id, free), &a) && d.made[&id].users == 2);
         for theirs in [free, selector("10.1.0.9/32", "10.3.1.7/32", Some(17), Some(53))] {
             assert_eq!(d.find(&theirs, t, &b), Err(Taken::Other(free)), "{theirs:?}");
         }

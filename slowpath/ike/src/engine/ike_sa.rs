@@ -75,6 +75,8 @@ pub(super) struct IkeSa {
     /// CREATE_CHILD_SA requests answered since `ask_window`.
     pub asks: u32,
     pub ask_window: Now,
+    /// The policies it is filed under (`index::Filed`).
+    pub filed: Vec<PolicyId>,
 }
 
 pub(super) struct Keyed {
@@ -331,6 +333,7 @@ impl IkeSa {
             ph2_total: 0,
             asks: 0,
             ask_window: now,
+            filed: Vec::new(),
         }
     }
     pub fn spi_i(&self) -> u64 {

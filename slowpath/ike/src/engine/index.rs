@@ -1,7 +1,12 @@
 //! What finds one of very many peers, IKE SAs and planned calls without looking at all of them.
+use super::child::ChildSa;
+use super::ike_sa::IkeSa;
 use crate::api::{Now, Peer};
-use ::sa::Prefix;
+use crate::message::Identification;
+use ::sa::{PolicyId, Prefix};
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,26 +41,83 @@ impl ByAddress {
     }
 }
 
-/// Our SPIs of each peer's IKE SAs.
-#[derive(Default)]
-pub(super) struct OfPeer(HashMap<String, BTreeSet<u64>>);
-impl OfPeer {
-    pub fn add(&mut self, peer: &str, local_spi: u64) {
-        match self.0.get_mut(peer) {
+/// Our SPIs under whatever several IKE SAs have in common.
+struct Many<K>(HashMap<K, BTreeSet<u64>>);
+impl<K> Default for Many<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+impl<K: Eq + Hash> Many<K> {
+    fn add<Q: Eq + Hash + ToOwned<Owned = K> + ?Sized>(&mut self, key: &Q, local_spi: u64)
+    where
+        K: Borrow<Q>,
+    {
+        match self.0.get_mut(key) {
             Some(spis) => drop(spis.insert(local_spi)),
-            None => drop(self.0.insert(peer.to_owned(), [local_spi].into())),
+            None => drop(self.0.insert(key.to_owned(), [local_spi].into())),
         }
     }
-    pub fn remove(&mut self, peer: &str, local_spi: u64) {
-        if let Some(spis) = self.0.get_mut(peer) {
+    fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q, local_spi: u64)
+    where
+        K: Borrow<Q>,
+    {
+        if let Some(spis) = self.0.get_mut(key) {
             spis.remove(&local_spi);
             if spis.is_empty() {
-                self.0.remove(peer);
+                self.0.remove(key);
             }
         }
     }
-    pub fn get(&self, peer: &str) -> impl DoubleEndedIterator<Item = u64> + '_ {
-        self.0.get(peer).into_iter().flatten().copied()
+    fn get<'a, Q: Eq + Hash + ?Sized>(
+        &'a self,
+        key: &Q,
+    ) -> impl DoubleEndedIterator<Item = u64> + use<'a, K, Q>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).into_iter().flatten().copied()
+    }
+}
+
+/// All IKE SAs by what they are looked for: very many may be of one peer, that of the road warriors.
+#[derive(Default)]
+pub(super) struct Filed {
+    peer: Many<String>,
+    remote_id: Many<Identification>,
+    policy: Many<PolicyId>,
+}
+impl Filed {
+    /// Files one, or files it anew after it has changed.
+    pub fn add(&mut self, sa: &mut IkeSa) {
+        let (name, spi) = (&sa.peer.name, sa.local_spi);
+        self.peer.add(name, spi);
+        if let Some(id) = &sa.remote_id {
+            self.remote_id.add(id, spi);
+        }
+        let policies = sa.children.iter().flat_map(ChildSa::policies);
+        if !sa.filed.iter().copied().eq(policies.clone()) {
+            let now: Vec<PolicyId> = policies.collect();
+            sa.filed.iter().for_each(|policy| self.policy.remove(policy, spi));
+            now.iter().for_each(|policy| self.policy.add(policy, spi));
+            sa.filed = now;
+        }
+    }
+    pub fn remove(&mut self, sa: &IkeSa) {
+        let (name, spi) = (&sa.peer.name, sa.local_spi);
+        self.peer.remove(name, spi);
+        sa.remote_id.iter().for_each(|id| self.remote_id.remove(id, spi));
+        sa.filed.iter().for_each(|policy| self.policy.remove(policy, spi));
+    }
+    pub fn of_peer(&self, name: &str) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.peer.get(name)
+    }
+    pub fn with_id(&self, id: &Identification) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.remote_id.get(id)
+    }
+    /// Those with a child for this policy.
+    pub fn of_policy(&self, policy: PolicyId) -> impl DoubleEndedIterator<Item = u64> + '_ {
+        self.policy.get(&policy)
     }
 }
 
@@ -162,7 +224,7 @@ mod tests {
     }
     #[test]
     fn ike_sas_are_listed_by_their_peer() {
-        let mut of = OfPeer::default();
+        let mut of = Many::<String>::default();
         of.add("a", 2);
         of.add("a", 1);
         of.add("b", 3);

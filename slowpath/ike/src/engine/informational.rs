@@ -8,6 +8,7 @@ use crate::api::ReportLevel;
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{Delete, ExchangeType, Message, NotifyType, Payload, Protocol};
 use ::sa::Spi;
+use std::collections::BTreeSet;
 
 impl Engine {
     pub(super) fn on_informational_request(
@@ -120,9 +121,11 @@ impl Engine {
     }
     /// What another IKE SA with the peer has in store for this one's traffic takes over at once.
     fn switch_others(&mut self, sa: &IkeSa, cx: &mut Cx) {
-        let waits = |other: &&IkeSa| other.children.iter().any(ChildSa::takes_over);
-        let others: Vec<u64> =
-            self.sas_of(&sa.peer.name).filter(waits).map(|other| other.local_spi).collect();
+        let waits = |other: &&IkeSa| {
+            other.peer.name == sa.peer.name && other.children.iter().any(ChildSa::takes_over)
+        };
+        let spis = sa.filed.iter().flat_map(|policy| self.filed.of_policy(*policy));
+        let others: BTreeSet<u64> = self.known(spis).filter(waits).map(|other| other.local_spi).collect();
         for local_spi in others {
             self.with_sa(local_spi, cx, |engine, other, cx| {
                 for at in 0..other.children.len() {

@@ -44,7 +44,7 @@ use crate::crypto::Cookies;
 use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
 use ike_sa::{IkeSa, Task};
-use index::{ByAddress, OfPeer, Starts};
+use index::{ByAddress, Filed, Starts};
 pub use snapshot::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ pub struct Engine {
     by_name: HashMap<String, Arc<Peer>>,
     sas: BTreeMap<u64, Box<IkeSa>>,
     /// Those in `sas`, and the one that is being worked on.
-    of_peer: OfPeer,
+    filed: Filed,
     timers: Timers,
     slots: slots::Slots,
     dynamic: dynamic::Dynamic,
@@ -107,7 +107,7 @@ impl Engine {
             by_policy: HashMap::new(),
             by_name: HashMap::new(),
             sas: BTreeMap::new(),
-            of_peer: OfPeer::default(),
+            filed: Filed::default(),
             timers: Timers::default(),
             slots: slots::Slots::default(),
             dynamic: dynamic::Dynamic::default(),
@@ -249,7 +249,7 @@ impl Engine {
         }
         if sa.dead {
             self.half_open.remove(&(sa.remote, sa.remote_spi));
-            self.of_peer.remove(&sa.peer.name, sa.local_spi);
+            self.filed.remove(&sa);
             self.timers.set(sa.local_spi, None);
             self.changed.remove(&sa.local_spi);
             if sa.stored {
@@ -262,7 +262,7 @@ impl Engine {
             self.changed.insert(sa.local_spi);
         }
         self.timers.set(sa.local_spi, sa.deadline());
-        self.of_peer.add(&sa.peer.name, sa.local_spi);
+        self.filed.add(&mut sa);
         self.sas.insert(sa.local_spi, sa);
     }
 

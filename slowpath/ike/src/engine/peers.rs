@@ -107,7 +107,14 @@ impl Engine {
 
     /// The IKE SAs of a peer, without the one that is being worked on.
     pub(super) fn sas_of(&self, name: &str) -> impl DoubleEndedIterator<Item = &IkeSa> {
-        self.of_peer.get(name).filter_map(|spi| self.sas.get(&spi)).map(|sa| &**sa)
+        self.known(self.filed.of_peer(name))
+    }
+    /// Those of them that are not being worked on.
+    pub(super) fn known(
+        &self,
+        spis: impl DoubleEndedIterator<Item = u64>,
+    ) -> impl DoubleEndedIterator<Item = &IkeSa> {
+        spis.filter_map(|spi| self.sas.get(&spi)).map(|sa| &**sa)
     }
     /// The IKE SA that serves a peer: established, or being made by us.
     pub(super) fn live_sa(&self, name: &str) -> Option<u64> {
@@ -189,7 +196,7 @@ impl Engine {
         let is_it = |peer: &str| name.is_none_or(|n| n == peer);
         self.starts.retain(|peer| !is_it(peer));
         let gone: Vec<u64> = match name {
-            Some(name) => self.of_peer.get(name).collect(),
+            Some(name) => self.filed.of_peer(name).collect(),
             None => self.sas.keys().copied().collect(),
         };
         for local_spi in gone {

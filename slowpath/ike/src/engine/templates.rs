@@ -49,7 +49,7 @@ impl ChildSa {
     pub fn serves(&self, policy: PolicyId) -> bool {
         self.policy == policy || self.also.contains(&policy)
     }
-    pub fn policies(&self) -> impl Iterator<Item = PolicyId> + '_ {
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> + Clone + '_ {
         std::iter::once(self.policy).chain(self.also.iter().copied())
     }
 }

@@ -106,9 +106,11 @@ impl Engine {
             let (a, b) = (other.established.unwrap_or_default(), sa.established.unwrap_or_default());
             a.abs_diff(b) < TWINS
         };
-        let twin = self.sas_of(&sa.peer.name).find(|other| {
+        let Some(id) = &sa.remote_id else { return };
+        let twin = self.known(self.filed.with_id(id)).find(|other| {
             other.is_established()
-                && other.remote_id == sa.remote_id
+                && other.peer.name == sa.peer.name
+                && other.remote_id.as_ref() == Some(id)
                 && other.initiator != sa.initiator
                 && close_in_time(other)
         });

@@ -59,7 +59,7 @@ pub struct KeyExchange {
 }
 
 /// RFC 7296 3.5.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identification {
     pub kind: IdType,
     /// Ignored, but signed as it was sent (RFC 7296 2.15).
