@@ -392,6 +392,17 @@ impl IkeSa {
         }
         at.0
     }
+    /// What `deadline` looks at, for tests that wonder.
+    #[cfg(test)]
+    pub fn moments(&self) -> String {
+        let flight = self.window.in_flight.as_ref().map(|f| f.retry);
+        let (hold, seen) = (self.window.hold_until, self.last_seen);
+        let (state, tasks, ends) = (self.state.name(), &self.tasks, self.ends_at);
+        format!(
+            "{state} {tasks:?} {flight:?} {hold:?} {seen:?} {ends:?} {:?} {:?}",
+            self.rekey_at, self.twin_at
+        )
+    }
     //= rfc3948#4/keepalive: the side behind the NAT keeps the mapping open.
     pub fn wants_keepalive(&self) -> bool {
         self.nat_local && self.is_established()

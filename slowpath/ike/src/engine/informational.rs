@@ -76,7 +76,10 @@ impl Engine {
         } else if sa.is_established() {
             let why = message.error().map_or(String::new(), |n| format!(" ({})", n.kind));
             self.say(sa, ReportLevel::Info, cx, format!("the peer deleted the IKE SA{why}"));
-            self.call_again(sa, cx.now);
+            // Whom we were about to delete we do not call.
+            if !sa.has_task(|t| *t == Task::DeleteIke) {
+                self.call_again(sa, cx.now);
+            }
         }
         self.end(sa, cx);
     }
@@ -201,9 +204,10 @@ impl Engine {
                     .detail(format!("nothing from {} for {quiet} s", sa.remote))
                     .tell("is it up, and is UDP 500/4500 open on the way?");
                 self.fail(sa, why, cx);
+                let unwanted = sa.has_task(|t| *t == Task::DeleteIke);
                 self.drop_sa(sa, cx);
                 //= rfc7296#2.4/dead: its SAs are gone; who starts by itself starts again.
-                if let Some(peer) = self.by_name.get(&sa.peer.name).cloned() {
+                if !unwanted && let Some(peer) = self.by_name.get(&sa.peer.name).cloned() {
                     self.schedule(&peer, std::time::Duration::ZERO, 0, cx.now);
                 }
             }

@@ -55,6 +55,9 @@ impl Engine {
         cx: &mut Cx,
     ) -> Result<Vec<Payload>, Notify> {
         let told = |kind| Notify::new(kind, Vec::new());
+        if sa.twin_at.is_some() && self.has_twin(sa) {
+            return Err(told(NotifyType::TEMPORARY_FAILURE));
+        }
         //= rfc7296#2.25.2/children-in-the-air: not while we create, rekey or close a child, or close this SA.
         let colliding = match sa.window.in_flight.as_ref().map(|f| &f.what) {
             Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::DeleteIke) => {

@@ -86,6 +86,10 @@ impl Slots {
         }
     }
     #[cfg(test)]
+    pub fn draining(&self) -> usize {
+        self.slots.iter().filter(|s| matches!(s, Slot::Draining)).count()
+    }
+    #[cfg(test)]
     pub fn owned(&self) -> usize {
         self.slots.iter().filter(|s| matches!(s, Slot::Owned(_))).count()
     }

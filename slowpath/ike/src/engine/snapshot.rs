@@ -434,6 +434,7 @@ impl Engine {
             }
         }
         if sa.is_established() {
+            sa.twin_at = Some(cx.now + super::child::SETTLED);
             self.starts.remove(&sa.peer.name);
             if sa.initiator && !sa.peer.passive {
                 self.want_all(&mut sa);

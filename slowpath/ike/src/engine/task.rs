@@ -26,6 +26,8 @@ impl Engine {
             Task::Rekey(spi) => self.start_rekey(sa, spi, cx),
             Task::Delete(spi) => self.start_delete(sa, spi, cx),
             Task::Disown(protocol, spi) => self.send_child_delete(sa, protocol, spi, cx),
+            // Which of two twins stays is settled by what both ends know of them: not before that.
+            Task::RekeyIke if sa.twin_at.is_some() => sa.rekey_at = sa.twin_at,
             Task::RekeyIke => self.ask_for_ike(sa, None, 0, cx),
             Task::DeleteIke => self.send_ike_delete(sa, cx),
             Task::Liveness => self.send_liveness(sa, cx),

@@ -8,7 +8,10 @@ use crate::api::Action;
 use crate::diagnosis::{Cause, Diagnosis};
 use std::time::Duration;
 
-/// Two IKE SAs that came up within this time of each other, one from each end, are twins.
+/// Two IKE SAs that came up within this time of each other, one from each end, are twins: a call may take a whole
+/// series of transmissions.
+const BOTH_CALLED: Duration = Duration::from_secs(150);
+/// An INITIAL_CONTACT so soon after a call of ours comes from who has called at the same time.
 pub(super) const TWINS: Duration = Duration::from_secs(30);
 
 impl Engine {
@@ -73,7 +76,8 @@ impl Engine {
                 let spi = child.inbound.spi;
                 sa.push_task(Task::Rekey(spi));
             } else if due(child.twin_at) && child.takes_over() {
-                child.twin_at = Some(child.created + super::child::SETTLED);
+                let settled = child.created + super::child::SETTLED;
+                child.twin_at = Some(settled.max(cx.now + Duration::from_millis(1)));
                 self.switch_to(sa, at, cx);
             } else if due(child.twin_at) {
                 child.twin_at = None;
@@ -99,12 +103,15 @@ impl Engine {
         }
     }
 
+    pub(super) fn has_twin(&self, sa: &IkeSa) -> bool {
+        self.sas_of(&sa.peer.name).any(|other| other.is_established() && other.initiator != sa.initiator)
+    }
     /// Both ends have called each other at the same time: the IKE SA with the lowest of the nonces goes, and
     /// whoever began it deletes it.
     fn settle_twins(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         let close_in_time = |other: &IkeSa| {
             let (a, b) = (other.established.unwrap_or_default(), sa.established.unwrap_or_default());
-            a.abs_diff(b) < TWINS
+            a.abs_diff(b) < BOTH_CALLED
         };
         let Some(id) = &sa.remote_id else { return };
         let twin = self.known(self.filed.with_id(id)).find(|other| {

@@ -22,6 +22,7 @@ mod modes;
 mod refusals;
 mod restart;
 mod templates;
+mod simulation;
 
 //= test rfc4303#2.2.1/esn
 #[test]

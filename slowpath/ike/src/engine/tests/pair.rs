@@ -408,7 +408,12 @@ impl Pair {
                     if self.nodes[n].engine.next_timeout().is_some_and(|t| t <= self.now) {
                         self.input(n, Input::Tick);
                         let again = self.nodes[n].engine.next_timeout();
-                        assert!(again.is_none_or(|t| t > self.now), "a tick that leaves the timer due spins");
+                        assert!(
+                            again.is_none_or(|t| t > self.now),
+                            "a tick that leaves the timer due spins at {:?}: {:?}",
+                            self.now,
+                            self.nodes[n].engine.sas.values().map(|sa| sa.moments()).collect::<Vec<_>>()
+                        );
                     }
                 }
             }
@@ -513,6 +518,13 @@ impl Pair {
             node.engine.restore(&record, now, &mut out).expect("what was stored can be taken over");
         }
         self.perform(n, out);
+    }
+    /// The whole machine ends, and one comes up that remembers nothing.
+    pub fn crash(&mut self, n: usize) {
+        let (seed, logs) = (self.rng.next(), std::mem::take(&mut self.nodes[n].logs));
+        self.nodes[n] = Node { logs, ..node(seed, self.nodes[n].config.clone()) };
+        self.queue.retain(|queued| queued.to != n || !matches!(queued.event, Event::SlotFree(_)));
+        self.configure(n);
     }
     pub fn is_quiet(&self) -> bool {
         self.queue.is_empty()
