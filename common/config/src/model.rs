@@ -207,31 +207,10 @@ pub struct Extensions {
     /// 0: never.
     pub fragment_size: u16,
     pub mobike: bool,
-    pub childless: Childless,
+    pub childless: bool,
     pub follow_redirects: bool,
-    pub resumption: bool,
     pub window: u32,
 }
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Childless {
-    No,
-    Allow,
-    Prefer,
-}
-impl Childless {
-    pub const ALL: &[Self] = &[Self::No, Self::Allow, Self::Prefer];
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-        }
-    }
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|c| c.name() == name)
-    }
-}
-
 /// Always IKEv2. No two have the same `address`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -371,8 +350,6 @@ pub struct Template {
 pub struct Settings {
     /// Half-open IKE SAs from which cookies are demanded.
     pub ddos_cookie_threshold: u32,
-    /// 0: never.
-    pub puzzle_threshold: u32,
     pub redirect_to: Option<IpAddr>,
 }
 

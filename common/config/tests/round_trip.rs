@@ -80,8 +80,8 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
     line(
         y,
         format!(
-            "  ipsec:\n    settings:\n      ddos-cookie-threshold: {}\n      puzzle-threshold: {}",
-            ipsec.settings.ddos_cookie_threshold, ipsec.settings.puzzle_threshold
+            "  ipsec:\n    settings:\n      ddos-cookie-threshold: {}",
+            ipsec.settings.ddos_cookie_threshold
         ),
     );
     if let Some(gateway) = ipsec.settings.redirect_to {
@@ -125,12 +125,12 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
                 "         , fragment-size: {}, mobike: {}, childless: {}, window-size: {}",
                 e.fragment_size,
                 yes(e.mobike),
-                e.childless.name(),
+                yes(e.childless),
                 e.window
             ),
         );
-        let (follow, resume) = (yes(e.follow_redirects), yes(e.resumption));
-        line(y, format!("         , follow-redirects: {follow}, session-resumption: {resume}}}"));
+        let follow = yes(e.follow_redirects);
+        line(y, format!("         , follow-redirects: {follow}}}"));
     }
     line(y, "    peer:".into());
     for p in &ipsec.peers {
@@ -310,9 +310,8 @@ prop_compose! {
     }
 }
 prop_compose! {
-    fn extensions()(fragment_size: u16, mobike: bool, childless in select(Childless::ALL), follow_redirects: bool,
-                    resumption: bool, window in 1u32..=32) -> Extensions {
-        Extensions { fragment_size, mobike, childless, follow_redirects, resumption, window }
+    fn extensions()(fragment_size: u16, mobike: bool, childless: bool, follow_redirects: bool,window in 1u32..=32) -> Extensions {
+        Extensions { fragment_size, mobike, childless, follow_redirects, window }
     }
 }
 prop_compose! {
@@ -450,7 +449,7 @@ prop_compose! {
         let policies = policies.into_iter().filter(|(p, _)| seen.insert(p.spec.selector)).map(|(p, which)| {
             Policy { proposal: if which == 0 { proposals.0.clone() } else { proposals.1.clone() }, ..p }
         }).collect();
-        let ipsec = Ipsec { peers, policies, templates: Vec::new(), settings: Settings { ddos_cookie_threshold: threshold, puzzle_threshold: threshold / 2, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
+        let ipsec = Ipsec { peers, policies, templates: Vec::new(), settings: Settings { ddos_cookie_threshold: threshold, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
         Config { system, interfaces, addresses, routes, ipsec, logging: vec![], api: Api::default() }
     }
 }

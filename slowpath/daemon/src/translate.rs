@@ -34,10 +34,7 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
             ddos_cookie_threshold: ipsec.settings.ddos_cookie_threshold,
             sa_slots,
             sources: sources(config),
-            extensions: api::GatewayExtensions {
-                redirect_to: ipsec.settings.redirect_to,
-                puzzle_threshold: ipsec.settings.puzzle_threshold,
-            },
+            extensions: api::GatewayExtensions { redirect_to: ipsec.settings.redirect_to },
             spd: generates.spd(ipsec),
         },
         policies: ipsec.policies.iter().map(|p| p.spec).collect(),
@@ -120,13 +117,8 @@ fn extensions(of: &model::Extensions) -> api::Extensions {
     api::Extensions {
         fragment_size: of.fragment_size,
         mobike: of.mobike,
-        childless: match of.childless {
-            model::Childless::No => api::Childless::No,
-            model::Childless::Allow => api::Childless::Allow,
-            model::Childless::Prefer => api::Childless::Prefer,
-        },
+        childless: of.childless,
         follow_redirects: of.follow_redirects,
-        resumption: of.resumption,
         window: of.window,
     }
 }

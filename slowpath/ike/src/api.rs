@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out. The engine has no socket, clock or random source:
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
 use crate::diagnosis::Diagnosis;
-pub use crate::extensions::{Childless, Extensions, GatewayExtensions};
+pub use crate::extensions::{Extensions, GatewayExtensions};
 use sa::{Key, Level, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -8,36 +8,17 @@ pub struct Extensions {
     pub fragment_size: u16,
     /// Addresses may change under an IKE SA (RFC 4555).
     pub mobike: bool,
-    pub childless: Childless,
+    /// The peer may bring up an IKE SA without a first child (RFC 6023).
+    pub childless: bool,
     /// Go where a gateway sends us (RFC 5685).
     pub follow_redirects: bool,
-    /// Ask for tickets and call with them (RFC 5723).
-    pub resumption: bool,
     /// Requests the peer may have under way at once (RFC 7296 2.3).
     pub window: u32,
 }
 impl Default for Extensions {
     fn default() -> Self {
-        Self {
-            fragment_size: 1280,
-            mobike: true,
-            childless: Childless::Allow,
-            follow_redirects: false,
-            resumption: false,
-            window: 4,
-        }
+        Self { fragment_size: 1280, mobike: true, childless: true, follow_redirects: false, window: 4 }
     }
-}
-
-/// IKE SAs without a first child (RFC 6023).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Childless {
-    No,
-    /// The peer may.
-    #[default]
-    Allow,
-    /// We do so as well where the peer can.
-    Prefer,
 }
 
 /// Of the gateway as a whole.
@@ -45,6 +26,4 @@ pub enum Childless {
 pub struct GatewayExtensions {
     /// Everyone who can be sent elsewhere is (RFC 5685).
     pub redirect_to: Option<IpAddr>,
-    /// Half-open IKE SAs from which puzzles are set (RFC 8019); 0: never.
-    pub puzzle_threshold: u32,
 }

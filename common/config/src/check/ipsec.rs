@@ -3,8 +3,8 @@ use super::net::Network;
 use super::{Memo, Tables, advice, policy, sas, templates};
 use crate::complaint::Sink;
 use crate::model::{
-    Address, Auth, Childless, DhGroup, Extensions, Gateway, Generate, Id, Identity, IkeCipher, IkeIntegrity,
-    Ipsec, MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
+    Address, Auth, DhGroup, Extensions, Gateway, Generate, Id, Identity, IkeCipher, IkeIntegrity, Ipsec,
+    MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::value;
@@ -62,7 +62,6 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
         policies: policies.into_iter().map(|(_, policy)| policy).collect(),
         settings: Settings {
             ddos_cookie_threshold: settings.get::<u64>("ddos-cookie-threshold").ok()? as u32,
-            puzzle_threshold: settings.get::<u64>("puzzle-threshold").ok()? as u32,
             redirect_to: settings.opt("redirect-to").ok()?,
         },
         manual_sas,
@@ -133,9 +132,8 @@ fn extensions(row: &Row) -> Result<Extensions, Bad> {
     Ok(Extensions {
         fragment_size: row.get::<u64>("fragment-size")? as u16,
         mobike: row.get("mobike")?,
-        childless: Childless::from_name(row.word("childless")?).ok_or(Bad)?,
+        childless: row.get("childless")?,
         follow_redirects: row.get("follow-redirects")?,
-        resumption: row.get("session-resumption")?,
         window: row.get::<u64>("window-size")? as u32,
     })
 }

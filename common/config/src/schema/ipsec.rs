@@ -62,12 +62,6 @@ pub(super) const IPSEC_SETTINGS: Menu = Menu {
             "Half-open IKE SAs from which a cookie is demanded of everyone new.",
         ),
         own(
-            "puzzle-threshold",
-            Kind::Integer { min: 0, max: 1_000_000 },
-            Is("0"),
-            "Half-open IKE SAs from which a puzzle is set to everyone new who can solve one (RFC 8019); 0 sets none.",
-        ),
-        own(
             "redirect-to",
             Kind::Address,
             Unset,
@@ -92,9 +86,9 @@ pub(super) const PROFILE: Menu = Menu {
         NAME,
         own(
             "childless",
-            Kind::One(&[ok("no"), ok("allow"), ok("prefer")]),
-            Is("allow"),
-            "IKE SAs that come up without a first child (RFC 6023): `allow` lets the peer, `prefer` does so itself where the peer can.",
+            Kind::YesNo,
+            Is("yes"),
+            "Let the peer bring up an IKE SA without a first child (RFC 6023).",
         ),
         full(
             "dh-group",
@@ -178,12 +172,6 @@ pub(super) const PROFILE: Menu = Menu {
             Is("obey"),
             "IKEv2 does not negotiate lifetimes",
             "IKEv1 only.",
-        ),
-        own(
-            "session-resumption",
-            Kind::YesNo,
-            Is("no"),
-            "Give tickets, and call with them again without a new key exchange (RFC 5723).",
         ),
         own(
             "window-size",

@@ -2,7 +2,7 @@
 use super::exchange::notify;
 use super::ike_sa::{IkeSa, Task, Wanted};
 use super::{Cx, Engine};
-use crate::api::{Childless, Now, Peer, ReportLevel};
+use crate::api::{Now, Peer, ReportLevel};
 use crate::message::{Message, Notify, NotifyType, Payload};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -54,7 +54,7 @@ pub(super) fn of_responder(peer: &Peer, request: &Message) -> impl Iterator<Item
     let fragments =
         (asked && extensions.fragment_size > 0).then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     //= rfc6023#3/supported: the responder says it, unasked.
-    let childless = (extensions.childless != Childless::No).then_some(NotifyType::CHILDLESS_IKEV2_SUPPORTED);
+    let childless = extensions.childless.then_some(NotifyType::CHILDLESS_IKEV2_SUPPORTED);
     [fragments, childless].into_iter().flatten().map(notify)
 }
 
@@ -71,7 +71,7 @@ impl IkeSa {
     pub(super) fn is_childless(&self, request: &Message) -> bool {
         use crate::message::PayloadType as P;
         //= rfc6023#3/no-child: none of the payloads of a child is there.
-        self.peer.profile.extensions.childless != Childless::No
+        self.peer.profile.extensions.childless
             && ![P::SA, P::TSI, P::TSR].into_iter().any(|kind| request.has(kind))
     }
 }

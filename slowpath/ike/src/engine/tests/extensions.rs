@@ -70,7 +70,7 @@ fn c8_ids_far_beyond_the_window_cost_nothing() {
 //= test rfc6023#3/no-child
 #[test]
 fn a_peer_may_come_without_a_child() {
-    for (allowed, up) in [(Childless::Allow, true), (Childless::No, false)] {
+    for (allowed, up) in [(true, true), (false, false)] {
         let mut pair = Pair::new(82);
         pair.nodes[B].config.peers[0].profile.extensions.childless = allowed;
         pair.configure(B);

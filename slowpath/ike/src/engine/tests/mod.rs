@@ -21,8 +21,9 @@ mod mobike;
 mod modes;
 mod refusals;
 mod restart;
-mod templates;
+
 mod simulation;
+mod templates;
 
 //= test rfc4303#2.2.1/esn
 #[test]
