@@ -43,6 +43,9 @@ fn still_one(espway: &Espway, swan: &StrongSwan<'_>) -> Result<()> {
 fn fragments(we_call: bool) -> Result<()> {
     let small = |config: &mut Value, swan: &mut Swan| {
         profile(config)["fragment-size"] = json!(256);
+        // Public values that no small packet holds.
+        profile(config)["dh-group"] = json!("modp2048");
+        swan.ike = "aes128gcm16-prfsha256-modp2048".into();
         swan.connection.push("fragmentation = force".into());
     };
     between(we_call, small, |lab, espway, swan| {
@@ -165,7 +168,10 @@ fn strongswan_moves() -> Result<()> {
         let site = lab.site(Side::B);
         let old = Side::B.wan4().to_string();
         let new = old.replace(".2", ".77");
-        site.ip(&format!("addr add {new}/24 dev wan0\naddr del {old}/24 dev wan0\n"))?;
+        let router = Side::B.router4();
+        site.ip(&format!(
+            "addr add {new}/24 dev wan0\naddr del {old}/24 dev wan0\nroute replace default via {router}\n"
+        ))?;
         until(espway, "the peer at its new address", Duration::from_secs(60), |seen| {
             seen.peers().first().is_some_and(|peer| peer["remote-address"].to_string().contains(&new))
         })?;
@@ -187,7 +193,7 @@ fn strongswan_is_redirected_when_it_calls() -> Result<()> {
         // It finds nobody there.
         let _ = swan.control("--initiate --child net --timeout 3");
         let log = swan.log()?;
-        ensure!(log.contains(&format!("to {elsewhere}")) && log.contains("N(REDIRECT)"), "{log}");
+        ensure!(log.contains(&format!("redirected to {elsewhere}")), "{log}");
         ensure!(Seen::of(&espway)?.established() == 0, "nothing is kept");
         espway.stop()
     })
