@@ -182,7 +182,7 @@ fn empty(engine: &Engine, n: usize) {
     assert_eq!(engine.timers.next(), None, "node {n}: timers");
     assert_eq!(engine.fragments.held(), 0, "node {n}: fragments");
     assert!(
-        ["to-a", "to-b"].iter().all(|peer| engine.of_peer.get(peer).count() == 0),
+        ["to-a", "to-b"].iter().all(|peer| engine.filed.of_peer(peer).count() == 0),
         "node {n}: peers' IKE SAs"
     );
     assert!(engine.changed.is_empty() && engine.forgotten.is_empty(), "node {n}: records");
