@@ -1,4 +1,4 @@
-//! IKEv2 beyond its first two exchanges, against strongSwan: fragments, redirects, rekeys of both ends at once,
+//! IKEv2 beyond its first two exchanges, against strongSwan: fragments, MOBIKE, redirects, rekeys of both ends at once,
 //! re-authentication, liveness, an IKE SA without a child.
 use anyhow::{Result, ensure};
 use e2e::{Gateway, SOON, Seen, Suite, rekey_child, rekey_ike, until};
@@ -154,6 +154,28 @@ fn an_ike_sa_without_a_child() -> Result<()> {
     let alone = |_: &mut Value, swan: &mut Swan| swan.connection.push("childless = force".into());
     between(false, alone, |_, espway, swan| {
         ensure!(swan.log()?.contains("CREATE_CHILD_SA"), "the child came with IKE_AUTH");
+        still_one(espway, swan)
+    })
+}
+
+/// strongSwan's address changes under the tunnel, and the tunnel with it.
+#[test]
+fn strongswan_moves() -> Result<()> {
+    let mobile = |_: &mut Value, swan: &mut Swan| {
+        swan.connection.push("mobike = yes".into());
+    };
+    between(false, mobile, |lab, espway, swan| {
+        let site = lab.site(Side::B);
+        let old = Side::B.wan4().to_string();
+        let new = old.replace(".2", ".77");
+        let router = Side::B.router4();
+        site.ip(&format!(
+            "addr del {old}/24 dev wan0\naddr add {new}/24 dev wan0\nroute replace default via {router}\n"
+        ))?;
+        until(espway, "the peer at its new address", Duration::from_secs(60), |seen| {
+            seen.peers().first().is_some_and(|peer| peer["remote-address"].to_string().contains(&new))
+        })?;
+        ping_until_up(lab.host(Side::A), Side::B.host4(), SOON)?;
         still_one(espway, swan)
     })
 }
