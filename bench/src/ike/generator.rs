@@ -1,10 +1,11 @@
-//! Initiators: a fresh engine for each handshake, all behind one socket, so that whoever answers cannot know them.
-use super::{Kind, ceiling, responder};
+//! Initiators: a fresh engine for each handshake, so that whoever answers cannot know them.
+use super::papers::Papers;
+use super::{Kind, config, gateway, responder};
 use anyhow::{Context, Result, bail, ensure};
 use harness::Netns;
 use ike::Engine;
 use ike::api::{Action, Datagram, Input};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -13,107 +14,60 @@ const AT_ONCE: usize = 8;
 const NAT_T: u16 = 4500;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Generator {
-    socket: UdpSocket,
+/// The engines, without a network.
+pub struct Clients {
+    kind: Kind,
     local: SocketAddr,
     remote: SocketAddr,
-    kind: Kind,
     start: Instant,
     /// By the SPI that each has chosen.
     calls: HashMap<u64, Engine>,
     begun: u64,
-    up: usize,
-    down: usize,
+    pub up: usize,
+    pub to_send: VecDeque<Datagram>,
 }
-
-impl Generator {
-    pub fn new(site: &Netns, from: IpAddr, remote: SocketAddr, kind: Kind) -> Result<Self> {
-        let socket = responder::socket(site, SocketAddr::new(from, 0))?;
-        socket.set_read_timeout(Some(Duration::from_millis(5)))?;
-        let local = socket.local_addr()?;
-        let (calls, start) = (HashMap::new(), Instant::now());
-        Ok(Self { socket, local, remote, kind, start, calls, begun: 0, up: 0, down: 0 })
+impl Clients {
+    pub fn new(kind: Kind, local: SocketAddr, remote: SocketAddr) -> Self {
+        let (calls, to_send, start) = (HashMap::new(), VecDeque::new(), Instant::now());
+        Self { kind, local, remote, start, calls, begun: 0, up: 0, to_send }
     }
-
-    /// `count` handshakes; how much of what `spent` counts they took. Then the SAs go.
-    pub fn call(&mut self, count: usize, spent: impl Fn() -> Result<Duration>) -> Result<Duration> {
-        (self.up, self.down) = (0, 0);
-        let (before, end) = (spent()?, Instant::now() + PATIENCE);
-        let mut begun = 0;
-        while self.up < count {
-            while begun < count && begun - self.up < AT_ONCE {
-                begun += 1;
-                self.begin()?;
-            }
-            self.turn()?;
-            ensure!(Instant::now() < end, "{} of {count} handshakes within {PATIENCE:?}", self.up);
-        }
-        // The last answer has left; what is still to be done for it belongs to it.
-        std::thread::sleep(Duration::from_millis(20));
-        let took = spent()? - before;
-        self.end(count)?;
-        Ok(took)
+    pub fn reset(&mut self) {
+        self.up = 0;
     }
-
-    fn begin(&mut self) -> Result<()> {
-        let mut engine = Engine::new(Box::new(responder::SystemRng::default()));
-        let mut out = Vec::new();
+    pub fn begin(&mut self, papers: &Papers) -> Result<()> {
+        let now = self.start.elapsed();
+        let (mut engine, mut out) = (gateway::engine(now), Vec::new());
         self.begun += 1;
-        let config = responder::initiator(&self.kind, self.local, self.remote, self.begun);
-        engine.configure(config, self.start.elapsed(), &mut out);
-        engine.handle(
-            Input::Initiate { peer: responder::PEER.into(), policy: None },
-            self.start.elapsed(),
-            &mut out,
-        );
+        let config = config::initiator(&self.kind, papers, [self.local, self.remote], self.begun)?;
+        engine.configure(config, now, &mut out);
+        engine.handle(Input::Initiate { peer: config::PEER.into(), policy: None }, now, &mut out);
         let spi = out.iter().find_map(|action| match action {
-            Action::Send(d) => d.payload.first_chunk::<8>().map(|spi| u64::from_ne_bytes(*spi)),
+            Action::Send(d) => spi(&d.payload),
             _ => None,
         });
         self.calls.insert(spi.context("an initiator that says nothing")?, engine);
         self.act(out)
     }
-    fn turn(&mut self) -> Result<()> {
-        let mut buffer = [0; 8192];
+    pub fn hear(&mut self, datagram: Datagram) -> Result<()> {
         let mut out = Vec::new();
-        match self.socket.recv_from(&mut buffer) {
-            Ok((length, remote)) => {
-                let (local, payload) = self.unmarked(remote, &buffer[..length]);
-                let spi = payload.first_chunk::<8>().map(|spi| u64::from_ne_bytes(*spi));
-                if let Some(engine) = spi.and_then(|spi| self.calls.get_mut(&spi)) {
-                    let datagram = Datagram { local, remote, payload };
-                    engine.handle(Input::Datagram(datagram), self.start.elapsed(), &mut out);
-                }
-            }
-            // Nothing came in a while: what was lost is sent again.
-            Err(_) => {
-                for engine in self.calls.values_mut() {
-                    engine.handle(Input::Tick, self.start.elapsed(), &mut out);
-                }
-            }
+        if let Some(engine) = spi(&datagram.payload).and_then(|spi| self.calls.get_mut(&spi)) {
+            engine.handle(Input::Datagram(datagram), self.start.elapsed(), &mut out);
         }
         self.act(out)
     }
-    //= rfc3948#2.2/non-esp-marker: four zero octets before what is IKE on port 4500.
-    /// Whoever has only user-space ESP, inside UDP, claims a NAT: the rest is said on port 4500. One socket has both
-    /// ports for us: the source port does not matter behind a NAT.
-    fn unmarked(&self, remote: SocketAddr, datagram: &[u8]) -> (SocketAddr, Vec<u8>) {
-        match datagram {
-            [0, 0, 0, 0, message @ ..] if remote.port() == NAT_T => {
-                (SocketAddr::new(self.local.ip(), NAT_T), message.to_vec())
-            }
-            message => (self.local, message.to_vec()),
+    /// What was lost is sent again.
+    fn tick(&mut self) -> Result<()> {
+        let mut out = Vec::new();
+        for engine in self.calls.values_mut() {
+            engine.handle(Input::Tick, self.start.elapsed(), &mut out);
         }
+        self.act(out)
     }
     fn act(&mut self, actions: Vec<Action>) -> Result<()> {
         for action in actions {
             match action {
-                Action::Send(d) if d.remote.port() == NAT_T => {
-                    self.socket.send_to(&[&[0; 4], &d.payload[..]].concat(), d.remote)?;
-                }
-                Action::Send(d) => drop(self.socket.send_to(&d.payload, d.remote)?),
+                Action::Send(datagram) => self.to_send.push_back(datagram),
                 Action::Install { .. } => self.up += 1,
-                Action::Remove { .. } => self.down += 1,
                 Action::Log(report) if report.diagnosis.is_some() => bail!("{}", report.text),
                 Action::AcquireFailed { .. } => bail!("the other end refused, or did not answer"),
                 _ => {}
@@ -121,23 +75,94 @@ impl Generator {
         }
         Ok(())
     }
-    fn end(&mut self, count: usize) -> Result<()> {
-        let (mut out, now) = (Vec::new(), self.start.elapsed());
+    /// Says that all SAs go.
+    pub fn end(&mut self) -> Result<()> {
+        let mut out = Vec::new();
         for engine in self.calls.values_mut() {
-            engine.handle(Input::Terminate { peer: None }, now, &mut out);
+            engine.handle(Input::Terminate { peer: None }, self.start.elapsed(), &mut out);
         }
-        self.act(out)?;
-        let end = Instant::now() + PATIENCE;
-        while self.calls.values().any(|engine| !engine.peers(now).is_empty()) {
-            self.turn()?;
-            ensure!(Instant::now() < end, "{} of {} SAs were deleted", self.down, 2 * count);
-        }
+        self.act(out)
+    }
+    fn left(&self) -> usize {
+        let now = self.start.elapsed();
+        self.calls.values().filter(|engine| !engine.peers(now).is_empty()).count()
+    }
+    pub fn forget(&mut self) {
         self.calls.clear();
-        Ok(())
     }
 }
 
-/// Processor time of this thread.
-pub fn own_time() -> Duration {
-    ceiling::now()
+fn spi(message: &[u8]) -> Option<u64> {
+    message.first_chunk::<8>().map(|spi| u64::from_ne_bytes(*spi))
+}
+
+/// The same behind one socket.
+pub struct Generator {
+    socket: UdpSocket,
+    clients: Clients,
+}
+impl Generator {
+    pub fn new(site: &Netns, from: IpAddr, remote: SocketAddr, kind: Kind) -> Result<Self> {
+        let socket = responder::socket(site, SocketAddr::new(from, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(5)))?;
+        let clients = Clients::new(kind, socket.local_addr()?, remote);
+        Ok(Self { socket, clients })
+    }
+
+    /// `count` handshakes; how much of what `spent` counts they took. Then the SAs go.
+    pub fn call(
+        &mut self,
+        papers: &Papers,
+        count: usize,
+        spent: impl Fn() -> Result<Duration>,
+    ) -> Result<Duration> {
+        self.clients.reset();
+        let (before, end) = (spent()?, Instant::now() + PATIENCE);
+        let mut begun = 0;
+        while self.clients.up < count {
+            while begun < count && begun - self.clients.up < AT_ONCE {
+                begun += 1;
+                self.clients.begin(papers)?;
+            }
+            self.turn()?;
+            ensure!(Instant::now() < end, "{} of {count} handshakes within {PATIENCE:?}", self.clients.up);
+        }
+        // The last answer has left; what is still to be done for it belongs to it.
+        std::thread::sleep(Duration::from_millis(20));
+        let took = spent()? - before;
+        self.clients.end()?;
+        let end = Instant::now() + PATIENCE;
+        while self.clients.left() > 0 {
+            self.turn()?;
+            ensure!(Instant::now() < end, "{} of {count} IKE SAs were not deleted", self.clients.left());
+        }
+        self.clients.forget();
+        Ok(took)
+    }
+    fn turn(&mut self) -> Result<()> {
+        while let Some(d) = self.clients.to_send.pop_front() {
+            //= rfc3948#2.2/non-esp-marker: four zero octets before what is IKE on port 4500.
+            let marker: &[u8] = if d.remote.port() == NAT_T { &[0; 4] } else { &[] };
+            self.socket.send_to(&[marker, &d.payload[..]].concat(), d.remote)?;
+        }
+        let mut buffer = [0; 8192];
+        match self.socket.recv_from(&mut buffer) {
+            Ok((length, remote)) => {
+                let (local, payload) = self.unmarked(remote, buffer.get(..length).unwrap_or_default());
+                self.clients.hear(Datagram { local, remote, payload })
+            }
+            Err(_) => self.clients.tick(),
+        }
+    }
+    /// Whoever has only user-space ESP, inside UDP, claims a NAT: the rest is said on port 4500. One socket has both
+    /// ports for us: the source port does not matter behind a NAT.
+    fn unmarked(&self, remote: SocketAddr, datagram: &[u8]) -> (SocketAddr, Vec<u8>) {
+        let own = self.clients.local;
+        match datagram {
+            [0, 0, 0, 0, message @ ..] if remote.port() == NAT_T => {
+                (SocketAddr::new(own.ip(), NAT_T), message.to_vec())
+            }
+            message => (own, message.to_vec()),
+        }
+    }
 }

@@ -43,7 +43,8 @@ pub(crate) fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
     }
     let front = usize::from(sa.header.esp_at) + esp::HEADER + usize::from(sa.iv_len);
     let room = mtu.saturating_sub(front + usize::from(sa.icv_len));
-    (room - room % usize::from(sa.pad_to)).saturating_sub(esp::TRAILER)
+    // A power of two: whole blocks, without a division that could be one by zero.
+    (room & usize::from(sa.pad_to).wrapping_neg()).saturating_sub(esp::TRAILER)
 }
 
 /// What was found out about a run before its first packet is touched.

@@ -150,24 +150,43 @@ impl<'a> StrongSwan<'a> {
     }
     /// The same with the text of a swanctl.conf.
     pub fn start_with(lab: &Lab, ns: &Netns, conf: &str) -> Result<StrongSwan<'static>> {
-        Self::start_in(lab, ns, conf, &strongswan_conf(true, LOGS))
+        Self::start_in(lab, ns, conf, &strongswan_conf(true, LOGS), &[])
     }
-    /// One that logs nothing, with more settings of charon: for measurements.
-    pub fn start_quiet(lab: &Lab, ns: &Netns, conf: &str, more: &str) -> Result<StrongSwan<'static>> {
+    /// One that logs nothing, with more settings of charon and certificates: for measurements.
+    pub fn start_quiet(
+        lab: &Lab,
+        ns: &Netns,
+        conf: &str,
+        more: &str,
+        files: &[(&str, Vec<u8>)],
+    ) -> Result<StrongSwan<'static>> {
         // Its fastest public-key arithmetic is that of OpenSSL.
-        let settings = strongswan_conf(true, more).replacen("load = ", "load = openssl ", 1);
-        Self::start_in(lab, ns, conf, &settings)
+        let load = "load = openssl x509 pem pkcs1 pkcs8 pubkey constraints ";
+        let settings = strongswan_conf(true, more).replacen("load = ", load, 1);
+        Self::start_in(lab, ns, conf, &settings, files)
     }
-    fn start_in(lab: &Lab, ns: &Netns, conf: &str, settings: &str) -> Result<StrongSwan<'static>> {
+    /// `files` by their places in swanctl's folder.
+    fn start_in(
+        lab: &Lab,
+        ns: &Netns,
+        conf: &str,
+        settings: &str,
+        files: &[(&str, Vec<u8>)],
+    ) -> Result<StrongSwan<'static>> {
         let name = format!("charon-{}", ns.name());
         let prepared = lab.file(&name);
-        std::fs::create_dir_all(&prepared)?;
+        std::fs::create_dir_all(prepared.join("swanctl"))?;
+        for (file, bytes) in files {
+            let file = prepared.join("swanctl").join(file);
+            std::fs::create_dir_all(file.parent().unwrap_or(&prepared))?;
+            std::fs::write(&file, bytes)?;
+        }
         std::fs::write(prepared.join("strongswan.conf"), settings)?;
-        std::fs::write(prepared.join("swanctl.conf"), conf)?;
+        std::fs::write(prepared.join("swanctl/swanctl.conf"), conf)?;
         let log = prepared.with_extension("log");
         // A private /run: vici socket, pid file and logs of several charons do not meet.
         let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/ss/swanctl && cp \"$1\"/strongswan.conf /run/ss/ \
-                      && cp \"$1\"/swanctl.conf /run/ss/swanctl/ && ln -s \"$2\" /run/ss/log \
+                      && cp -r \"$1\"/swanctl/. /run/ss/swanctl/ && ln -s \"$2\" /run/ss/log \
                       && exec env STRONGSWAN_CONF=/run/ss/strongswan.conf /usr/sbin/charon-systemd";
         let mut command = ns.command("unshare");
         command.args(["-m", "sh", "-c", script, "sh"]).arg(&prepared).arg(&log);
