@@ -1,8 +1,10 @@
 //! `espway check`: everything that is wrong with a configuration, or that nothing is.
 use config::{Checked, Complaints, LoadError};
+use manage::credentials::Files;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Check a configuration: all complaints at once, each with line, column, path and fix.
 ///
@@ -22,21 +24,39 @@ pub fn check(args: &Args) -> anyhow::Result<ExitCode> {
         Err(LoadError::Refused { complaints, .. }) => (complaints, None),
         Err(other) => return Err(other.into()),
     };
-    let code = if good.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    // Files are looked at when the rest holds: what they are for may change with it.
+    let files =
+        good.as_ref().map(|config| Files::default().load(config, wall()).problems).unwrap_or_default();
+    let holds = good.is_some() && !files.iter().any(|problem| problem.is_error);
+    let code = if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if args.json {
         let answer = serde_json::json!({
-            "ok": good.is_some(),
+            "ok": holds,
             "file": args.file.display().to_string(),
             "errors": complaints.errors,
             "warnings": complaints.warnings,
             "complaints": complaints.list,
+            "files": files.iter().map(|problem| serde_json::json!({
+                "severity": if problem.is_error { "error" } else { "warning" },
+                "path": problem.path,
+                "said": problem.said,
+                "fix": problem.fix,
+            })).collect::<Vec<_>>(),
         });
         crate::say(answer);
         return Ok(code);
     }
     show(&args.file, &complaints);
+    for problem in &files {
+        let severity = if problem.is_error { "error" } else { "warning" };
+        eprintln!("{severity}: {problem}");
+    }
     let file = args.file.display();
     match good {
+        Some(_) if !holds => {
+            let errors = files.iter().filter(|problem| problem.is_error).count();
+            crate::say(format_args!("{file}: refused ({} about files)", count(errors, "", "error")));
+        }
         Some(config) => crate::say(format_args!(
             "{file}: good ({}{})",
             summary(&config),
@@ -52,6 +72,10 @@ pub fn check(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The configuration for commands that need a good one; what is odd about it has been said.

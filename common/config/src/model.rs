@@ -183,6 +183,27 @@ pub struct Ipsec {
     pub settings: Settings,
     /// SAs with keys from the file, for offline runs. Whoever runs a gateway refuses them.
     pub manual_sas: Vec<SaSpec>,
+    pub credentials: Credentials,
+}
+/// Files that identities name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    pub certificates: Vec<CertificateFile>,
+    pub keys: Vec<KeyFile>,
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFile {
+    pub name: String,
+    pub file: PathBuf,
+    /// `None`: the key, if there is one, is in `file`.
+    pub key_file: Option<PathBuf>,
+    /// It may vouch for others.
+    pub trusted: bool,
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFile {
+    pub name: String,
+    pub file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +252,8 @@ pub struct Peer {
 pub struct Identity {
     pub my_id: MyId,
     pub remote_id: RemoteId,
+    /// A caller is known by its certificate, not by `remote_id`.
+    pub match_by_certificate: bool,
     pub auth: Auth,
     /// Policies are made of what the peer asks for. The group has a template.
     pub generate: Option<Generate>,
@@ -242,15 +265,37 @@ pub struct Generate {
     pub group: String,
 }
 
+/// How each side proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    PreSharedKey(Secret),
+pub struct Auth {
+    pub ours: Proof,
+    pub theirs: Proof,
+    pub allow_sha1: bool,
+    /// RSA signatures of ours by PKCS#1 v1.5 instead of PSS.
+    pub pkcs1: bool,
+}
+impl Auth {
+    /// Both sides have this secret.
+    pub fn secret(secret: Secret) -> Self {
+        let (ours, theirs) = (Proof::Secret(secret.clone()), Proof::Secret(secret));
+        Self { ours, theirs, allow_sha1: false, pkcs1: false }
+    }
+}
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Secret(Secret),
+    /// Names of `certificate`: ours with its chain, or the one that the peer must have; none: any of a trusted authority.
+    Certificate(Vec<String>),
+    /// Name of `ip ipsec key`.
+    Key(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MyId {
-    /// Our address.
+    /// The name of our certificate, or our address.
     Auto,
+    /// Our certificate's subject.
+    Subject,
     Id(Id),
 }
 
@@ -259,6 +304,8 @@ pub enum RemoteId {
     /// Any.
     Auto,
     Ignore,
+    /// That of `remote-certificate`.
+    Subject,
     Id(Id),
 }
 
@@ -268,6 +315,8 @@ pub enum Id {
     Fqdn(String),
     UserFqdn(String),
     KeyId(String),
+    /// `CN=gw,O=Example`.
+    Dn(String),
 }
 
 /// What is offered and accepted for a Child SA.

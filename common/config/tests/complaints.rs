@@ -238,7 +238,7 @@ fn each_fault_has_one_complaint_with_place_path_and_fix() {
         (
             "{peer: b, secret: correct horse battery staple}",
             "{peer: b, secret: x, my-id: ^bob}",
-            "ip.ipsec.identity[0].my-id: `bob` is not an identity; write address:1.2.3.4, fqdn:gw.example, user-fqdn:a@b.example, key-id:text or auto",
+            "ip.ipsec.identity[0].my-id: `bob` is not an identity; write address:1.2.3.4, fqdn:gw.example, user-fqdn:a@b.example, key-id:text, dn:CN=gw,O=Example or auto",
         ),
         (
             "{peer: b, secret: correct horse battery staple}",

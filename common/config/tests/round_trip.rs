@@ -157,15 +157,15 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
     line(y, "    identity:".into());
     for (peer, i) in ipsec.peers.iter().flat_map(|p| p.identities.iter().map(move |i| (p, i))) {
         let my = match &i.my_id {
-            MyId::Auto => "auto".into(),
+            MyId::Auto | MyId::Subject => "auto".into(),
             MyId::Id(id) => show_id(id),
         };
         let remote = match &i.remote_id {
-            RemoteId::Auto => "auto".into(),
+            RemoteId::Auto | RemoteId::Subject => "auto".into(),
             RemoteId::Ignore => "ignore".into(),
             RemoteId::Id(id) => show_id(id),
         };
-        let Auth::PreSharedKey(secret) = &i.auth;
+        let Proof::Secret(secret) = &i.auth.ours else { panic!("only secrets are made here") };
         let hex: String = secret.expose().iter().map(|b| format!("{b:02x}")).collect();
         line(
             y,
@@ -278,6 +278,7 @@ fn show_id(id: &Id) -> String {
         Id::Fqdn(s) => format!("fqdn:{s}"),
         Id::UserFqdn(s) => format!("user-fqdn:{s}"),
         Id::KeyId(s) => format!("key-id:{s}"),
+        Id::Dn(s) => format!("dn:{s}"),
     }
 }
 
@@ -362,7 +363,7 @@ prop_compose! {
             1 => RemoteId::Ignore,
             _ => RemoteId::Id(remote),
         };
-        Identity { my_id, remote_id, auth: Auth::PreSharedKey(Secret::new(secret)), generate: None }
+        Identity { my_id, remote_id, match_by_certificate: false, auth: Auth::secret(Secret::new(secret)), generate: None }
     }
 }
 fn identities() -> impl Strategy<Value = Vec<Identity>> {
@@ -449,7 +450,7 @@ prop_compose! {
         let policies = policies.into_iter().filter(|(p, _)| seen.insert(p.spec.selector)).map(|(p, which)| {
             Policy { proposal: if which == 0 { proposals.0.clone() } else { proposals.1.clone() }, ..p }
         }).collect();
-        let ipsec = Ipsec { peers, policies, templates: Vec::new(), settings: Settings { ddos_cookie_threshold: threshold, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new() };
+        let ipsec = Ipsec { peers, policies, templates: Vec::new(), settings: Settings { ddos_cookie_threshold: threshold, redirect_to: redirect.map(IpAddr::from) }, manual_sas: Vec::new(), credentials: Credentials::default() };
         Config { system, interfaces, addresses, routes, ipsec, logging: vec![], api: Api::default() }
     }
 }

@@ -1,11 +1,16 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
 use ike::api::{Action, ChildStatus, Config, Generated, Input, KeyLog, Now, Page, PeerStatus, Rng};
 use sa::SaSpec;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub trait Negotiator {
     fn configure(&mut self, config: Config, now: Now, out: &mut Vec<Action>);
     fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Action>);
+    /// What the calendar says now (since 1970).
+    fn set_calendar(&mut self, now: Now, wall: Duration) {
+        let _ = (now, wall);
+    }
     fn next_timeout(&self) -> Option<Now>;
     fn snapshot(&self, vault_key: u64) -> Option<Zeroizing<Vec<u8>>>;
     /// The vault key, or why the record is of no use.
@@ -38,6 +43,9 @@ impl Negotiator for ike::Engine {
     }
     fn handle(&mut self, input: Input, now: Now, out: &mut Vec<Action>) {
         self.handle(input, now, out);
+    }
+    fn set_calendar(&mut self, now: Now, wall: Duration) {
+        self.set_calendar(now, wall);
     }
     fn next_timeout(&self) -> Option<Now> {
         self.next_timeout()

@@ -20,6 +20,7 @@ use ipc::process::Signals;
 use ipc::status::{Request, Response};
 use ipc::{IpcError, SlowSide, VaultKey};
 use manage::Store;
+use manage::credentials::Credentials;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ fn wall() -> Duration {
 struct Process<'a> {
     driver: Driver<ike::Engine>,
     config: Arc<config::Config>,
+    credentials: Arc<Credentials>,
     changes: Changes,
     /// Changes that were put in force.
     entries: u64,
@@ -124,12 +126,19 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     let log_socket = options.control_socket.with_file_name(logs::SOCKET);
     fastpath_log::start(&log_socket, options.fastpath_uids.clone(), logs.clone())
         .with_context(|| format!("cannot listen on {}", log_socket.display()))?;
+    for problem in &store.credentials().problems {
+        match problem.is_error {
+            true => tracing::error!("{problem}"),
+            false => tracing::warn!("{problem}"),
+        }
+    }
     // With or without a fast path.
     logs.set_rules(rules(store.config()));
     let driver = Driver::new(engine, options.vault_key.clone());
     let mut process = Process {
         driver,
         config: store.config().clone(),
+        credentials: store.credentials().clone(),
         changes: Changes::new(store).context("an event descriptor")?,
         entries: 0,
         changed: None,
@@ -158,6 +167,7 @@ impl Process<'_> {
             if self.driver.slow().is_none() && now >= self.next_attach {
                 self.try_attach(now);
             }
+            self.driver.engine.set_calendar(now, wall());
             let mut more = self.driver.turn(now);
             more |= self.serve(now);
             more |= self.flush(now);
@@ -213,7 +223,7 @@ impl Process<'_> {
         }
     }
     fn configure(&mut self, sa_slots: u32, now: Now) {
-        let Translated { ike, policies, policy_peers } = translate(&self.config, sa_slots);
+        let Translated { ike, policies, policy_peers } = translate(&self.config, &self.credentials, sa_slots);
         self.policy_peers = Arc::new(policy_peers);
         self.configured = Some(sa_slots);
         self.driver.set_network(network(&self.config), now);
@@ -238,8 +248,13 @@ impl Process<'_> {
             Ok(change) => {
                 let mut plan = change.plan;
                 self.count_sas(&mut plan, now);
-                if let Some(config) = change.config {
-                    self.config = config;
+                // Files may have new contents under their old names.
+                let renewed = change.credentials.filter(|_| {
+                    change.config.is_some() || self.config.ipsec.credentials != Default::default()
+                });
+                if let Some(credentials) = renewed {
+                    self.credentials = credentials;
+                    self.config = change.config.unwrap_or_else(|| Arc::clone(&self.config));
                     self.configured = None;
                     self.logs.set_rules(rules(&self.config));
                     if let Some(sa_slots) = self.driver.slow().map(|slow| slow.geometry().sa_slots) {

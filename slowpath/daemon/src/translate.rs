@@ -2,6 +2,7 @@
 use config::model;
 use ike::api;
 use ipc::{Command, Via};
+use manage::credentials::Credentials;
 use sa::{Action, PolicySpec, Prefix, Protocol, Suite, TrafficSelector};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ pub struct Translated {
 }
 
 /// `sa_slots` is what the running fast path has, which may differ from the file's after an edit.
-pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
+pub fn translate(config: &model::Config, credentials: &Credentials, sa_slots: u32) -> Translated {
     let ipsec = &config.ipsec;
     let mut children: HashMap<&str, Vec<api::Child>> = HashMap::new();
     for policy in &ipsec.policies {
@@ -26,8 +27,9 @@ pub fn translate(config: &model::Config, sa_slots: u32) -> Translated {
         }
     }
     let generates = Generates::of(ipsec);
-    let mut peer =
-        |p: &model::Peer| peer(p, &generates, children.remove(p.name.as_str()).unwrap_or_default());
+    let mut peer = |p: &model::Peer| {
+        peer(p, credentials, &generates, children.remove(p.name.as_str()).unwrap_or_default())
+    };
     Translated {
         ike: api::Config {
             peers: ipsec.peers.iter().map(|p| peer(p)).collect(),
@@ -83,7 +85,12 @@ fn sources(config: &model::Config) -> Vec<(Prefix, IpAddr)> {
     connected.chain(routed).collect()
 }
 
-fn peer(peer: &model::Peer, generates: &Generates, children: Vec<api::Child>) -> api::Peer {
+fn peer(
+    peer: &model::Peer,
+    credentials: &Credentials,
+    generates: &Generates,
+    children: Vec<api::Child>,
+) -> api::Peer {
     api::Peer {
         name: peer.name.clone(),
         address: peer.address,
@@ -92,7 +99,7 @@ fn peer(peer: &model::Peer, generates: &Generates, children: Vec<api::Child>) ->
         passive: peer.passive,
         send_initial_contact: peer.send_initial_contact,
         profile: profile(&peer.profile),
-        identities: peer.identities.iter().map(|i| identity(i, generates)).collect(),
+        identities: peer.identities.iter().map(|i| identity(i, credentials, generates)).collect(),
         children,
     }
 }
@@ -200,27 +207,73 @@ fn template(template: &model::Template) -> Option<api::Template> {
     Some(api::Template { group: template.group.clone(), selectors, like })
 }
 
-fn identity(identity: &model::Identity, generates: &Generates) -> api::Identity {
-    let model::Auth::PreSharedKey(secret) = &identity.auth;
-    let my_id = match &identity.my_id {
-        model::MyId::Auto => api::MyId::Auto,
-        model::MyId::Id(value) => api::MyId::Id(id(value)),
+fn identity(identity: &model::Identity, credentials: &Credentials, generates: &Generates) -> api::Identity {
+    let auth = &identity.auth;
+    let (mut ours, mut theirs) = (proof(&auth.ours, credentials), check(&auth.theirs, credentials));
+    let my_id = match (&identity.my_id, &ours) {
+        (model::MyId::Id(value), _) => match id(value) {
+            Ok(id) => api::MyId::Id(id),
+            Err(why) => {
+                ours = api::Proof::Missing(why);
+                api::MyId::Auto
+            }
+        },
+        (model::MyId::Subject, api::Proof::Signature(signer)) => signer
+            .certificate()
+            .map_or(api::MyId::Auto, |own| api::MyId::Id(api::Id::Dn(own.subject().to_vec()))),
+        (model::MyId::Auto | model::MyId::Subject, _) => api::MyId::Auto,
     };
-    let remote_id = match &identity.remote_id {
-        model::RemoteId::Auto => api::RemoteId::Auto,
-        model::RemoteId::Ignore => api::RemoteId::Ignore,
-        model::RemoteId::Id(value) => api::RemoteId::Id(id(value)),
+    let remote_id = match (&identity.remote_id, &theirs) {
+        (model::RemoteId::Id(value), _) => match id(value) {
+            Ok(id) => api::RemoteId::Id(id),
+            Err(why) => {
+                theirs = api::Check::Missing(why);
+                api::RemoteId::Auto
+            }
+        },
+        (model::RemoteId::Ignore, _) => api::RemoteId::Ignore,
+        (model::RemoteId::Subject, api::Check::Certificate { only: Some(only), .. }) => {
+            api::RemoteId::Id(api::Id::Dn(only.subject().to_vec()))
+        }
+        (model::RemoteId::Auto | model::RemoteId::Subject, _) => api::RemoteId::Auto,
     };
-    api::Identity {
-        generate: generates.get(identity),
-        ..api::Identity::with_secret(my_id, remote_id, api::Psk(secret.expose().to_vec()))
+    let match_by =
+        if identity.match_by_certificate { api::MatchBy::Certificate } else { api::MatchBy::RemoteId };
+    let ways = api::Ways { pkcs1: auth.pkcs1, sha1: auth.allow_sha1 };
+    let auth = api::Auth { ours, theirs, ways };
+    api::Identity { my_id, remote_id, match_by, auth, generate: generates.get(identity) }
+}
+fn psk(secret: &config::Secret) -> api::Psk {
+    api::Psk(secret.expose().to_vec())
+}
+fn proof(proof: &model::Proof, credentials: &Credentials) -> api::Proof {
+    let signer = match proof {
+        model::Proof::Secret(secret) => return api::Proof::Secret(psk(secret)),
+        model::Proof::Certificate(names) => credentials.signer(names),
+        model::Proof::Key(name) => credentials.raw_signer(name),
+    };
+    signer.map_or_else(api::Proof::Missing, api::Proof::Signature)
+}
+fn check(proof: &model::Proof, credentials: &Credentials) -> api::Check {
+    match proof {
+        model::Proof::Secret(secret) => api::Check::Secret(psk(secret)),
+        model::Proof::Key(name) => {
+            credentials.raw_key(name).map_or_else(api::Check::Missing, api::Check::Key)
+        }
+        model::Proof::Certificate(names) => {
+            let only = names.first().map(|name| credentials.certificate(name)).transpose();
+            let trust = credentials.trust().clone();
+            only.map_or_else(api::Check::Missing, |only| api::Check::Certificate { trust, only })
+        }
     }
 }
-fn id(id: &model::Id) -> api::Id {
-    match id {
+/// A name that cannot be read has been complained about; it stands for nobody.
+fn id(id: &model::Id) -> Result<api::Id, Arc<str>> {
+    Ok(match id {
         model::Id::Address(addr) => api::Id::Address(*addr),
         model::Id::Fqdn(name) => api::Id::Fqdn(name.clone()),
         model::Id::UserFqdn(name) => api::Id::UserFqdn(name.clone()),
         model::Id::KeyId(key) => api::Id::KeyId(key.clone().into_bytes()),
-    }
+        model::Id::Dn(text) => api::Id::Dn(pki::name::from_text(text).map_err(|e| Arc::from(e.to_string()))?),
+    })
 }

@@ -7,6 +7,7 @@ use espway_slowpath::translate::translate;
 use ike::Engine;
 use ike::api::Now;
 use ipc::{FrameKind, FrameMeta, Geometry};
+use manage::credentials::Credentials;
 use sa::SaSpec;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -86,7 +87,7 @@ impl Gateway {
 }
 fn configure(driver: &mut Driver<Engine>, text: &str, now: Now) {
     let checked = config::check(text).unwrap_or_else(|complaints| panic!("{complaints}"));
-    let translated = translate(&checked.config, SLOTS);
+    let translated = translate(&checked.config, &Credentials::default(), SLOTS);
     driver.configure(translated.ike, translated.policies, now);
 }
 fn carry(a: &mut Gateway, b: &mut Gateway, now: &mut Now, time: Duration) {

@@ -6,6 +6,7 @@ use espway_slowpath::translate::translate;
 use ike::Engine;
 use ike::api::*;
 use ike::diagnosis::{Cause, Diagnosis};
+use manage::credentials::Credentials;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -66,7 +67,9 @@ impl Both {
         let mut both = Self { engines, told: [vec![], vec![]], wire: VecDeque::new() };
         for n in [1, 0] {
             let config = documents[n].check().unwrap_or_else(|e| panic!("{e}")).config;
-            both.act(n, |engine, out| engine.configure(translate(&config, 256).ike, NOW, out));
+            both.act(n, |engine, out| {
+                engine.configure(translate(&config, &Credentials::default(), 256).ike, NOW, out)
+            });
         }
         both.input(0, Input::Tick);
         both

@@ -9,6 +9,7 @@ use espway_slowpath::translate::translate;
 use ike::Engine;
 use ike::api::{Input, Now};
 use ipc::{FrameKind, FrameMeta, Geometry};
+use manage::credentials::Credentials;
 use sa::SaSlot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -84,7 +85,7 @@ impl Gateway {
         let geometry = Geometry { sa_slots: slots(), vault_records: slots() / 2, ..Geometry::default() };
         let mut fast = Fast::with(geometry);
         let mut driver = Driver::new(Engine::new(Box::new(Seeded(seed))), key());
-        let translated = translate(config, slots());
+        let translated = translate(config, &Credentials::default(), slots());
         driver.configure(translated.ike, translated.policies, now);
         driver.attach(fast.side.attach_here().unwrap(), now);
         Self { driver, fast }

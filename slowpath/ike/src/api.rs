@@ -2,6 +2,7 @@
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
 use crate::diagnosis::Diagnosis;
 pub use crate::extensions::{Extensions, GatewayExtensions};
+pub use pki::Ways;
 use sa::{Key, Level, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -264,15 +265,11 @@ pub struct Auth {
     pub ours: Proof,
     pub theirs: Check,
     /// Of signatures.
-    pub ways: pki::Ways,
+    pub ways: Ways,
 }
 impl Auth {
     pub fn secret(secret: Psk) -> Self {
-        Self {
-            ours: Proof::Secret(secret.clone()),
-            theirs: Check::Secret(secret),
-            ways: pki::Ways::default(),
-        }
+        Self { ours: Proof::Secret(secret.clone()), theirs: Check::Secret(secret), ways: Ways::default() }
     }
 }
 /// What we prove who we are with.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod credentials;
 mod edit;
 mod history;
 mod plan;

@@ -1,4 +1,5 @@
 //! The configuration in force, and changes to it.
+use crate::credentials::{Credentials, Files};
 use crate::edit;
 use crate::history::{History, Marked, replace_file};
 use crate::plan::{needs_restart, plan};
@@ -79,6 +80,8 @@ pub struct Change {
     pub plan: Plan,
     /// `None`: nothing that a gateway does is different.
     pub config: Option<Arc<Config>>,
+    /// What is in the files that it names, read anew; `None` when it was only planned.
+    pub credentials: Option<Arc<Credentials>>,
 }
 
 pub struct Store {
@@ -93,6 +96,8 @@ pub struct Store {
     /// What the last changes were, by the revision they led to.
     recent: VecDeque<(u64, Vec<String>)>,
     shared: Shared,
+    files: Files,
+    credentials: Arc<Credentials>,
 }
 
 impl Store {
@@ -110,6 +115,8 @@ impl Store {
         });
         let revision = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX / 2);
         let (recent, shared) = (VecDeque::new(), Shared::new(&now.config));
+        let mut files = Files::default();
+        let credentials = Arc::new(files.load(&now.config, wall));
         let mut store = Self {
             file: file.into(),
             history,
@@ -120,6 +127,8 @@ impl Store {
             revision,
             recent,
             shared,
+            files,
+            credentials,
         };
         store.note_start(wall)?;
         Ok(store)
@@ -148,6 +157,28 @@ impl Store {
 
     pub fn config(&self) -> &Arc<Config> {
         &self.now.config
+    }
+    /// As they were when the configuration was last put in force.
+    pub fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+    /// Going back to what was in force before is never refused for the sake of a file.
+    fn read_files(
+        &mut self,
+        new: &State,
+        wanted: &Apply,
+        plan: &mut Plan,
+        wall: Duration,
+    ) -> Result<Arc<Credentials>, Refused> {
+        let credentials = self.files.load(&new.config, wall);
+        if let Some(first) = credentials.errors().next().filter(|_| !matches!(wanted.to, Target::Entry(_))) {
+            let mut refused = refused(first.said.clone());
+            (refused.path, refused.fix) = (first.path.clone(), first.fix.clone());
+            refused.complaints = credentials.errors().map(ToString::to_string).collect();
+            return Err(refused);
+        }
+        plan.warnings.extend(credentials.problems.iter().map(|problem| format!("warning: {problem}")));
+        Ok(Arc::new(credentials))
     }
     pub fn revision(&self) -> u64 {
         self.revision
@@ -269,9 +300,12 @@ impl Store {
             let said = "who may not see secrets may not change who may do what";
             return Err(Refused { path: "system api".into(), ..Refused::new(Why::Forbidden, said) });
         }
+        let credentials = self.read_files(&new, wanted, &mut plan, wall)?;
         let same_text = matches!(wanted.to, Target::Edits(_)) || new.text == self.now.text;
         if wanted.dry_run || same_text && plan.changes.is_empty() {
-            return Ok(Change { plan, config: None });
+            let credentials = (!wanted.dry_run).then_some(credentials);
+            self.credentials = credentials.clone().unwrap_or_else(|| Arc::clone(&self.credentials));
+            return Ok(Change { plan, config: None, credentials });
         }
         self.write_down(&new, wanted, &mut plan, (now, wall))?;
         let config = (new.config != self.now.config).then(|| new.config.clone());
@@ -285,7 +319,8 @@ impl Store {
         if self.shared.get().is_some() {
             self.show()?;
         }
-        Ok(Change { plan, config })
+        self.credentials = Arc::clone(&credentials);
+        Ok(Change { plan, config, credentials: Some(credentials) })
     }
     fn pending_after(&self, wanted: &Apply, back_to: u64, now: Duration) -> Option<Pending> {
         let (boot, who) = (boot(), wanted.who.clone());

@@ -130,7 +130,7 @@ pub fn text(name: &[u8]) -> String {
         for c in value.chars() {
             match c {
                 ',' | '\\' | '+' => out.extend(['\\', c]),
-                c if c.is_control() || c == '"' => {
+                c if !(' '..='~').contains(&c) || c == '"' => {
                     let _ = write!(out, "{}", c.escape_unicode());
                 }
                 c => out.push(c),

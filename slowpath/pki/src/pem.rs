@@ -82,7 +82,13 @@ pub fn read_public_key(bytes: &[u8]) -> Result<PublicKey, FileError> {
     if let Ok(key) = read_private_key(bytes) {
         return Ok(key.public()?);
     }
-    let key = PKey::public_key_from_pem(bytes).or_else(|_| PKey::public_key_from_der(bytes));
+    // OpenSSL asks the terminal for the passphrase of anything else that is locked.
+    let key = match (is_pem(bytes, "PUBLIC KEY"), is_pem(bytes, "RSA PUBLIC KEY"), is_pem(bytes, "")) {
+        (true, ..) => PKey::public_key_from_pem(bytes),
+        (_, true, _) => openssl::rsa::Rsa::public_key_from_pem_pkcs1(bytes).and_then(PKey::from_rsa),
+        (.., true) => return Err(FileError::NoPublicKey),
+        _ => PKey::public_key_from_der(bytes),
+    };
     let der = key.and_then(|key| key.public_key_to_der()).map_err(|_| FileError::NoPublicKey)?;
     Ok(PublicKey::from_spki(&der)?)
 }

@@ -66,11 +66,12 @@ pub enum SignatureError {
 /// Our side: the key, and the certificates that vouch for it, its own first. None for a raw key.
 #[derive(Debug)]
 pub struct Signer {
-    key: PrivateKey,
+    key: Arc<PrivateKey>,
     chain: Vec<Arc<Certificate>>,
 }
 impl Signer {
-    pub fn new(key: PrivateKey, chain: Vec<Arc<Certificate>>) -> Result<Self, SignError> {
+    pub fn new(key: impl Into<Arc<PrivateKey>>, chain: Vec<Arc<Certificate>>) -> Result<Self, SignError> {
+        let key = key.into();
         match chain.first() {
             Some(leaf) if !key.is_of(leaf.key()) => Err(SignError::Mismatch),
             _ => Ok(Self { key, chain }),

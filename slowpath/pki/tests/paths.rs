@@ -289,14 +289,14 @@ fn f4_a_nul_within_a_name_refuses_the_certificate() {
 
 #[test]
 fn names_to_text_and_back() {
-    for text in ["CN=gw", "C=CH,O=A\\, B,CN=gw.test", "DC=test,DC=example,CN=x", "E=a@b.test", "CN=Zürich"] {
+    for text in ["CN=gw", "C=CH,O=A\\, B,CN=gw.test", "DC=test,DC=example,CN=x", "E=a@b.test"] {
         assert_eq!(name::text(&name::from_text(text).unwrap()), text);
     }
     for text in ["", "CN", "CN=", "XX=a", "CN=a,,O=b"] {
         assert!(name::from_text(text).is_err(), "{text}");
     }
-    let odd = name::from_text("CN=a\nb\"c").unwrap();
-    assert!(!name::text(&odd).contains(['\n', '"']));
+    let odd = name::text(&name::from_text("CN=a\nb\"c,O=Zürich").unwrap());
+    assert!(odd.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"'), "{odd}");
 }
 
 struct Black(Vec<u8>);

@@ -1,13 +1,12 @@
 //! `ip.ipsec`: profiles, proposals, peers with their identities.
 use super::net::Network;
-use super::{Memo, Tables, advice, policy, sas, templates};
+use super::{Memo, Tables, advice, identity, policy, sas, templates};
 use crate::complaint::Sink;
 use crate::model::{
-    Address, Auth, DhGroup, Extensions, Gateway, Generate, Id, Identity, IkeCipher, IkeIntegrity, Ipsec,
-    MyId, Peer, Prf, Profile, Proposal, RemoteId, Route, Settings,
+    Address, DhGroup, Extensions, Gateway, Generate, Identity, IkeCipher, IkeIntegrity, Ipsec, Peer, Prf,
+    Profile, Proposal, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
-use crate::value;
 use crate::walk::{Bad, Row};
 use crate::ways::Ways;
 use crate::yaml::Spot;
@@ -22,6 +21,7 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
     let profiles = with_default(tables, "ip.ipsec.profile", profile, sink);
     let lab = lab(tables);
     let proposals = with_default(tables, "ip.ipsec.proposal", |row, sink| proposal(row, lab, sink), sink);
+    let credentials = identity::credentials(tables, sink);
     let identities = identities(tables, sink);
     let ways = Ways::of(&network.addresses, &network.routes);
     let around = Around { addresses: network.addresses.clone(), routes: network.routes.clone() };
@@ -65,6 +65,7 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
             redirect_to: settings.opt("redirect-to").ok()?,
         },
         manual_sas,
+        credentials,
     })
 }
 
@@ -267,10 +268,10 @@ type Identities<'r> = HashMap<&'r str, Vec<Arc<Identity>>>;
 /// By peer, in the order of the file.
 fn identities<'r>(tables: &Tables<'r>, sink: &mut Sink) -> Identities<'r> {
     let mut by_peer: Identities = HashMap::new();
-    let mut first: HashMap<(&str, &str), &Row> = HashMap::new();
+    let mut first: HashMap<(&str, &str, &str, [&str; 4]), &Row> = HashMap::new();
     for row in tables.list("ip.ipsec.identity") {
         let Ok(peer) = row.get::<&str>("peer") else { continue };
-        let Ok(identity) = row.made(sink, |row, sink| identity(row, sink).map(Arc::new)) else {
+        let Ok(identity) = row.made(sink, |row, sink| identity::build(row, sink).map(Arc::new)) else {
             // Known to have one, so that the peer is not complained about as well.
             by_peer.entry(peer).or_default();
             continue;
@@ -278,7 +279,12 @@ fn identities<'r>(tables: &Tables<'r>, sink: &mut Sink) -> Identities<'r> {
         if !row.enabled() {
             continue;
         }
-        let key = (peer, row.get::<&str>("remote-id").unwrap_or_default());
+        let text = |name| row.opt::<&str>(name).ok().flatten().unwrap_or_default();
+        let word = |name| row.word(name).unwrap_or_default();
+        let how =
+            [word("match-by"), word("auth-method"), word("remote-auth-method"), text("remote-certificate")];
+        // What nobody could tell apart by what a caller says, sends or asks for.
+        let key = (peer, text("remote-id"), text("my-id"), how);
         if let Some(other) = first.insert(key, row) {
             let said = format!("{} is for the same peer and the same remote-id", other.path());
             row.error(sink, "remote-id", said, "write another remote-id, or remove one of the two");
@@ -289,27 +295,8 @@ fn identities<'r>(tables: &Tables<'r>, sink: &mut Sink) -> Identities<'r> {
     by_peer
 }
 
-fn identity(row: &Row, sink: &mut Sink) -> Result<Identity, Bad> {
-    row.word("auth-method")?; // pre-shared-key is the only one that gets here
-    let Some(secret) = row.opt::<&crate::Secret>("secret")? else {
-        let said = "auth-method=pre-shared-key needs `secret`";
-        return Err(row.error(sink, "secret", said, "write `secret: \"...\"`, the same as the peer has"));
-    };
-    let remote_id = match row.get("remote-id")? {
-        "auto" => RemoteId::Auto,
-        "ignore" => RemoteId::Ignore,
-        text => RemoteId::Id(id(row, "remote-id", text, sink)?),
-    };
-    let my_id = match row.get("my-id")? {
-        "auto" => MyId::Auto,
-        text => MyId::Id(id(row, "my-id", text, sink)?),
-    };
-    let generate = generate(row, sink)?;
-    Ok(Identity { my_id, remote_id, auth: Auth::PreSharedKey(secret.clone()), generate })
-}
-
 /// `generate-policy` and the group of its templates.
-fn generate(row: &Row, sink: &mut Sink) -> Result<Option<Generate>, Bad> {
+pub(super) fn generate(row: &Row, sink: &mut Sink) -> Result<Option<Generate>, Bad> {
     let word = row.word("generate-policy")?;
     if word == "no" {
         return Ok(None);
@@ -322,24 +309,6 @@ fn generate(row: &Row, sink: &mut Sink) -> Result<Option<Generate>, Bad> {
         }
         group => Ok(Some(Generate { any_port: word == "port-override", group: group.into() })),
     }
-}
-
-fn id(row: &Row, name: &str, text: &str, sink: &mut Sink) -> Result<Id, Bad> {
-    const KINDS: &str = "write address:1.2.3.4, fqdn:gw.example, user-fqdn:a@b.example, key-id:text or auto";
-    let (kind, what) = text.split_once(':').unwrap_or((text, ""));
-    let id = match kind {
-        "address" => value::address(what).map(Id::Address).ok(),
-        "fqdn" => Some(Id::Fqdn(what.into())),
-        "user-fqdn" => what.contains('@').then(|| Id::UserFqdn(what.into())),
-        "key-id" => Some(Id::KeyId(what.into())),
-        "dn" => {
-            let said = "`dn` needs certificate authentication, which this version does not have";
-            return Err(row.error(sink, name, said, KINDS));
-        }
-        _ => None,
-    };
-    id.filter(|_| (1..=255).contains(&what.len()))
-        .ok_or_else(|| row.error(sink, name, format!("`{text}` is not an identity"), KINDS))
 }
 
 /// What the last check made of a peer about which nothing was to be said, and of what.

@@ -1,6 +1,7 @@
 //! What depends on more than one value: names, references, order, addresses. Builds the model.
 mod advice;
 mod api;
+mod identity;
 mod ipsec;
 mod logging;
 mod net;

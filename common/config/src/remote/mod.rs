@@ -6,7 +6,7 @@ mod clients;
 mod routeros;
 mod swanctl;
 
-use crate::model::{Auth, Config, Id, Identity, MyId, Peer, Policy, RemoteId};
+use crate::model::{Config, Id, Identity, MyId, Peer, Policy, Proof, RemoteId};
 use crate::script::export::quote;
 use crate::ways::Ways;
 use sa::Prefix;
@@ -103,7 +103,9 @@ impl<'a> Other<'a> {
         if policies.is_empty() {
             problems.push(format!("no policy names the peer `{}`: nothing is protected", peer.name));
         }
-        let Auth::PreSharedKey(secret) = &identity.auth;
+        let (Proof::Secret(secret), Proof::Secret(_)) = (&identity.auth.ours, &identity.auth.theirs) else {
+            return Err("its first identity has certificates or keys; the other side's part can be printed for pre-shared keys alone".into());
+        };
         let secret = if sensitive { secret.to_text() } else { Zeroizing::new(HIDDEN.to_owned()) };
         let (local_id, remote_id) = ids(identity, local, remote);
         let name = config.system.name.clone();
@@ -166,11 +168,11 @@ fn source(config: &Config, to: Option<IpAddr>, v4: bool) -> Option<IpAddr> {
 fn ids(identity: &Identity, local: Option<IpAddr>, remote: Option<IpAddr>) -> (Option<Id>, Option<Id>) {
     let theirs = match &identity.remote_id {
         RemoteId::Id(id) => Some(id.clone()),
-        RemoteId::Auto | RemoteId::Ignore => local.map(Id::Address),
+        RemoteId::Auto | RemoteId::Ignore | RemoteId::Subject => local.map(Id::Address),
     };
     let ours = match &identity.my_id {
         MyId::Id(id) => Some(id.clone()),
-        MyId::Auto => remote.map(Id::Address),
+        MyId::Auto | MyId::Subject => remote.map(Id::Address),
     };
     (theirs, ours)
 }
@@ -179,7 +181,7 @@ fn ids(identity: &Identity, local: Option<IpAddr>, remote: Option<IpAddr>) -> (O
 fn bare(id: &Id) -> String {
     match id {
         Id::Address(address) => address.to_string(),
-        Id::Fqdn(text) | Id::UserFqdn(text) | Id::KeyId(text) => text.clone(),
+        Id::Fqdn(text) | Id::UserFqdn(text) | Id::KeyId(text) | Id::Dn(text) => text.clone(),
     }
 }
 

@@ -42,6 +42,7 @@ fn written(id: &Id) -> String {
         Id::Fqdn(text) => format!("fqdn:{text}"),
         Id::UserFqdn(text) => format!("user-fqdn:{text}"),
         Id::KeyId(text) => format!("key-id:{text}"),
+        Id::Dn(text) => format!("dn:{text}"),
     }
 }
 

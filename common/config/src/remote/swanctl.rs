@@ -48,6 +48,7 @@ fn written(id: &Id) -> String {
         Id::Fqdn(text) => format!("\"fqdn:{}\"", escaped(text)),
         Id::UserFqdn(text) => format!("\"userfqdn:{}\"", escaped(text)),
         Id::KeyId(text) => format!("\"keyid:{}\"", escaped(text)),
+        Id::Dn(text) => format!("\"asn1dn:{}\"", escaped(text)),
     }
 }
 fn escaped(text: &str) -> String {

@@ -247,7 +247,6 @@ const fn shown(name: &'static str, kind: Kind, help: &'static str) -> Property {
     Property { name, kind, default: Default::Unset, support: Support::Full, help }
 }
 
-const CERTIFICATES: &str = "certificate authentication";
 const EAP: &str = "EAP and XAuth";
 const RADIUS: &str = "RADIUS";
 const MODE_CONFIG: &str = "configuration payloads (mode-config)";

@@ -2,7 +2,6 @@
 use super::Default::{Is, Needed, Unset};
 use super::*;
 
-const RAW_KEYS: &str = "authentication with raw keys";
 const PPK: &str = "post-quantum pre-shared keys";
 
 pub(super) const LOG: Menu = Menu {
@@ -178,8 +177,18 @@ pub(super) const CERTIFICATE: Menu = Menu {
     help: "Certificates and their keys, in files.",
     properties: &[
         NAME,
-        own("file", Kind::Path, Needed, "PEM or DER file of the certificate."),
-        own("key-file", Kind::Path, Unset, "PEM file of its private key, if it is ours."),
+        own(
+            "file",
+            Kind::Path,
+            Needed,
+            "PEM or DER file of the certificate; further ones in it are its chain.",
+        ),
+        own(
+            "key-file",
+            Kind::Path,
+            Unset,
+            "PEM file of its private key, if it is ours and the key is not in `file`.",
+        ),
         full("trusted", Kind::YesNo, Is("no"), "It may vouch for others."),
         COMMENT,
     ],
@@ -191,14 +200,13 @@ pub(super) const CERTIFICATE: Menu = Menu {
         shown("authority", Kind::YesNo, "It may sign others."),
         shown("expired", Kind::YesNo, "Its time is over."),
     ],
-    later: Some(CERTIFICATES),
     ..LIST
 };
 
 pub(super) const KEY: Menu = Menu {
     name: "key",
     console: Some("key rsa"),
-    help: "Raw RSA keys, in files.",
+    help: "Raw keys, in files.",
     properties: &[NAME, own("file", Kind::Path, Needed, "PEM file of the private or public key."), COMMENT],
     flags: &[flag('P', "private-key"), flag('R', "rsa")],
     shown: &[
@@ -206,7 +214,6 @@ pub(super) const KEY: Menu = Menu {
         shown("private-key", Kind::YesNo, "The private part is here."),
         shown("rsa", Kind::YesNo, "It is an RSA key."),
     ],
-    later: Some(RAW_KEYS),
     ..LIST
 };
 pub(super) const KEY_PSK: Menu = Menu {
