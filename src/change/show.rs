@@ -14,6 +14,9 @@ pub fn plan(plan: &Plan, dry_run: bool) -> String {
     for effect in &plan.effects {
         _ = writeln!(out, "peer {} {}", effect.peer, effect.said);
     }
+    if !plan.restart.is_empty() {
+        _ = writeln!(out, "needs a restart, and is refused until then: {}", plan.restart.join(", "));
+    }
     if plan.changes.is_empty() && plan.entry == 0 {
         out += "nothing differs";
         return out;
@@ -76,5 +79,10 @@ mod tests {
         );
         assert!(shown(false).ends_with("in force as entry 7: 2 SAs are deleted, 1998 do not notice"));
         assert_eq!(plan(&Plan::default(), false), "nothing differs");
+        let restart =
+            Plan { changes: vec!["~".into()], restart: vec!["system buffers".into()], ..Plan::default() };
+        assert!(
+            plan(&restart, true).contains("needs a restart, and is refused until then: system buffers\n")
+        );
     }
 }

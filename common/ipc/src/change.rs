@@ -108,6 +108,9 @@ pub struct Plan {
     pub deleted_sas: u64,
     pub kept_sas: u64,
     pub warnings: Vec<String>,
+    /// What is read at the start alone: a change of it is refused while the gateway runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<String>,
     /// Where it stands in the history; 0 when nothing was changed.
     pub entry: u64,
     /// The rows that edits have added or changed, by number.

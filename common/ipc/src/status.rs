@@ -28,8 +28,15 @@ pub enum Request {
         #[serde(default)]
         peer: Option<String>,
     },
+    /// One IKE SA, by the initiator's SPI in hexadecimal.
+    TerminateSa {
+        spii: String,
+    },
     RekeyIke {
         peer: String,
+    },
+    RekeySa {
+        spii: String,
     },
     /// The slot of either SA of the pair.
     RekeyChild {

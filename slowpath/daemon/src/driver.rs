@@ -322,7 +322,8 @@ impl<E: Negotiator> Driver<E> {
                 self.takeover.installed(self.now);
                 if let Err(refusal) = ack.result {
                     tracing::error!(slot = slot.0, %spi, %refusal, "the fast path did not install an SA");
-                    self.input(Input::HardExpire { slot, spi }, self.now);
+                    let why = format!("the fast path did not install the SA: {refusal}");
+                    self.input(Input::LostChild { slot, spi, why }, self.now);
                 }
             }
             Waiting::Remove(slot) => {
@@ -581,7 +582,8 @@ impl<E: Negotiator> Driver<E> {
                 tracing::error!(slot = spec.slot.0, spi = %spec.spi, %unfit, "an SA cannot be installed");
                 let (slot, spi) = (spec.slot, spec.spi);
                 self.takeover.installed(self.now);
-                self.input(Input::HardExpire { slot, spi }, self.now);
+                let why = format!("the SA cannot be said to the fast path: {unfit}");
+                self.input(Input::LostChild { slot, spi, why }, self.now);
             }
             Outgoing::Command(_) => tracing::error!(%unfit, "a command cannot be sent"),
         }

@@ -1,11 +1,22 @@
 //! The fast path's lines in our log: a thread that takes them in, so that nobody waits for anybody.
 use crate::control::bind;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
-/// For the life of the process. Only these users may be the fast path, and root.
-pub fn start(path: &Path, uids: Vec<u32>, logs: logs::Handle) -> io::Result<()> {
+/// The thread lives as long as the process; the socket file as long as this.
+pub struct Collector {
+    path: PathBuf,
+}
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Left behind it is only taken over at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Only these users may be the fast path, and root.
+pub fn start(path: &Path, uids: Vec<u32>, logs: logs::Handle) -> io::Result<Collector> {
     let listener = bind(path)?;
     listener.set_nonblocking(false)?;
     let work = move || {
@@ -23,5 +34,6 @@ pub fn start(path: &Path, uids: Vec<u32>, logs: logs::Handle) -> io::Result<()> 
             }
         }
     };
-    thread::Builder::new().name("fastpath-log".into()).spawn(work).map(drop)
+    thread::Builder::new().name("fastpath-log".into()).spawn(work)?;
+    Ok(Collector { path: path.into() })
 }

@@ -72,6 +72,7 @@ struct Process<'a> {
     control: Control,
     desk: Desk,
     _api: api::Server,
+    _fastpath_log: fastpath_log::Collector,
     /// SAs that are still to be deleted, behind this IKE SA.
     flushing: Option<Option<u64>>,
     key_log: Option<KeyLogFiles>,
@@ -124,7 +125,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     let api = api::start(&api_socket, desk.asker(), shown)
         .with_context(|| format!("cannot listen on {}", api_socket.display()))?;
     let log_socket = options.control_socket.with_file_name(logs::SOCKET);
-    fastpath_log::start(&log_socket, options.fastpath_uids.clone(), logs.clone())
+    let fastpath_log = fastpath_log::start(&log_socket, options.fastpath_uids.clone(), logs.clone())
         .with_context(|| format!("cannot listen on {}", log_socket.display()))?;
     for problem in &store.credentials().problems {
         match problem.is_error {
@@ -147,6 +148,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         control,
         desk,
         _api: api,
+        _fastpath_log: fastpath_log,
         flushing: None,
         key_log,
         logs,
@@ -376,6 +378,14 @@ impl Process<'_> {
                 }
                 Request::Terminate { peer } => done(driver, Input::Terminate { peer }),
                 Request::RekeyIke { peer } => done(driver, Input::RekeyIke { peer }),
+                Request::TerminateSa { spii } => match u64::from_str_radix(&spii, 16) {
+                    Ok(spi_i) => done(driver, Input::TerminateSa { spi_i }),
+                    Err(_) => Response::Error(format!("`{}` is no SPI", spii.escape_debug())),
+                },
+                Request::RekeySa { spii } => match u64::from_str_radix(&spii, 16) {
+                    Ok(spi_i) => done(driver, Input::RekeySa { spi_i }),
+                    Err(_) => Response::Error(format!("`{}` is no SPI", spii.escape_debug())),
+                },
                 Request::RekeyChild { slot } => done(driver, Input::RekeyChild { slot: sa::SaSlot(slot) }),
                 Request::LogLevel { filter, peer } => match set_level(logs, &filter, peer.as_deref()) {
                     Ok(()) => {

@@ -193,7 +193,9 @@ impl<E: Negotiator> Driver<E> {
                 }
                 Fate::Expire(slot, spi) => {
                     renegotiated += 1;
-                    missed.push(Input::HardExpire { slot, spi });
+                    let why =
+                        "after a restart the numbers it has sent are not known any more; it is made anew";
+                    missed.push(Input::LostChild { slot, spi, why: why.into() });
                 }
             }
         }

@@ -32,6 +32,7 @@ impl Negotiator for Scripted {
         self.0.borrow_mut().inputs.push(match input {
             Input::SlotFree(slot) => format!("free {}", slot.0),
             Input::HardExpire { slot, .. } => format!("hard {}", slot.0),
+            Input::LostChild { slot, .. } => format!("lost {}", slot.0),
             Input::SoftExpire { slot, .. } => format!("soft {}", slot.0),
             Input::Acquire { policy, .. } => format!("acquire {}", policy.0),
             Input::Traffic { slot, .. } => format!("traffic {}", slot.0),
@@ -210,7 +211,7 @@ fn a_refused_installation_is_told_to_the_engine() {
     fast.refuse_installs = Some(Refusal::NoEngine);
     perform(&mut driver, vec![pair(2)]);
     settle(&mut driver, &mut fast, T);
-    assert_eq!(script.0.borrow().inputs, ["hard 2", "hard 3"]);
+    assert_eq!(script.0.borrow().inputs, ["lost 2", "lost 3"]);
     assert_eq!(driver.counters.commands_refused, 2);
 }
 #[test]
@@ -250,7 +251,7 @@ fn h4_a_restarted_slow_path_takes_over_and_removes_only_what_belongs_to_nobody()
     settle(&mut driver, &mut fast, T);
     assert_eq!(fast.take_done(), ["policies", "remove 4", "remove 5"]);
     assert_eq!(script.0.borrow().restores, [b"5:1".to_vec()]);
-    assert_eq!(script.0.borrow().inputs, ["soft 2", "hard 8", "free 4", "free 5"]);
+    assert_eq!(script.0.borrow().inputs, ["soft 2", "lost 8", "free 4", "free 5"]);
     assert_eq!(driver.slow().unwrap().statistics().policy_generation(), 2);
 }
 #[test]
@@ -296,7 +297,7 @@ fn h5_a_restarted_fast_path_gets_its_sas_again_with_numbers_moved_ahead() {
     assert_eq!(fast.sas[&2].last_seq, 777);
     assert_eq!(fast.sas[&3].last_seq, 1234 + SEQUENCE_LEAD);
     // Too few numbers are left in 5: its child is negotiated anew.
-    assert_eq!(script.0.borrow().inputs, ["hard 5"]);
+    assert_eq!(script.0.borrow().inputs, ["lost 5"]);
     // The new region has the records as well.
     let vault = driver.slow().unwrap().open_vault(&key().unwrap()).unwrap();
     assert_eq!(vault.len(), 1);

@@ -177,7 +177,10 @@ fn changes_are_answered_when_they_are_in_force_and_come_back_when_nobody_confirm
     let Some(Response::Refused(refused)) = ask(dir, &apply(Target::Text(ports), None)) else {
         panic!("taken")
     };
-    assert!(refused.said.contains("interface cannot be changed while the gateway runs"), "{refused:?}");
+    assert!(
+        refused.said.contains("interface wan, interface lan cannot be changed while the gateway runs"),
+        "{refused:?}"
+    );
     // Back by number, and back by itself.
     assert!(matches!(ask(dir, &apply(Target::Entry(1), None)), Some(Response::Changed(_))));
     until(&mut fast, &mut running, |f| f.policies.len() == 1);

@@ -529,11 +529,14 @@ fn a_failed_negotiation_is_a_row_and_an_event() {
     let dir = tempfile::tempdir().expect("a folder");
     let dir = dir.path();
     let _running = start(dir, CONFIG);
-    let mut fast = Fast::new();
-    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).expect("it listens");
     let mut events = UnixStream::connect(dir.join("api.sock")).expect("it listens");
     events.set_read_timeout(Some(SOON)).expect("a timeout");
     events.write_all(b"GET /rest/events HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
+    // What is there before it begins would be no event.
+    let mut lines = BufReader::new(events).lines().map(|line| line.expect("a line"));
+    lines.find(|line| line == "event: ready").expect("it begins");
+    let mut fast = Fast::new();
+    fast.side.listen(&dir.join("fast"), &[rustix::process::getuid().as_raw()]).expect("it listens");
     // Nobody answers us while it waits for the fast path's hand-over.
     wait(|| fast.side.poll_peer());
     // The peer wants none of what we offer.
@@ -556,7 +559,6 @@ fn a_failed_negotiation_is_a_row_and_an_event() {
     let one = get(dir, &format!("/ip/ipsec/diagnosis/{}", row[".id"].as_str().expect("one")));
     assert_eq!(one["cause"], row["cause"]);
     assert_eq!(get(dir, "/ip/ipsec/diagnosis?peer=nobody"), json!([]));
-    let mut lines = BufReader::new(events).lines().map(|line| line.expect("a line"));
     lines.find(|line| line == "event: diagnosis").expect("an event");
     let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("a row");
     assert_eq!(serde_json::from_str::<Value>(&data).expect("JSON")["peer"], "other");

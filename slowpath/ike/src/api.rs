@@ -48,6 +48,12 @@ pub enum Input {
         slot: SaSlot,
         spi: Spi,
     },
+    /// The fast path does not have it, and cannot get it again: the peer is told, and `why` is the reason.
+    LostChild {
+        slot: SaSlot,
+        spi: Spi,
+        why: String,
+    },
     /// Somebody here wants the child gone; the peer is told, and nothing has failed.
     DeleteChild {
         slot: SaSlot,
@@ -74,8 +80,15 @@ pub enum Input {
     Terminate {
         peer: Option<String>,
     },
+    /// One IKE SA, by its initiator's SPI.
+    TerminateSa {
+        spi_i: u64,
+    },
     RekeyIke {
         peer: String,
+    },
+    RekeySa {
+        spi_i: u64,
     },
     RekeyChild {
         slot: SaSlot,

@@ -1,27 +1,50 @@
 //! What a change would do to peers and tunnels.
 use config::Config;
-use config::document::Document;
-use config::model::{Peer, Policy};
+use config::document::{Change, Difference, Document};
+use config::model::{Peer, Policy, System};
+use config::schema::Place;
 use ipc::change::{Effect, Plan};
 use sa::PolicyId;
 use std::collections::{BTreeSet, HashMap};
 
-/// Parts that are read once, at the start of both processes.
-pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    [
-        ("system", old.system != new.system),
-        ("interface", old.interfaces != new.interfaces),
-        ("ip ipsec manual-sa", old.ipsec.manual_sas != new.ipsec.manual_sas),
-    ]
-    .into_iter()
-    .filter_map(|(what, differs)| differs.then_some(what))
-    .collect()
+/// What is read once, at the start of both processes: `system sa-slots`, `interface wan mtu`. Everything else is put in
+/// force at once, `system lab` too, which only the check asks for.
+fn restart(old: &Config, new: &Config, differences: &[Difference]) -> Vec<String> {
+    let read_once = System { lab: old.system.lab, ..new.system.clone() };
+    let differs = |place: &Place| match place.path {
+        "system" => old.system != read_once,
+        "interface" => old.interfaces != new.interfaces,
+        "ip.ipsec.manual-sa" => old.ipsec.manual_sas != new.ipsec.manual_sas,
+        _ => false,
+    };
+    let mut said = Vec::new();
+    for Difference { place, change } in differences.iter().filter(|difference| differs(difference.place)) {
+        let (before, now, row) = match change {
+            Change::Added(row) | Change::Removed(row) | Change::Moved(row) => (None, None, row),
+            Change::Changed { before, now } => (Some(before), Some(now), now),
+        };
+        let name = match place.is_list() {
+            true => format!(" {}", row.name().map_or_else(|| row.id.to_string(), ToOwned::to_owned)),
+            false => String::new(),
+        };
+        let Some((before, now)) = before.zip(now) else {
+            said.push(format!("{}{name}", place.console));
+            continue;
+        };
+        let other = |name: &str| before.get(name) != now.get(name);
+        let fields = place.fields.iter().map(|field| field.name);
+        let fields = fields.filter(|name| !["comment", "lab"].contains(name) && other(name));
+        said.extend(fields.map(|field| format!("{}{name} {field}", place.console)));
+    }
+    said
 }
 
 /// From one configuration to the other.
 pub fn plan((old_rows, old): (&Document, &Config), (new_rows, new): (&Document, &Config)) -> Plan {
+    let differences = new_rows.since(old_rows);
     let mut plan = Plan {
-        changes: new_rows.since(old_rows).iter().map(ToString::to_string).collect(),
+        changes: differences.iter().map(ToString::to_string).collect(),
+        restart: restart(old, new, &differences),
         ..Plan::default()
     };
     let names = touched(old, new);

@@ -2,7 +2,7 @@
 use crate::credentials::{Credentials, Files};
 use crate::edit;
 use crate::history::{History, Marked, replace_file};
-use crate::plan::{needs_restart, plan};
+use crate::plan::plan;
 use config::complaint::Severity;
 use config::document::Document;
 use config::{Complaints, Config};
@@ -286,8 +286,8 @@ impl Store {
         let mut plan = plan((self.now.rows()?, &self.now.config), (new.rows()?, &new.config));
         plan.warnings = std::mem::take(&mut new.warnings);
         plan.ids = std::mem::take(&mut new.ids);
-        let restart = needs_restart(&self.now.config, &new.config);
-        if !restart.is_empty() {
+        let restart = &plan.restart;
+        if !restart.is_empty() && !wanted.dry_run {
             let mut refused = refused(format!(
                 "{} cannot be changed while the gateway runs; start it again with the new file for that, or apply the rest alone",
                 restart.join(", ")

@@ -92,7 +92,14 @@ fn a_refused_change_changes_nothing() {
     assert!(wrong.complaints.iter().any(|line| line.contains("ip.ipsec.peer[0].profile")), "{wrong:?}");
     let restart =
         store.apply(&to(text(3, 500).replace("name: t}", "name: u}")), SECOND, WALL).err().expect("refused");
-    assert!(restart.said.contains("system cannot be changed while the gateway runs"), "{restart:?}");
+    assert!(restart.said.contains("system name cannot be changed while the gateway runs"), "{restart:?}");
+    // A plan says it, and is no refusal; what only the check asks for is in force at once.
+    let planned = Apply { dry_run: true, ..to(text(3, 500).replace("name: t}", "name: u, buffers: 4096}")) };
+    let planned = store.apply(&planned, SECOND, WALL).expect("a plan").plan;
+    assert_eq!(planned.restart, ["system name", "system buffers"]);
+    let lab = to(text(3, 500).replace("name: t}", "name: t, lab: yes}"));
+    let lab = store.apply(&Apply { dry_run: true, ..lab }, SECOND, WALL).expect("a plan").plan;
+    assert_eq!((lab.restart.len(), lab.changes.len()), (0, 1));
     let missing = store
         .apply(&Apply { to: Target::Entry(7), ..to(String::new()) }, SECOND, WALL)
         .err()

@@ -447,12 +447,10 @@ async fn command(app: &App, command: Command) -> Result<Answered, Trouble> {
         ("ip.ipsec.diagnosis", "clear") => vec![Ask::Diagnosis { peer: None, clear: true }],
         ("ip.ipsec.active-peers", name) => {
             let named = named(app, &command).await?;
-            let peer = |row: Map<String, Value>| row.get("peer").and_then(Value::as_str).map(str::to_owned);
-            let peers: std::collections::BTreeSet<String> = named.into_iter().filter_map(peer).collect();
-            let order = |peer| {
-                if name == "rekey" { Ask::RekeyIke { peer } } else { Ask::Terminate { peer: Some(peer) } }
-            };
-            peers.into_iter().map(order).collect()
+            let spii = |row: Map<String, Value>| row.get("spii").and_then(Value::as_str).map(str::to_owned);
+            let order =
+                |spii| if name == "rekey" { Ask::RekeySa { spii } } else { Ask::TerminateSa { spii } };
+            named.into_iter().filter_map(spii).map(order).collect()
         }
         ("ip.ipsec.installed-sa", "rekey") => {
             let slot = |row: Map<String, Value>| {

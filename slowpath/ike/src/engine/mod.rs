@@ -45,6 +45,7 @@ use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
 use ike_sa::{IkeSa, Task};
 use index::{ByAddress, Filed, Starts};
+use rekey_child::End;
 pub use snapshot::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -158,13 +159,18 @@ impl Engine {
                 sa.push_task(Task::Rekey(spi));
             }),
             Input::RekeyChild { slot } => self.on_rekey_child(slot, &mut cx),
-            Input::HardExpire { slot, spi } => self.on_hard_expire(slot, spi, true, &mut cx),
-            Input::DeleteChild { slot, spi } => self.on_hard_expire(slot, spi, false, &mut cx),
+            Input::HardExpire { slot, spi } => self.on_hard_expire(slot, spi, End::Lifetime, &mut cx),
+            Input::LostChild { slot, spi, why } => {
+                self.on_hard_expire(slot, spi, End::Lost(why), &mut cx);
+            }
+            Input::DeleteChild { slot, spi } => self.on_hard_expire(slot, spi, End::Wanted, &mut cx),
             Input::PeerMoved { slot, spi, from } => self.on_peer_moved(slot, spi, from, &mut cx),
             Input::Traffic { slot, spi } => self.on_traffic(slot, spi, &mut cx),
             Input::SlotFree(slot) => self.slots.freed(slot),
             Input::Initiate { peer, policy } => self.on_initiate(&peer, policy, &mut cx),
             Input::Terminate { peer } => self.on_terminate(peer.as_deref(), &mut cx),
+            Input::TerminateSa { spi_i } => self.on_terminate_sa(spi_i, &mut cx),
+            Input::RekeySa { spi_i } => self.on_rekey_sa(spi_i, &mut cx),
             Input::RekeyIke { peer } => self.on_rekey_ike(&peer, &mut cx),
         }
         self.finish(cx, out);

@@ -203,6 +203,20 @@ impl Engine {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.close(sa, cx));
         }
     }
+    /// The number of the IKE SA with this SPI of its initiator.
+    fn with_spi_i(&self, spi_i: u64) -> Option<u64> {
+        self.sas.iter().find(|(_, sa)| sa.spi_i() == spi_i).map(|(number, _)| *number)
+    }
+    pub(super) fn on_terminate_sa(&mut self, spi_i: u64, cx: &mut Cx) {
+        if let Some(chosen) = self.with_spi_i(spi_i) {
+            self.with_sa(chosen, cx, |engine, sa, cx| engine.close(sa, cx));
+        }
+    }
+    pub(super) fn on_rekey_sa(&mut self, spi_i: u64, cx: &mut Cx) {
+        if let Some(chosen) = self.with_spi_i(spi_i) {
+            self.with_sa(chosen, cx, |_, sa, _| sa.push_task(Task::RekeyIke));
+        }
+    }
     pub(super) fn on_rekey_ike(&mut self, name: &str, cx: &mut Cx) {
         if let Some(live) = self.live_sa(name) {
             self.with_sa(live, cx, |_, sa, _| sa.push_task(Task::RekeyIke));

@@ -18,6 +18,16 @@ use crate::message::{Message, Notify, NotifyType, Payload, Protocol};
 use ::sa::{Direction, Spi};
 use std::time::Duration;
 
+/// Why an SA ends before its successor takes over.
+pub(super) enum End {
+    /// It should have had one by now.
+    Lifetime,
+    /// The fast path lost it or did not take it.
+    Lost(String),
+    /// Somebody wants it gone; nothing has failed.
+    Wanted,
+}
+
 impl Engine {
     pub(super) fn answer_child_rekey(
         &mut self,
@@ -171,28 +181,34 @@ impl Engine {
         }
     }
 
-    /// `failed`: it should have had a successor by now.
-    pub(super) fn on_hard_expire(&mut self, slot: ::sa::SaSlot, spi: Spi, failed: bool, cx: &mut Cx) {
+    pub(super) fn on_hard_expire(&mut self, slot: ::sa::SaSlot, spi: Spi, end: End, cx: &mut Cx) {
         let Some(owner) = self.slots.owner(slot) else { return };
         self.with_sa(owner, cx, |engine, sa, cx| {
             if let Some(at) = sa.children.iter().position(|c| c.has(slot, spi)) {
-                engine.expire(sa, at, failed, cx);
+                engine.expire(sa, at, end, cx);
             }
         });
     }
-    /// Past its hard lifetime: gone here at once, and the peer is told.
-    pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, failed: bool, cx: &mut Cx) {
+    /// Gone here at once, and the peer is told.
+    pub(super) fn expire(&mut self, sa: &mut IkeSa, at: usize, end: End, cx: &mut Cx) {
         let Some(child) = sa.children.get(at) else { return };
         let (spi, policy, live) = (child.inbound.spi, child.policy, child.is_live());
         let protocol = child.protocol;
         self.switch_to_successor(sa, spi, cx);
         self.remove_child(sa, at, cx);
-        if live && failed {
+        let (cause, detail, tell) = match end {
+            End::Lifetime => {
+                let tell = "answer our rekeys (CREATE_CHILD_SA); have the same pfs-group";
+                (Some(Cause::ChildLifetime), String::new(), tell)
+            }
+            End::Lost(why) => (Some(Cause::Local), why, ""),
+            End::Wanted => (None, String::new(), ""),
+        };
+        if let Some(cause) = cause.filter(|_| live) {
             let why = match super::negotiate::config_of(sa, policy) {
-                Some(child) => explain::of_policy(Cause::ChildLifetime, CREATE, &child, String::new()),
-                None => Diagnosis::new(Cause::ChildLifetime, CREATE),
+                Some(child) => explain::of_policy(cause, CREATE, &child, detail),
+                None => Diagnosis::new(cause, CREATE).detail(detail),
             };
-            let tell = "answer our rekeys (CREATE_CHILD_SA); have the same pfs-group";
             self.fail(sa, why.tell(tell), cx);
         }
         if live {

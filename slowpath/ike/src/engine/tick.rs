@@ -2,6 +2,7 @@
 use super::child::ChildState;
 use super::explain::{self, CREATE};
 use super::ike_sa::{IkeSa, State, Task};
+use super::rekey_child::End;
 use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::Action;
@@ -70,7 +71,7 @@ impl Engine {
                 self.remove_child(sa, at, cx);
                 sa.dirty = true;
             } else if due(child.hard_at) {
-                self.expire(sa, at, true, cx);
+                self.expire(sa, at, End::Lifetime, cx);
             } else if due(child.soft_at) {
                 child.soft_at = None;
                 let spi = child.inbound.spi;

@@ -409,6 +409,10 @@ fn ends() -> Vec<Pair> {
     let (slot, spi) = expired.inbound(A);
     expired.input(A, Input::HardExpire { slot, spi });
     the(&expired, A, Cause::ChildLifetime, &["without a successor", "src-address=10.1.1.0/24"]);
+    let mut lost = Pair::up(7);
+    let (slot, spi) = lost.inbound(A);
+    lost.input(A, Input::LostChild { slot, spi, why: "the fast path did not install the SA".into() });
+    the(&lost, A, Cause::Local, &["did not install the SA", "src-address=10.1.1.0/24"]);
     let mut old = with(|a, b| {
         (a.peers[0].profile.lifetime, a.peers[0].profile.dpd_interval) = (secs(600), None);
         b.peers[0].profile.dpd_interval = None;

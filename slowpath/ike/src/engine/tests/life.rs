@@ -246,3 +246,27 @@ fn slots_run_out_without_harm() {
     assert!(pair.errors(B)[0].contains("sa-slots"));
     assert!(pair.errors(A)[0].contains("NO_ADDITIONAL_SAS"));
 }
+
+#[test]
+fn what_is_asked_of_one_ike_sa_is_done_to_that_one() {
+    let mut pair = Pair::up(18);
+    let spi_i = |pair: &Pair, n: usize| -> Vec<u64> {
+        pair.nodes[n].engine.peers(pair.now).iter().map(|peer| peer.spi_i).collect()
+    };
+    let [first] = spi_i(&pair, A)[..] else { panic!("{:?}", spi_i(&pair, A)) };
+    pair.input(A, Input::RekeySa { spi_i: !first });
+    pair.input(B, Input::TerminateSa { spi_i: !first });
+    pair.run(secs(10));
+    assert_eq!(spi_i(&pair, A), [first]);
+    pair.input(A, Input::RekeySa { spi_i: first });
+    pair.run(secs(60));
+    let [second] = spi_i(&pair, A)[..] else { panic!("{:?}", spi_i(&pair, A)) };
+    assert_ne!(first, second);
+    // The former one is gone, and naming it does nothing to its successor.
+    pair.input(B, Input::TerminateSa { spi_i: first });
+    pair.run(secs(10));
+    assert_eq!(spi_i(&pair, B), [second]);
+    pair.input(B, Input::TerminateSa { spi_i: second });
+    pair.run(secs(1));
+    assert!(!spi_i(&pair, B).contains(&second));
+}
