@@ -48,6 +48,7 @@ fn config(
     let child = |((local, remote), suite)| Child {
         policy: PolicyId(1),
         level: sa::Level::Require,
+        backup: 0,
         any_port: false,
         framing: sa::Framing::default(),
         proposal: "bench".into(),
@@ -71,6 +72,7 @@ fn config(
         name: PEER.into(),
         address: remote,
         local_address: Some(local.ip()),
+        host: None,
         port,
         passive,
         send_initial_contact: false,

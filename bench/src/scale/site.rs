@@ -84,6 +84,7 @@ pub fn far_ends(tunnels: u32) -> Config {
         name: name(n),
         address: Prefix::host(IpAddr::V4(GATEWAY)),
         local_address: Some(IpAddr::V4(remote(n))),
+        host: None,
         port: 500,
         // Called one after the other, not all at once.
         passive: true,
@@ -113,6 +114,7 @@ fn child(n: u32) -> Child {
     Child {
         policy: PolicyId(n + 1),
         level: sa::Level::Require,
+        backup: 0,
         any_port: false,
         framing: sa::Framing::default(),
         selector: selector.into(),

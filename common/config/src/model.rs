@@ -238,6 +238,8 @@ pub struct Peer {
     pub name: String,
     /// Remote addresses this entry serves; the longest match wins. A host unless `passive`.
     pub address: Prefix,
+    /// A DNS name to look up, instead of `address`, which then means nothing.
+    pub host: Option<String>,
     /// One of the gateway's addresses; `None`: the one the route to the peer leads to.
     pub local_address: Option<IpAddr>,
     pub port: u16,
@@ -374,6 +376,8 @@ pub struct Policy {
     /// Name of the peer that negotiates. `None` for `none` and `discard`, for a disabled peer (then nothing
     /// is negotiated and packets that need an SA are dropped), and for manual SAs.
     pub peer: Option<String>,
+    /// Who is asked while that one is not there, in order.
+    pub backups: Vec<String>,
     pub protocol: Protocol,
     pub proposal: Arc<Proposal>,
     pub comment: String,
@@ -430,7 +434,9 @@ impl Ipsec {
     }
     /// The policies a peer negotiates SAs for, in rank order.
     pub fn policies_of<'a>(&'a self, peer: &'a str) -> impl Iterator<Item = &'a Policy> {
-        self.policies.iter().filter(move |p| p.peer.as_deref() == Some(peer))
+        self.policies
+            .iter()
+            .filter(move |p| p.peer.as_deref() == Some(peer) || p.backups.iter().any(|backup| backup == peer))
     }
 }
 

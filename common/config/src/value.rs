@@ -274,6 +274,27 @@ pub fn show_protocol(protocol: Option<u8>) -> String {
 }
 
 /// A name of an object: shown in tables and logs, used in paths of sockets.
+/// Names separated by commas, each once.
+pub fn names(text: &str) -> Result<String, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    match names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|before| before == *name)) {
+        Some((_, twice)) => Err(format!("`{twice}` is in the list twice; keep one")),
+        None => Ok(names.join(",")),
+    }
+}
+/// A name that a resolver may be asked for. One whose last part is a number is a mistyped address.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let letters = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let part = |part: &str| (1..=63).contains(&part.len()) && letters(part) && !part.starts_with('-');
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_name = name.len() <= 253 && name.split('.').all(part) && !last.bytes().all(|b| b.is_ascii_digit());
+    if is_name {
+        Ok(name.to_ascii_lowercase())
+    } else {
+        Err(format!("`{text}` is not a DNS name; write it like vpn.example.com"))
+    }
+}
 pub fn name(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.:@+".contains(c);
     if (1..=63).contains(&text.len()) && text.chars().all(good) && !text.starts_with(['.', '-']) {

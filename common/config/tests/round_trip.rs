@@ -375,7 +375,7 @@ prop_compose! {
                       contact: bool, bind: bool) -> Arc<Peer> {
         let base = IpAddr::from([203, 0, n as u8, if host { 9 } else { 0 }]);
         let address = if host { Prefix::host(base) } else { Prefix::new(base, 24).unwrap() };
-        Arc::new(Peer { name: format!("peer{n}"), address, local_address: bind.then_some(local), port, passive: passive || !host,
+        Arc::new(Peer { name: format!("peer{n}"), address, host: None, local_address: bind.then_some(local), port, passive: passive || !host,
                         send_initial_contact: contact, profile, identities })
     }
 }
@@ -404,7 +404,7 @@ prop_compose! {
         let df = [DontFragment::Inherit, DontFragment::Clear, DontFragment::Set][usize::from(src as u8 % 3)];
         let dscp = Some(dst as u8).filter(|n| *n < 64);
         let framing = Framing { dont_fragment: df, dscp, clamp_mss: v4, pad_to: (src as u16) % 9000 };
-        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action, framing }, peer, protocol: sa::Protocol::Esp, proposal, comment }, which)
+        (Policy { spec: PolicySpec { id: PolicyId(0), selector, action, framing }, peer, backups: vec![], protocol: sa::Protocol::Esp, proposal, comment }, which)
     }
 }
 fn address(n: u8, interface: &str) -> [Address; 2] {

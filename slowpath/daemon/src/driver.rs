@@ -69,6 +69,8 @@ pub struct Driver<E> {
     /// The same with the places of templates, if policies are made from them.
     pub(crate) ranks: Arc<Vec<Rank>>,
     pub(crate) dynamic: Dynamic,
+    /// Peers whose names are to be looked up again.
+    unresolved: Vec<String>,
     /// Addresses and routes, as the transaction that says them.
     network: Vec<Command>,
     pub(crate) slow: Option<SlowSide>,
@@ -114,6 +116,7 @@ impl<E: Negotiator> Driver<E> {
             policies: Arc::default(),
             ranks: Arc::default(),
             dynamic: Dynamic::default(),
+            unresolved: Vec::new(),
             network: Vec::new(),
             slow: None,
             previous: None,
@@ -215,6 +218,10 @@ impl<E: Negotiator> Driver<E> {
             .into_iter()
             .flatten()
             .fold(scan, Now::min)
+    }
+    /// Peers that do not answer where their names have led to.
+    pub fn take_unresolved(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unresolved)
     }
     /// Nothing waits to leave or to be answered.
     pub fn settled(&self) -> bool {
@@ -419,6 +426,7 @@ impl<E: Negotiator> Driver<E> {
                         self.edit(Command::PolicyRemove { policy });
                     }
                 }
+                Action::Resolve { peer } => self.unresolved.push(peer),
                 // No packet waits for a template.
                 Action::AcquireFailed { policy, .. } if self.dynamic.is_template(policy) => {}
                 Action::AcquireFailed { policy, retry_ms } => {

@@ -20,6 +20,7 @@ pub mod keylog;
 pub mod metrics;
 pub mod negotiator;
 pub mod report;
+pub mod resolve;
 pub mod run;
 pub mod running;
 pub mod takeover;

@@ -10,6 +10,7 @@ use crate::keylog::KeyLogFiles;
 use crate::metrics::{self, Sums};
 use crate::negotiator::SystemRng;
 use crate::report::Report;
+use crate::resolve::{Resolver, system};
 use crate::running::{self, Pieces};
 use crate::translate::{Translated, network, translate};
 use anyhow::{Context, Result, anyhow};
@@ -71,6 +72,7 @@ struct Process<'a> {
     options: Options,
     control: Control,
     desk: Desk,
+    resolver: Resolver,
     _api: api::Server,
     _fastpath_log: fastpath_log::Collector,
     /// SAs that are still to be deleted, behind this IKE SA.
@@ -147,6 +149,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         options,
         control,
         desk,
+        resolver: Resolver::new(Arc::new(system)).context("an event descriptor")?,
         _api: api,
         _fastpath_log: fastpath_log,
         flushing: None,
@@ -174,6 +177,7 @@ impl Process<'_> {
             more |= self.serve(now);
             more |= self.flush(now);
             self.change(now);
+            self.resolve(now);
             self.desk.deliver();
             self.desk.tell(Pulse {
                 log: 0,
@@ -230,7 +234,19 @@ impl Process<'_> {
         self.configured = Some(sa_slots);
         self.driver.set_network(network(&self.config), now);
         self.watch();
+        let named =
+            self.config.ipsec.peers.iter().filter_map(|p| Some((p.name.as_str(), p.host.as_deref()?)));
+        self.resolver.configure(named, now);
         self.driver.configure(ike, policies, now);
+    }
+    /// Names of peers: asks for them, and tells the engine where they have led to.
+    fn resolve(&mut self, now: Now) {
+        for peer in self.driver.take_unresolved() {
+            self.resolver.urge(&peer, now);
+        }
+        for found in self.resolver.turn(now) {
+            self.driver.input(found, now);
+        }
     }
     /// Whose messages are logged one by one.
     fn watch(&mut self) {
@@ -311,7 +327,9 @@ impl Process<'_> {
         if self.driver.slow().is_none() {
             until = until.min(self.next_attach);
         }
-        for deadline in [self.ending, self.changes.deadline()].into_iter().flatten() {
+        for deadline in
+            [self.ending, self.changes.deadline(), self.resolver.next_timeout()].into_iter().flatten()
+        {
             until = until.min(deadline);
         }
         let left = until.saturating_sub(now);
@@ -320,6 +338,7 @@ impl Process<'_> {
             PollFd::from_borrowed_fd(signals.fd(), PollFlags::IN),
             self.changes.poll_fd(),
             self.desk.poll_fd(),
+            self.resolver.poll_fd(),
         ];
         if let Some(slow) = self.driver.slow() {
             fds.push(PollFd::from_borrowed_fd(slow.wake_fd(), PollFlags::IN));

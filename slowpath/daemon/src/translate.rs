@@ -22,8 +22,9 @@ pub fn translate(config: &model::Config, credentials: &Credentials, sa_slots: u3
     let ipsec = &config.ipsec;
     let mut children: HashMap<&str, Vec<api::Child>> = HashMap::new();
     for policy in &ipsec.policies {
-        if let Some(peer) = &policy.peer {
-            children.entry(peer).or_default().extend(child(policy));
+        for (rank, peer) in (0..).zip(policy.peer.iter().chain(&policy.backups)) {
+            let child = child(policy).map(|child| api::Child { backup: rank, ..child });
+            children.entry(peer).or_default().extend(child);
         }
     }
     let generates = Generates::of(ipsec);
@@ -95,6 +96,7 @@ fn peer(
         name: peer.name.clone(),
         address: peer.address,
         local_address: peer.local_address,
+        host: peer.host.clone(),
         port: peer.port,
         passive: peer.passive,
         send_initial_contact: peer.send_initial_contact,
@@ -143,6 +145,7 @@ fn child_of(
     Some(api::Child {
         policy: spec.id,
         level,
+        backup: 0,
         any_port: false,
         framing: spec.framing,
         proposal: proposal.name.clone(),

@@ -93,6 +93,11 @@ pub enum Input {
     RekeyChild {
         slot: SaSlot,
     },
+    /// The name of a peer stands for these addresses, the one to try first in front; or why for none.
+    Resolved {
+        peer: String,
+        addresses: Result<Vec<IpAddr>, String>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -125,6 +130,10 @@ pub enum Action {
     AddPolicy(Box<Generated>),
     /// It has no SA any more.
     RemovePolicy(PolicyId),
+    /// The peer does not answer where its name has led to: look it up again.
+    Resolve {
+        peer: String,
+    },
     AcquireFailed {
         policy: PolicyId,
         retry_ms: u32,
@@ -191,6 +200,8 @@ pub struct Peer {
     pub name: String,
     /// Remote addresses this entry serves; the longest match wins. A host when we may initiate.
     pub address: Prefix,
+    /// A name that stands for the addresses, instead of `address`: `Input::Resolved` says which.
+    pub host: Option<String>,
     /// `None`: any address of ours.
     pub local_address: Option<IpAddr>,
     pub port: u16,
@@ -364,6 +375,8 @@ pub struct Child {
     pub policy: PolicyId,
     /// `unique`: its SA serves no other policy.
     pub level: Level,
+    /// So many other peers are preferred: this one is asked for only while they are not there.
+    pub backup: u8,
     /// Its SAs are for all ports, whichever are negotiated.
     pub any_port: bool,
     pub framing: sa::Framing,
@@ -430,6 +443,8 @@ pub struct Page {
     pub children: Vec<ChildStatus>,
     pub installed: Vec<SaSpec>,
     pub generated: Vec<Generated>,
+    /// Of the first page: peers with names, and where they are or why nowhere.
+    pub resolved: Vec<(String, Result<IpAddr, String>)>,
     /// The last of them; `None`: there are no more.
     pub next: Option<u64>,
 }

@@ -267,6 +267,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
     let child = Child {
         policy: PolicyId(1),
         level: sa::Level::Require,
+        backup: 0,
         any_port: false,
         framing: sa::Framing::default(),
         proposal: "default".into(),
@@ -285,6 +286,7 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
         name: "cloud".into(),
         address: any,
         local_address: None,
+        host: None,
         port: 500,
         passive: true,
         send_initial_contact: true,

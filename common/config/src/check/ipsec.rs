@@ -12,7 +12,7 @@ use crate::ways::Ways;
 use crate::yaml::Spot;
 use sa::{Encryption, Integrity, MacKind, Prefix, ReplayWidth, Suite, SuiteError};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +40,12 @@ pub fn build(tables: &Tables, network: &Network, memo: &mut Memo, sink: &mut Sin
         advice::next_hops(tables, network, sink);
         advice::local_sides(tables, &ways, &policies, sink);
     }
-    let named: HashSet<&str> =
-        tables.list("ip.ipsec.policy").iter().filter_map(|row| row.get::<&str>("peer").ok()).collect();
+    let named: HashSet<&str> = tables
+        .list("ip.ipsec.policy")
+        .iter()
+        .filter_map(|row| row.get::<&str>("peer").ok())
+        .flat_map(|peers| peers.split(','))
+        .collect();
     let generate = |row: &&Row| row.enabled() && row.word("generate-policy").is_ok_and(|word| word != "no");
     let identities = tables.list("ip.ipsec.identity").iter().filter(generate);
     let named: HashSet<&str> =
@@ -333,17 +337,22 @@ fn peers(
     around: &Arc<Around>,
     sink: &mut Sink,
 ) -> Vec<Arc<Peer>> {
-    let mut by_address: HashMap<Prefix, &Row> = HashMap::new();
+    let mut by_address: HashMap<(Prefix, Option<String>), &Row> = HashMap::new();
     super::enabled(tables.list("ip.ipsec.peer"), |row| {
         let name: &str = row.get("name")?;
-        let address: Prefix = row.get("address")?;
+        let host_name: Option<String> = row.get::<&str>("address").ok().map(Into::into);
+        let address: Prefix = match host_name {
+            Some(_) => Prefix::host(Ipv4Addr::UNSPECIFIED.into()),
+            None => row.get("address")?,
+        };
         let local_address: Option<IpAddr> = row.opt("local-address")?;
         let profile = row.get::<&str>("profile").and_then(|p| profiles.get(p).cloned().ok_or(Bad));
         row.word("exchange-mode")?; // ike2 is the only one that gets here
         if !row.enabled() {
             return Err(Bad);
         }
-        if let Some(first) = by_address.insert(address, row) {
+        if let Some(first) = by_address.insert((address, host_name.clone()), row) {
+            let address = host_name.unwrap_or_else(|| address.to_string());
             let first = first.path();
             let said = format!("{first} has the address {address} too; nobody could tell the two apart");
             return Err(row.error(
@@ -367,7 +376,8 @@ fn peers(
             return Ok(Arc::clone(&former.peer));
         }
         let (complaints, errors) = (sink.count(), sink.errors());
-        endpoints(row, network, ways, address, local_address, sink)?;
+        let remote = host_name.is_none().then_some(address);
+        endpoints(row, network, ways, remote, local_address, sink)?;
         // A warning: who adds one after the other begins with the peer.
         if identities.as_ref().is_some_and(Vec::is_empty) {
             return Err(Bad); // complained about there
@@ -381,6 +391,7 @@ fn peers(
         let peer = Arc::new(Peer {
             name: name.into(),
             address,
+            host: host_name,
             local_address,
             port: row.get::<u64>("port")? as u16,
             passive: row.get::<bool>("passive")? || !host,
@@ -400,11 +411,10 @@ fn endpoints(
     row: &Row,
     network: &Network,
     ways: &Ways,
-    address: Prefix,
+    address: Option<Prefix>,
     local: Option<IpAddr>,
     sink: &mut Sink,
 ) -> Result<(), Bad> {
-    let host = Prefix::host(address.addr()) == address;
     if let Some(local) = local {
         if !network.owns(local) {
             let said = format!("{local} is not one of our addresses");
@@ -415,11 +425,13 @@ fn endpoints(
                 "write one from `ip.address`, or add it there",
             ));
         }
-        if local.is_ipv4() != address.is_ipv4() {
+        if let Some(address) = address.filter(|address| local.is_ipv4() != address.is_ipv4()) {
             let said = format!("{local} and the peer's address {address} differ in IP version");
             return Err(row.error(sink, "local-address", said, "take both from the same"));
         }
     }
+    let Some(address) = address else { return Ok(()) }; // nobody knows yet
+    let host = Prefix::host(address.addr()) == address;
     if host && network.owns(address.addr()) {
         let said = format!("{} is our own address", address.addr());
         return Err(row.error(sink, "address", said, "write that of the other side"));

@@ -111,18 +111,17 @@ fn check_references(row: &Row, known: &Names, sink: &mut Sink) {
     for (property, value) in row.cells() {
         match (value, property.kind) {
             (Value::Group(group), _) => check_references(group, known, sink),
-            (Value::Text(name), Kind::Reference(menu)) => {
+            (Value::Text(all), Kind::Reference(menu) | Kind::References(menu)) => {
                 let Some(names) = known.get(menu) else { continue };
-                if names.contains_key(name.as_str()) {
-                    continue;
-                }
-                let what = menu.rsplit('.').next().unwrap_or(menu);
-                let said = match name.contains(',') {
-                    true if menu == "ip.ipsec.peer" => {
-                        "this version does not have backup peers yet".to_owned()
-                    }
-                    _ => format!("there is no {what} `{name}`"),
+                let mut each = match property.kind {
+                    Kind::References(_) => all.split(','),
+                    _ => all.split('\n'), // one
                 };
+                let Some(name) = each.find(|name| !name.is_empty() && !names.contains_key(*name)) else {
+                    continue;
+                };
+                let what = menu.rsplit('.').next().unwrap_or(menu);
+                let said = format!("there is no {what} `{name}`");
                 let mut all: Vec<&str> = names.keys().copied().collect();
                 all.sort_unstable();
                 let fix = match nearest(name, all.iter().copied()) {

@@ -39,8 +39,8 @@ pub fn build(
             Ok((selector, action, protocol(row, action)?, framing(row, sink)?))
         });
         let Ok((selector, action, protocol, framing)) = made else { continue };
-        let peer = match peer(row, action, &peers, &peers_off, sink) {
-            Ok(peer) => peer,
+        let (peer, backups) = match peers_of(row, action, &peers, &peers_off, sink) {
+            Ok(found) => found,
             Err(Bad) => continue,
         };
         let Ok(proposal) = row.get::<&str>("proposal") else { continue };
@@ -50,7 +50,10 @@ pub fn build(
             continue;
         }
         let Some(proposal) = proposals.get(proposal).cloned() else { continue };
-        if !row.enabled() || transport_fits(row, action, &selector, peer, sink).is_err() {
+        let every = || peer.into_iter().chain(backups.iter().copied());
+        let fits =
+            |peer: &Arc<Peer>, sink: &mut Sink| transport_fits(row, action, &selector, peer, sink).is_ok();
+        if !row.enabled() || !every().all(|peer| fits(peer, sink)) {
             continue;
         }
         if protocol == Protocol::Ah && ah_suites(&proposal.suites).is_empty() {
@@ -65,6 +68,7 @@ pub fn build(
             continue;
         }
         let peer = peer.map(|peer| peer.name.clone());
+        let backups = backups.iter().map(|peer| peer.name.clone()).collect();
         let place = |row: usize| rows.get(row).map(Row::place).unwrap_or_default();
         let covered =
             |who: String| format!("{who} everything this one is for, so it never comes to its turn");
@@ -86,7 +90,7 @@ pub fn build(
         }
         let spec = PolicySpec { id: PolicyId(0), selector, action, framing };
         let comment = row.get::<&str>("comment").unwrap_or_default().into();
-        policies.push((number, Policy { spec, peer, protocol, proposal, comment }));
+        policies.push((number, Policy { spec, peer, backups, protocol, proposal, comment }));
     }
     number(&mut policies);
     policies
@@ -170,17 +174,20 @@ fn transport_fits(
     row: &Row,
     action: Action,
     selector: &Selector,
-    peer: Option<&Arc<Peer>>,
+    peer: &Arc<Peer>,
     sink: &mut Sink,
 ) -> Result<(), Bad> {
-    let (Action::Encrypt { tunnel: false, .. }, Some(peer)) = (action, peer) else { return Ok(()) };
+    let Action::Encrypt { tunnel: false, .. } = action else { return Ok(()) };
     let host = |prefix: Prefix| prefix == Prefix::host(prefix.addr());
     let ours = match peer.local_address {
         Some(local) => selector.src.contains(local),
         None => host(selector.src) || matches!(selector.src.len(), 0),
     };
     let Selector { src, dst, .. } = *selector;
-    let theirs = dst.contains_prefix(peer.address) || host(dst) && peer.address.contains(dst.addr());
+    // Where a name leads is known when it is looked up.
+    let theirs = peer.host.is_some()
+        || dst.contains_prefix(peer.address)
+        || host(dst) && peer.address.contains(dst.addr());
     if ours && theirs {
         return Ok(());
     }
@@ -197,33 +204,37 @@ fn transport_fits(
     Err(row.error(sink, "tunnel", said, "write `tunnel: yes`"))
 }
 
-/// The peer that will negotiate.
-fn peer<'a>(
+/// The peer that will negotiate, and those that do when it is not there.
+type Peers<'a> = (Option<&'a Arc<Peer>>, Vec<&'a Arc<Peer>>);
+fn peers_of<'a>(
     row: &Row,
     action: Action,
     peers: &HashMap<&str, &'a Arc<Peer>>,
     off: &HashSet<&str>,
     sink: &mut Sink,
-) -> Result<Option<&'a Arc<Peer>>, Bad> {
+) -> Result<Peers<'a>, Bad> {
     let name = row.opt::<&str>("peer")?.filter(|name| !name.is_empty());
     let Action::Encrypt { .. } = action else {
         return match name {
             Some(_) => Err(row.error(sink, "peer", "only `encrypt` has a peer", "leave `peer` out")),
-            None => Ok(None),
+            None => Ok((None, Vec::new())),
         };
     };
-    let Some(name) = name else { return Ok(None) }; // manual SAs may serve it: see `without_peer`
-    if off.contains(name) {
+    let Some(names) = name else { return Ok((None, Vec::new())) }; // manual SAs may serve it: see `without_peer`
+    let (on, disabled): (Vec<&str>, Vec<&str>) = names.split(',').partition(|name| !off.contains(name));
+    let Some(name) = on.first().copied() else {
+        let name = disabled.first().copied().unwrap_or(names);
         let said =
             format!("the peer `{name}` is disabled: packets of this policy are dropped, not sent in clear");
         row.warning(sink, "peer", said, "disable the policy too if they may pass");
-        return Ok(None);
-    }
-    let peer = peers.get(name).ok_or(Bad)?; // complained about there
-    for (property, ours) in [
-        ("sa-dst-address", Some(peer.address.addr()).filter(|a| Prefix::host(*a) == peer.address)),
-        ("sa-src-address", peer.local_address),
-    ] {
+        return Ok((None, Vec::new()));
+    };
+    let found: Option<Vec<&Arc<Peer>>> = on.iter().map(|name| peers.get(name).copied()).collect();
+    let mut found = found.ok_or(Bad)?.into_iter(); // complained about there
+    let peer = found.next().ok_or(Bad)?;
+    let address = (peer.host.is_none() && Prefix::host(peer.address.addr()) == peer.address)
+        .then(|| peer.address.addr());
+    for (property, ours) in [("sa-dst-address", address), ("sa-src-address", peer.local_address)] {
         let Some(written) = row.opt::<IpAddr>(property)?.filter(|a| !a.is_unspecified()) else { continue };
         if Some(written) != ours {
             let said =
@@ -231,7 +242,7 @@ fn peer<'a>(
             return Err(row.error(sink, property, said, "leave it out, or change the peer"));
         }
     }
-    Ok(Some(*peer))
+    Ok((Some(peer), found.collect()))
 }
 
 /// `encrypt` without a peer makes sense for manual SAs only.

@@ -227,7 +227,7 @@ impl Document {
 /// Names rows of that menu.
 pub(super) fn refers(kind: Kind, menu: &str) -> bool {
     match kind {
-        Kind::Reference(to) | Kind::ReferenceOr { menu: to, .. } => to == menu,
+        Kind::Reference(to) | Kind::References(to) | Kind::ReferenceOr { menu: to, .. } => to == menu,
         Kind::List(each) => refers(*each, menu),
         _ => false,
     }

@@ -306,7 +306,9 @@ impl<'a> World<'a> {
             }
         }
         let peer = policy.peer.as_deref().and_then(|name| self.config.ipsec.peer(name));
-        let host = peer.filter(|p| p.address == Prefix::host(p.address.addr())).map(|p| p.address.addr());
+        let host = peer
+            .filter(|p| p.host.is_none() && p.address == Prefix::host(p.address.addr()))
+            .map(|p| p.address.addr());
         judged.remote = judged.sa.as_ref().map(|sa| sa.remote).or(host);
         match judged.remote {
             Some(remote) => self.route(judged, remote),

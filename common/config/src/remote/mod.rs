@@ -86,7 +86,8 @@ struct Other<'a> {
 
 impl<'a> Other<'a> {
     fn of(config: &'a Config, peer: &'a Peer, sensitive: bool) -> Result<Self, String> {
-        let local = (peer.address == Prefix::host(peer.address.addr())).then(|| peer.address.addr());
+        let local = (peer.host.is_none() && peer.address == Prefix::host(peer.address.addr()))
+            .then(|| peer.address.addr());
         let remote = peer.local_address.or_else(|| source(config, local, peer.address.is_ipv4()));
         let identity = peer.identities.first().ok_or("the peer has no identity")?;
         let mut problems = Vec::new();

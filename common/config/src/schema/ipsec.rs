@@ -192,9 +192,9 @@ pub(super) const PEER: Menu = Menu {
         NAME,
         full(
             "address",
-            Kind::Prefix,
+            Kind::PrefixOrName,
             Is("0.0.0.0/0"),
-            "Remote address, or the network remote addresses may come from; the longest match wins. Only a single address is called by us. No two peers have the same.",
+            "Remote address, the network remote addresses may come from (the longest match wins), or a DNS name. Only a single address or a name is called by us. A name is looked up by the system's resolver, hosts file included: at the start, each minute, and when the peer does not answer; of several addresses each is tried in turn. No two peers have the same.",
         ),
         full(
             "exchange-mode",
@@ -222,6 +222,7 @@ pub(super) const PEER: Menu = Menu {
         DYNAMIC,
         shown("responder", Kind::YesNo, "It only listens: the peer calls."),
         shown("current-address", Kind::Address, "The address it is reached under now."),
+        shown("unresolved", Kind::Text, "Why its name has not led to an address."),
     ],
     commands: &[Command {
         name: "print-remote",
@@ -437,9 +438,9 @@ pub(super) const POLICY: Menu = Menu {
         full("dst-port", Kind::Ports, Is("any"), "Remote port."),
         full(
             "peer",
-            Kind::Reference("ip.ipsec.peer"),
+            Kind::References("ip.ipsec.peer"),
             Unset,
-            "Who to negotiate with; needed with `encrypt`.",
+            "Who to negotiate with; needed with `encrypt`. Of several, separated by commas, the next one is asked when the one before it cannot be reached, until that one is back.",
         ),
         full(
             "proposal",

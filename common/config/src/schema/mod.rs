@@ -148,6 +148,8 @@ pub enum Kind {
     /// Address with the length of its network.
     InterfaceAddress,
     Prefix,
+    /// An address, a network, or a name to look up.
+    PrefixOrName,
     /// Address, address%interface, or interface.
     Gateway,
     Ports,
@@ -155,6 +157,8 @@ pub enum Kind {
     Mac,
     /// The name of a row of another menu.
     Reference(&'static str),
+    /// Names of such rows, separated by commas, the preferred one first.
+    References(&'static str),
     /// The same, or a word that stands for none.
     ReferenceOr {
         menu: &'static str,

@@ -22,11 +22,13 @@ pub fn describe(kind: Kind) -> String {
         Kind::Address => "an address".into(),
         Kind::InterfaceAddress => "an address with its network's length".into(),
         Kind::Prefix => "an address or network".into(),
+        Kind::PrefixOrName => "an address, a network or a DNS name".into(),
         Kind::Gateway => "an address, address%interface, or interface".into(),
         Kind::Ports => "`any`, a port, or a range of ports".into(),
         Kind::Protocol => "`all`, or an IP protocol".into(),
         Kind::Mac => "a MAC address".into(),
         Kind::Reference(menu) => format!("a name from `{menu}`"),
+        Kind::References(menu) => format!("names from `{menu}`, separated by commas"),
         Kind::ReferenceOr { menu, words } => {
             let words: Vec<_> = words.iter().filter(|word| !word.is_empty()).copied().collect();
             format!("a name from `{menu}`, or {}", words.join(" or "))
@@ -53,7 +55,9 @@ fn names(choices: &[Choice]) -> String {
 pub fn example(kind: Kind) -> String {
     match kind {
         Kind::YesNo => "yes".into(),
-        Kind::Text | Kind::Name | Kind::Reference(_) | Kind::ReferenceOr { .. } => "NAME".into(),
+        Kind::Text | Kind::Name | Kind::Reference(_) | Kind::References(_) | Kind::ReferenceOr { .. } => {
+            "NAME".into()
+        }
         Kind::Integer { min, .. } => min.to_string(),
         Kind::Size { .. } => "256M".into(),
         Kind::Time { .. } | Kind::TimeOr { .. } => "30m".into(),
@@ -62,7 +66,7 @@ pub fn example(kind: Kind) -> String {
         }
         Kind::Address | Kind::Gateway => "192.0.2.1".into(),
         Kind::InterfaceAddress => "192.0.2.1/24".into(),
-        Kind::Prefix => "192.0.2.0/24".into(),
+        Kind::Prefix | Kind::PrefixOrName => "192.0.2.0/24".into(),
         Kind::List(each) => example(*each),
         Kind::AddressRange => "192.0.2.10-192.0.2.99".into(),
         Kind::Ports => "any".into(),

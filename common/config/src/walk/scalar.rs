@@ -133,6 +133,7 @@ pub(super) fn parse(kind: Kind, text: &str, spot: Spot, later: Later) -> Result<
         Kind::Text | Kind::Tap | Kind::MyId | Kind::RemoteId | Kind::Gateway => Value::Text(text.into()),
         Kind::Name => Value::Text(value::name(text)?),
         Kind::Reference(_) | Kind::ReferenceOr { .. } => Value::Text(text.into()),
+        Kind::References(_) => Value::Text(value::names(text)?),
         Kind::List(each) => {
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             let shown =
@@ -163,6 +164,10 @@ pub(super) fn parse(kind: Kind, text: &str, spot: Spot, later: Later) -> Result<
         Kind::Address => Value::Address(value::address(text)?),
         Kind::InterfaceAddress => Value::InterfaceAddress(value::interface_address(text)?),
         Kind::Prefix => Value::Prefix(value::prefix(text)?),
+        Kind::PrefixOrName => match value::prefix(text) {
+            Ok(prefix) => Value::Prefix(prefix),
+            Err(said) => Value::Text(value::host_name(text).map_err(|_| said)?),
+        },
         Kind::Ports => Value::Ports(value::ports(text)?),
         Kind::Protocol => Value::Protocol(value::protocol(text)?),
         Kind::Mac => Value::Mac(value::mac(text)?),

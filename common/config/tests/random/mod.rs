@@ -52,7 +52,7 @@ pub fn value(kind: Kind) -> BoxedStrategy<String> {
         Kind::InterfaceAddress => {
             select(vec!["192.0.2.1/24", "2001:db8::1/64"]).prop_map(str::to_owned).boxed()
         }
-        Kind::Prefix => {
+        Kind::Prefix | Kind::PrefixOrName => {
             select(vec!["192.0.2.0/24", "192.0.2.1", "::/0", "2001:db8::/32"]).prop_map(str::to_owned).boxed()
         }
         Kind::AddressRange => select(vec!["192.0.2.2-192.0.2.9", "10.0.0.0/8", "::1-::2", "192.0.2.1"])
@@ -64,7 +64,7 @@ pub fn value(kind: Kind) -> BoxedStrategy<String> {
             select(vec!["all", "tcp", "ospf", "253", "ipencap"]).prop_map(str::to_owned).boxed()
         }
         Kind::Mac => Just("02:00:00:00:00:01".to_owned()).boxed(),
-        Kind::Reference(_) => names().boxed(),
+        Kind::Reference(_) | Kind::References(_) => names().boxed(),
         Kind::ReferenceOr { words, .. } => {
             prop_oneof![names(), select(words).prop_map(|word| (*word).to_owned())].boxed()
         }

@@ -168,6 +168,8 @@ pub struct Runtime {
     policies: HashMap<PolicyId, Policy>,
     /// Where each peer is.
     peers: HashMap<String, IpAddr>,
+    /// Why the name of a peer has led nowhere.
+    unresolved: HashMap<String, String>,
     ports: HashMap<String, PortCounters>,
     /// By the number of the row: which policy it is.
     rows: HashMap<u32, (PolicyId, bool)>,
@@ -178,6 +180,8 @@ pub struct Runtime {
 }
 #[derive(Default)]
 struct Policy {
+    /// Peers whose SAs serve it.
+    peers: Vec<String>,
     live: u32,
     ends: Option<(IpAddr, IpAddr)>,
 }
@@ -210,12 +214,21 @@ impl Runtime {
         for child in &page.children {
             for id in child.policies() {
                 let policy = self.policies.entry(id).or_default();
-                policy.live += u32::from(is_served(child.state));
+                if is_served(child.state) {
+                    policy.live += 1;
+                    policy.peers.push(child.peer.clone());
+                }
                 policy.ends.get_or_insert((child.local.ip(), child.remote.ip()));
             }
         }
         for made in &page.generated {
             self.made.entry(made.template).or_default().insert(made.spec.id, made.clone());
+        }
+        for (peer, place) in &page.resolved {
+            match place {
+                Ok(address) => drop(self.peers.insert(peer.clone(), *address)),
+                Err(why) => drop(self.unresolved.insert(peer.clone(), why.clone())),
+            }
         }
         for peer in &page.peers {
             self.peers.entry(peer.peer.clone()).or_insert(peer.remote.ip());
@@ -269,7 +282,14 @@ impl Runtime {
         match self.rows.get(&row.id.0) {
             None => Shown::new(),
             Some((_, false)) => [("active".to_owned(), true.into())].into_iter().collect(),
-            Some((id, true)) => self.state(*id),
+            Some((id, true)) => {
+                let mut shown = self.state(*id);
+                let first = row.get("peer").and_then(|peers| peers.split(',').next());
+                let serving = self.policies.get(id).map_or(&[][..], |own| &own.peers);
+                let backup = !serving.is_empty() && !serving.iter().any(|peer| Some(peer.as_str()) == first);
+                shown.insert("backup".into(), backup.into());
+                shown
+            }
         }
     }
     /// What is said of a policy that encrypts.
@@ -294,6 +314,9 @@ impl Runtime {
     fn peer(&self, place: &Place, row: &Object) -> Shown {
         let mut shown = Shown::new();
         let effective = |name: &str| config::schema::place(place.path).and_then(|p| row.effective(p, name));
+        if let Some(why) = row.name().and_then(|name| self.unresolved.get(name)) {
+            shown.insert("unresolved".into(), why.as_str().into());
+        }
         // One of several addresses cannot be called.
         let prefix = effective("address").and_then(|text| text.parse::<sa::Prefix>().ok());
         let listens = prefix.is_some_and(|prefix| prefix != sa::Prefix::host(prefix.addr()));

@@ -266,6 +266,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
         name: "other".into(),
         address: prefix(remote),
         local_address: Some(local.parse().unwrap()),
+        host: None,
         port: 500,
         passive: !first,
         send_initial_contact: true,
@@ -290,6 +291,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
         children: vec![Child {
             policy: PolicyId(1),
             level: Level::Require,
+            backup: 0,
             any_port: false,
             framing: Framing::default(),
             selector: spec.selector.into(),

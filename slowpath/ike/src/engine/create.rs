@@ -64,8 +64,10 @@ impl Engine {
             child.policy.0, child.suite, child.inbound.spi, child.outbound.spi
         );
         self.say_up(sa, cx, text);
+        let policy = child.policy;
         sa.children.push(child);
         sa.dirty = true;
+        self.take_back(&sa.peer.clone(), policy, cx);
     }
 
     /// One that the peer asked for. Where its traffic has an SA already (both ends have called each other, say) we send

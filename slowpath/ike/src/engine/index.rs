@@ -18,11 +18,12 @@ pub(super) struct ByAddress {
     lengths: BTreeSet<u8>,
 }
 impl ByAddress {
-    pub fn of(peers: &[Arc<Peer>]) -> Self {
+    /// Each with where it is.
+    pub fn of<'a>(peers: impl Iterator<Item = (&'a Arc<Peer>, Prefix)>) -> Self {
         let mut made = Self::default();
-        for peer in peers {
-            made.lengths.insert(peer.address.len());
-            made.entries.entry(peer.address).or_default().push(Arc::clone(peer));
+        for (peer, address) in peers {
+            made.lengths.insert(address.len());
+            made.entries.entry(address).or_default().push(Arc::clone(peer));
         }
         made
     }
@@ -191,7 +192,8 @@ mod tests {
             peer("host", "198.51.100.7/32", Some("192.0.2.2")),
             peer("six", "::/0", None),
         ];
-        let index = ByAddress::of(&peers);
+        let of = |peers: &[Arc<Peer>]| ByAddress::of(peers.iter().map(|p| (p, p.address)));
+        let index = of(&peers);
         let found = |remote: &str, local: &str| {
             index.find(remote.parse().unwrap(), local.parse().unwrap()).map(|p| p.name.clone())
         };
@@ -204,7 +206,7 @@ mod tests {
         ] {
             assert_eq!(found(remote, local).as_deref(), Some(expected), "{remote} at {local}");
         }
-        assert!(ByAddress::of(&peers[1..3]).find("::1".parse().unwrap(), "::2".parse().unwrap()).is_none());
+        assert!(of(&peers[1..3]).find("::1".parse().unwrap(), "::2".parse().unwrap()).is_none());
     }
     #[test]
     fn a_planned_call_is_due_once_and_remembers_its_failures() {

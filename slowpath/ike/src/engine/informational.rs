@@ -21,7 +21,7 @@ impl Engine {
             //= rfc7296#2.21.2/initiator-refuses: the initiator did not believe us.
             self.fail(sa, explain::disbelieved(&sa.peer, sa.local.ip()), cx);
             if sa.is_established() {
-                self.call_again(sa, cx.now);
+                self.call_again(sa, cx);
             }
             self.end(sa, cx);
             return Vec::new();
@@ -78,7 +78,7 @@ impl Engine {
             self.say(sa, ReportLevel::Info, cx, format!("the peer deleted the IKE SA{why}"));
             // Whom we were about to delete we do not call.
             if !sa.has_task(|t| *t == Task::DeleteIke) {
-                self.call_again(sa, cx.now);
+                self.call_again(sa, cx);
             }
         }
         self.end(sa, cx);
@@ -142,7 +142,7 @@ impl Engine {
     /// The same, and the peer is called again if that is our part.
     pub(super) fn lose(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         self.drop_sa(sa, cx);
-        self.call_again(sa, cx.now);
+        self.call_again(sa, cx);
     }
     /// We want it gone: as a proper exchange if there is one to be had.
     pub(super) fn close(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
@@ -206,6 +206,8 @@ impl Engine {
                 self.fail(sa, why, cx);
                 let unwanted = sa.has_task(|t| *t == Task::DeleteIke);
                 self.drop_sa(sa, cx);
+                self.next_address(&sa.peer.clone(), cx);
+                self.fall_back(sa, cx);
                 //= rfc7296#2.4/dead: its SAs are gone; who starts by itself starts again.
                 if !unwanted && let Some(peer) = self.by_name.get(&sa.peer.name).cloned() {
                     self.schedule(&peer, std::time::Duration::ZERO, 0, cx.now);

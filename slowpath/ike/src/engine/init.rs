@@ -497,7 +497,7 @@ impl Engine {
         }
         sa.dead = true;
         self.redirects.back(&sa.peer.name);
-        self.call_again(sa, cx.now);
+        self.call_again(sa, cx);
     }
     pub(super) fn error_payload(kind: NotifyType) -> Vec<Payload> {
         vec![notify(kind)]

@@ -6,6 +6,7 @@
 //! messages that depend on it.
 mod agreed;
 mod auth;
+mod backup;
 mod child;
 mod counters;
 mod create;
@@ -64,6 +65,9 @@ pub struct Engine {
     /// Which peer negotiates a policy.
     by_policy: HashMap<PolicyId, Arc<Peer>>,
     by_name: HashMap<String, Arc<Peer>>,
+    /// Of policies with several peers: all of them, the preferred one first.
+    backups: HashMap<PolicyId, Vec<Arc<Peer>>>,
+    places: backup::Places,
     sas: BTreeMap<u64, Box<IkeSa>>,
     /// Those in `sas`, and the one that is being worked on.
     filed: Filed,
@@ -107,6 +111,8 @@ impl Engine {
             by_address: ByAddress::default(),
             by_policy: HashMap::new(),
             by_name: HashMap::new(),
+            backups: HashMap::new(),
+            places: backup::Places::default(),
             sas: BTreeMap::new(),
             filed: Filed::default(),
             timers: Timers::default(),
@@ -172,6 +178,7 @@ impl Engine {
             Input::TerminateSa { spi_i } => self.on_terminate_sa(spi_i, &mut cx),
             Input::RekeySa { spi_i } => self.on_rekey_sa(spi_i, &mut cx),
             Input::RekeyIke { peer } => self.on_rekey_ike(&peer, &mut cx),
+            Input::Resolved { peer, addresses } => self.on_resolved(&peer, addresses, &mut cx),
         }
         self.finish(cx, out);
     }

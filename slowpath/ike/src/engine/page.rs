@@ -7,6 +7,9 @@ impl Engine {
     /// The IKE SAs behind one, in the order of their numbers, until there are `enough` rows. SAs come with their keys.
     pub fn page(&self, after: Option<u64>, enough: usize, now: Now) -> Page {
         let mut page = Page::default();
+        if after.is_none() {
+            page.resolved = self.resolved();
+        }
         let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         for (number, sa) in self.sas.range(from) {
             if page.peers.len() + page.children.len() >= enough {

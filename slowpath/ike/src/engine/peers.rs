@@ -1,7 +1,6 @@
 //! Which peer, identity and policy something belongs to, and when a peer is called.
 use super::child::ChildState;
 use super::ike_sa::{IkeSa, State, Task, Wanted};
-use super::index::ByAddress;
 use super::templates::to_ask_for;
 use super::{Cx, Engine};
 use crate::api::{Action, Check, Child, Config, Id, Identity, MatchBy, MyId, Now, Peer, Proof, RemoteId};
@@ -25,14 +24,12 @@ impl Engine {
         self.heard.forget();
         self.peers = config.peers.iter().cloned().map(Arc::new).collect();
         self.by_name = self.peers.iter().map(|p| (p.name.clone(), Arc::clone(p))).collect();
-        self.by_address = ByAddress::of(&self.peers);
+        let (names, mut places) = (&self.by_name, std::mem::take(&mut self.places));
+        places.retain(|name| names.get(name).is_some_and(|peer| peer.host.is_some()));
+        self.places = places;
+        self.index_addresses();
         self.dynamic.configure(&config.spd);
-        self.by_policy.clear();
-        for peer in &self.peers {
-            for child in &peer.children {
-                self.by_policy.insert(child.policy, Arc::clone(peer));
-            }
-        }
+        self.index_policies();
         self.config = config;
         for local_spi in self.sas.keys().copied().collect::<Vec<_>>() {
             self.with_sa(local_spi, cx, |engine, sa, cx| engine.reconfigure(sa, cx));
@@ -82,11 +79,14 @@ impl Engine {
     }
     /// A peer that is not passive and has children is called without being asked.
     pub(super) fn schedule(&mut self, peer: &Peer, wait: Duration, failures: u32, now: Now) {
-        if !peer.passive && !to_ask_for(peer).is_empty() && host(peer.address).is_some() {
+        if !peer.passive && !to_ask_for(peer).is_empty() && self.places.current(peer).is_some() {
             self.starts.set(&peer.name, now + wait, failures);
         }
     }
-    pub(super) fn call_again(&mut self, sa: &IkeSa, now: Now) {
+    pub(super) fn call_again(&mut self, sa: &IkeSa, cx: &mut Cx) {
+        let now = cx.now;
+        self.next_address(&sa.peer, cx);
+        self.fall_back(sa, cx);
         let failures = self.starts.failures(&sa.peer.name) + 1;
         let fresh = self.random_u8();
         let Some(peer) = self.by_name.get(&sa.peer.name).cloned() else { return };
@@ -126,7 +126,7 @@ impl Engine {
             .or_else(|| of(|s| matches!(s, State::InitSent(_) | State::AuthSent(_))))
     }
 
-    fn want(&mut self, peer: &Arc<Peer>, wanted: Vec<Wanted>, cx: &mut Cx) {
+    pub(super) fn want(&mut self, peer: &Arc<Peer>, wanted: Vec<Wanted>, cx: &mut Cx) {
         let Some(live) = self.live_sa(&peer.name) else {
             self.call(peer, wanted, cx);
             return;
@@ -153,7 +153,7 @@ impl Engine {
         cx: &mut Cx,
     ) {
         let refuse = |cx: &mut Cx| cx.out.push(Action::AcquireFailed { policy, retry_ms: 10_000 });
-        let Some(peer) = self.by_policy.get(&policy).cloned() else { return refuse(cx) };
+        let Some(peer) = self.peer_for(policy) else { return refuse(cx) };
         let live = self.live_sa(&peer.name).and_then(|spi| self.sas.get(&spi)).map(|sa| &**sa);
         if live.is_none() && peer.passive {
             return refuse(cx);
@@ -260,8 +260,10 @@ impl Engine {
     /// Our end and the peer's when we call it.
     pub(super) fn ends_of(&self, peer: &Peer) -> Result<(SocketAddr, SocketAddr), &'static str> {
         let told = self.redirects.target(&peer.name);
-        let remote =
-            told.or(host(peer.address)).ok_or("its address is a network: only a host can be called")?;
+        let remote = told.or(self.places.current(peer)).ok_or(match peer.host {
+            Some(_) => "its name has not led to an address yet",
+            None => "its address is a network: only a host can be called",
+        })?;
         let routed = || {
             let fitting = self.config.sources.iter().filter(|(prefix, _)| prefix.contains(remote));
             fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, local)| *local)

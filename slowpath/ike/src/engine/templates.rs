@@ -284,7 +284,7 @@ fn likes(sa: &IkeSa, tunnel: bool) -> Vec<Child> {
 /// What we ask for when we call: its policies, or, with none, all that its templates allow.
 pub(super) fn to_ask_for(peer: &Peer) -> Vec<PolicyId> {
     if !peer.children.is_empty() {
-        return peer.children.iter().map(|c| c.policy).collect();
+        return peer.children.iter().filter(|c| c.backup == 0).map(|c| c.policy).collect();
     }
     let generate = peer.identities.first().and_then(|identity| identity.generate.as_deref());
     generate.iter().flat_map(|generate| &generate.templates).map(|t| t.like.policy).collect()

@@ -96,7 +96,7 @@ impl Engine {
                 .tell("answer our rekeys of the IKE SA (CREATE_CHILD_SA)");
             self.fail(sa, why, cx);
             self.close(sa, cx);
-            self.call_again(sa, cx.now);
+            self.call_again(sa, cx);
             sa.rekey_at = None;
         } else {
             sa.push_task(Task::RekeyIke);

@@ -244,7 +244,7 @@ fn of_kind(kind: Kind, rows: Rows) -> Vec<Candidate> {
             of_kind(*each, rows).into_iter().map(|one| Candidate { then: "", ..one }).collect()
         }
         Kind::TimeOr { word, .. } => vec![candidate(word, "")],
-        Kind::Reference(menu) => references(menu).collect(),
+        Kind::Reference(menu) | Kind::References(menu) => references(menu).collect(),
         Kind::ReferenceOr { menu, words } => {
             let words = words.iter().filter(|word| !word.is_empty()).map(|word| candidate(*word, ""));
             references(menu).chain(words).collect()

@@ -88,12 +88,6 @@ fn modernise(put: &mut Putter, row: &mut Draft, name: &str) {
     {
         put.say(row.line, Outcome::Changed, &*about, "compatibility-options left out: they are of IKEv1", "");
     }
-    if let Some(address) = row.filled("address").filter(|address| address.parse::<sa::Prefix>().is_err()) {
-        let said = format!("names like `{address}` are not resolved yet; left out, and the peer is disabled");
-        row.take("address");
-        row.put_str("disabled", "yes", row.line);
-        put.say(row.line, Outcome::Attention, &*about, said, "write its address, then enable it");
-    }
     if row.is("exchange-mode", "main-l2tp") {
         row.put_str("exchange-mode", "main", row.line);
         put.say(row.line, Outcome::Changed, &*about, "exchange-mode=main-l2tp is `main` now", "");
@@ -244,12 +238,6 @@ fn old_policy(put: &mut Putter, row: &mut Draft, peers: &[Peer]) {
         if row.get(name).is_some_and(unset) {
             row.take(name);
         }
-    }
-    if let Some((first, more)) = row.get("peer").and_then(|peers| peers.split_once(',')) {
-        let said = format!("only the first peer is taken over; {more} would be its backup");
-        let first = first.to_owned();
-        put.say(line, Outcome::Changed, about, said, "");
-        row.put_str("peer", &first, line);
     }
     let encrypts = row.get("action").unwrap_or("encrypt") == "encrypt" && !row.is("template", "yes");
     if row.filled("peer").is_none() && encrypts && !row.built_in {

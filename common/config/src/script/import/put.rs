@@ -165,6 +165,9 @@ impl Putter {
         let new = match field.property.kind {
             Kind::Name => self.rename(place, &old),
             Kind::Reference(menu) | Kind::ReferenceOr { menu, .. } => self.name_now(menu, &old),
+            Kind::References(menu) => {
+                old.split(',').map(|name| self.name_now(menu, name)).collect::<Vec<_>>().join(",")
+            }
             Kind::List(Kind::Reference(menu)) => {
                 old.split(',').map(|name| self.name_now(menu, name)).collect::<Vec<_>>().join(",")
             }

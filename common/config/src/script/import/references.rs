@@ -50,6 +50,7 @@ fn missing(put: &Putter) -> Vec<Use> {
                 let (menu, words) = match field.property.kind {
                     Kind::Reference(menu) => (menu, &[][..]),
                     Kind::List(Kind::Reference(menu)) => (*menu, &[][..]),
+                    Kind::References(menu) => (menu, &[][..]),
                     Kind::ReferenceOr { menu, words } => (menu, words),
                     _ => continue,
                 };

@@ -69,6 +69,7 @@ pub fn child(node: usize, policy: u32) -> Child {
     Child {
         policy: PolicyId(policy),
         level: sa::Level::Require,
+        backup: 0,
         any_port: false,
         framing: sa::Framing::default(),
         proposal: "default".into(),
@@ -104,6 +105,7 @@ pub fn config(node: usize, psk: &str) -> Config {
         name: if node == A { "to-b" } else { "to-a" }.into(),
         address: Prefix::host(addr(1 - node)),
         local_address: Some(addr(node)),
+        host: None,
         port: 500,
         passive: node == B,
         send_initial_contact: true,
@@ -133,6 +135,8 @@ pub struct Node {
     pub vault: BTreeMap<u64, Vec<u8>>,
     pub logs: Vec<Report>,
     pub acquire_failed: Vec<PolicyId>,
+    /// Peers whose names are to be looked up again.
+    pub resolve: Vec<String>,
     pub keepalives: u32,
     pub sent: u64,
     /// Keys of the last SAs, as bytes.
@@ -204,6 +208,7 @@ pub fn node(seed: u64, config: Config) -> Node {
         vault: BTreeMap::new(),
         logs: vec![],
         acquire_failed: vec![],
+        resolve: vec![],
         keepalives: 0,
         sent: 0,
         keys: VecDeque::new(),
@@ -328,6 +333,7 @@ impl Pair {
                     let left = node.order.iter().filter(|slot| node.table[slot].policies().any(|p| p == id));
                     assert_eq!(left.count(), 0, "its SAs are gone before it");
                 }
+                Action::Resolve { peer } => self.nodes[n].resolve.push(peer),
                 Action::AcquireFailed { policy, .. } => self.nodes[n].acquire_failed.push(policy),
                 Action::Persist { vault_key } => {
                     if let Some(record) = self.nodes[n].engine.snapshot(vault_key) {
