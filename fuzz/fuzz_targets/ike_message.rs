@@ -37,6 +37,7 @@ fn question(message: &Message) {
         integrity: IkeIntegrity::ALL.to_vec(),
         prf: Prf::ALL.to_vec(),
         groups: DhGroup::ALL.to_vec(),
+        additional: vec![],
     };
     if let Ok(offered) = message.sa() {
         match select_ike(offered, &ours) {

@@ -73,6 +73,7 @@ pub fn far_ends(tunnels: u32) -> Config {
             integrity: vec![IkeIntegrity::HmacSha256],
             prf: vec![Prf::HmacSha256],
             groups: vec![DhGroup::X25519],
+            additional: vec![],
         },
         lifetime: LIFETIME,
         dpd_interval: None,

@@ -7,7 +7,7 @@ use sa::{
     Device, Framing, InterfaceName, Level, PolicyId, PolicySpec, Prefix, Protocol, ReplayWidth, SaSpec,
     Selector, Suite,
 };
-pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
+pub use sa::{DhGroup, IkeCipher, IkeIntegrity, KeRound, Prf};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -210,6 +210,8 @@ pub struct KeyFile {
 pub struct Profile {
     pub name: String,
     pub dh_groups: Vec<DhGroup>,
+    /// Further key exchanges.
+    pub additional: Vec<KeRound>,
     /// `None`: `disable-dpd`.
     pub dpd_interval: Option<Duration>,
     pub encryption: Vec<IkeCipher>,

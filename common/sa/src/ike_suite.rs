@@ -257,6 +257,8 @@ pub enum GroupKind {
     Curve,
     /// RFC 7748.
     Montgomery,
+    /// A key that the responder encapsulates a secret for; length of its answer.
+    Kem { answer: usize },
 }
 struct GroupRow {
     name: &'static str,
@@ -276,14 +278,17 @@ impl GroupRow {
     const fn montgomery(name: &'static str, public_len: usize, transform: u16) -> Self {
         Self { name, kind: GroupKind::Montgomery, transform, public_len, weakness: None }
     }
+    const fn kem(name: &'static str, public_len: usize, answer: usize, transform: u16) -> Self {
+        Self { name, kind: GroupKind::Kem { answer }, transform, public_len, weakness: None }
+    }
     const fn weak(self, why: &'static str) -> Self {
         Self { weakness: Some(why), ..self }
     }
 }
 
-// RFC 2409 6, RFC 3526, 5903, 6954, 8031. Groups 22 to 24 are left out on purpose: see `REFUSED_GROUPS`.
+// RFC 2409 6, RFC 3526, 5903, 6954, 8031; FIPS 203 with draft-ietf-ipsecme-ikev2-mlkem. Groups 22 to 24 are left out on purpose: see `REFUSED_GROUPS`.
 table! {
-/// Diffie-Hellman group.
+/// Diffie-Hellman group, or another key exchange method.
 DhGroup: GroupRow {
     Modp768 = 0 => G::modp("modp768", 768, 32, 1).weak("768 bits have been broken (RFC 8247 2.4)"),
     Modp1024 = 1 => G::modp("modp1024", 1024, 32, 2),
@@ -302,6 +307,9 @@ DhGroup: GroupRow {
     Ecp521 = 14 => G::curve("ecp521", 132, 21),
     X448 = 15 => G::montgomery("x448", 56, 32),
     X25519 = 16 => G::montgomery("x25519", 32, 31),
+    MlKem512 = 17 => G::kem("mlkem512", 800, 768, 35),
+    MlKem768 = 18 => G::kem("mlkem768", 1184, 1088, 36),
+    MlKem1024 = 19 => G::kem("mlkem1024", 1568, 1568, 37),
 } }
 
 /// Groups that nobody should have named, and why.
@@ -312,7 +320,27 @@ pub const REFUSED_GROUPS: [(&str, u16, &str); 3] = [
     ("modp2048s256", 24, "its prime has small subgroups and an unknown origin (RFC 8247 2.4)"),
 ];
 
+/// One additional key exchange (RFC 9370).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeRound {
+    /// Preferred first.
+    pub methods: Vec<DhGroup>,
+    /// It is left out where the peer does not do it.
+    pub optional: bool,
+}
+
 impl DhGroup {
+    /// What the first key exchange, that of IKE_SA_INIT, is made with here.
+    pub const CLASSIC: [Self; 17] = {
+        let mut all = [Self::X25519; 17];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = Self::ALL[at];
+            at += 1;
+        }
+        all
+    };
+    pub const KEMS: [Self; 3] = [Self::MlKem768, Self::MlKem1024, Self::MlKem512];
     pub const fn kind(self) -> GroupKind {
         self.row().kind
     }
@@ -322,9 +350,16 @@ impl DhGroup {
     pub fn from_transform(id: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.transform() == id)
     }
-    /// Length of a KE payload's data (RFC 7296 3.4, RFC 5903 7, RFC 8031 3.1).
+    /// Length of a KE payload's data (RFC 7296 3.4, RFC 5903 7, RFC 8031 3.1), the initiator's.
     pub const fn public_len(self) -> usize {
         self.row().public_len
+    }
+    /// The responder's.
+    pub const fn answer_len(self) -> usize {
+        match self.kind() {
+            GroupKind::Kem { answer } => answer,
+            _ => self.public_len(),
+        }
     }
 }
 
@@ -379,7 +414,8 @@ mod tests {
         assert_eq!(of("aes-cmac"), (8, 8, 16, 12));
         assert_eq!(of("sha384"), (13, 6, 48, 24));
         let numbers = DhGroup::ALL.map(DhGroup::transform);
-        assert_eq!(numbers, [1, 2, 5, 14, 15, 16, 17, 18, 27, 28, 29, 30, 19, 20, 21, 32, 31]);
+        assert_eq!(numbers, [1, 2, 5, 14, 15, 16, 17, 18, 27, 28, 29, 30, 19, 20, 21, 32, 31, 35, 36, 37]);
+        assert!(DhGroup::CLASSIC.iter().all(|g| !matches!(g.kind(), GroupKind::Kem { .. })));
     }
     #[test]
     fn refused_groups_are_no_groups() {

@@ -16,7 +16,7 @@ pub mod suite;
 mod table;
 
 pub use device::{Device, DeviceArg, DeviceError, InterfaceName, MemifRole, PciAddress};
-pub use ike_suite::{DhGroup, GroupKind, IkeCipher, IkeIntegrity, Prf};
+pub use ike_suite::{DhGroup, GroupKind, IkeCipher, IkeIntegrity, KeRound, Prf};
 pub use key::Key;
 pub use policy::{Action, DontFragment, Framing, Level, PolicyId, PolicySpec, Ranked, Ruling, rule};
 pub use replay::{Authentic, Candidate, Held, ReplayWidth, ReplayWindow, Stale};

@@ -114,6 +114,7 @@ fn profile(profile: &model::Profile) -> api::Profile {
             integrity: vec![profile.hash],
             prf: vec![profile.prf],
             groups: profile.dh_groups.clone(),
+            additional: profile.additional.clone(),
         },
         lifetime: profile.lifetime,
         dpd_interval: profile.dpd_interval,

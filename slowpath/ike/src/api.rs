@@ -231,9 +231,11 @@ pub struct IkeProposal {
     pub integrity: Vec<IkeIntegrity>,
     pub prf: Vec<Prf>,
     pub groups: Vec<DhGroup>,
+    /// Further key exchanges after the first, at most 7 (RFC 9370).
+    pub additional: Vec<KeRound>,
 }
 
-pub use sa::{DhGroup, IkeCipher, IkeIntegrity, Prf};
+pub use sa::{DhGroup, IkeCipher, IkeIntegrity, KeRound, Prf};
 
 #[derive(Clone, Debug)]
 pub struct Identity {

@@ -41,6 +41,7 @@ fn everything() -> IkeProposal {
         integrity: IkeIntegrity::ALL.to_vec(),
         prf: Prf::ALL.to_vec(),
         groups: DhGroup::ALL.to_vec(),
+        additional: vec![],
     }
 }
 
@@ -185,10 +186,10 @@ fn auth(walk: &mut Walk, keys: &IkeKeys, prf: Prf, init: [&[u8]; 2], [ni, nr]: [
         let auth = message.auth().unwrap();
         assert_eq!(auth.method, AuthMethod::SHARED_KEY_MIC);
         assert_eq!(common::hex(walk.log["auth"][at].as_str().unwrap()), auth.data);
-        assert!(verify_psk_auth(prf, &psk, sk_p.expose(), first, nonce, id, &auth.data));
+        assert!(verify_psk_auth(prf, &psk, sk_p.expose(), first, nonce, id, &[], &auth.data));
         let wrong = Psk(b"another".to_vec());
-        assert!(!verify_psk_auth(prf, &wrong, sk_p.expose(), first, nonce, id, &auth.data));
-        assert!(!verify_psk_auth(prf, &psk, sk_p.expose(), first, nonce, id, &auth.data[1..]));
+        assert!(!verify_psk_auth(prf, &wrong, sk_p.expose(), first, nonce, id, &[], &auth.data));
+        assert!(!verify_psk_auth(prf, &psk, sk_p.expose(), first, nonce, id, &[], &auth.data[1..]));
     }
     let suites = suites();
     let wishes =
@@ -221,7 +222,17 @@ fn child_rekey(walk: &mut Walk, keys: &IkeKeys, prf: Prf) {
     assert_eq!(esp.group, pfs);
     let log = walk.child(1);
     let shared = pfs.map(|_| field(log, "shared"));
-    assert_child_keys(&child_keys(prf, keys.d.expose(), shared.as_deref(), ni, nr, esp.suite), log);
+    assert_child_keys(
+        &child_keys(
+            prf,
+            keys.d.expose(),
+            shared.as_deref().map(|s| (s.as_slice(), &[][..])),
+            ni,
+            nr,
+            esp.suite,
+        ),
+        log,
+    );
     let delete = open_and_rebuild(&walk.next(), keys);
     assert_eq!(delete.deletes().next().unwrap().spis, [old]);
     assert!(open_and_rebuild(&walk.next(), keys).has(PayloadType::DELETE));
@@ -235,7 +246,7 @@ fn ike_rekey(walk: &mut Walk, keys: &IkeKeys, old: &IkeSuite) -> IkeKeys {
     let spi_i = request.sa().unwrap()[0].spi64().unwrap();
     let (ni, nr) = (request.nonce().unwrap(), response.nonce().unwrap());
     let log = &walk.log["ike_sas"][1];
-    let seed = skeyseed_rekeyed(old.prf, keys.d.expose(), &field(log, "shared"), ni, nr);
+    let seed = skeyseed_rekeyed(old.prf, keys.d.expose(), &field(log, "shared"), ni, nr, &[]);
     assert_eq!(*seed, field(log, "skeyseed"));
     let rekeyed = ike_keys(&new.suite, &seed, ni, nr, spi_i, new.spi.unwrap());
     assert_ike_keys(&rekeyed, log);

@@ -179,6 +179,7 @@ fn profile() -> IkeProposal {
         integrity: vec![IkeIntegrity::HmacSha1],
         prf: vec![Prf::HmacSha1],
         groups: vec![DhGroup::Modp1024, DhGroup::Modp2048],
+        additional: vec![],
     }
 }
 struct EspSettings {

@@ -11,7 +11,7 @@ use sa::{AddrRange, PortRange, TrafficSelector};
 
 #[test]
 fn b7_wrong_length_and_unknown_group() {
-    for group in DhGroup::ALL {
+    for group in DhGroup::CLASSIC {
         let ours = DhPrivate::generate(group, &mut Seeded(3)).unwrap();
         for len in (0..=group.public_len() + 1).chain([1025, 65_000]).filter(|l| *l != group.public_len()) {
             assert!(

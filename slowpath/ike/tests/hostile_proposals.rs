@@ -191,6 +191,7 @@ fn b6_one_diagnosis() {
         integrity: vec![],
         prf: vec![Prf::HmacSha256],
         groups: vec![DhGroup::Modp1024],
+        additional: vec![],
     };
     let mismatch = select_ike(&offer_ike(&theirs, None), &proposal()).unwrap_err();
     assert_eq!(mismatch.differs_in, Some(TransformType::KE));
@@ -225,6 +226,7 @@ fn b6_a_datagram_full_of_transforms() {
         integrity: IkeIntegrity::ALL.to_vec(),
         prf: Prf::ALL.to_vec(),
         groups: DhGroup::ALL.to_vec(),
+        additional: vec![],
     };
     let mismatch = select_ike(parse_clear(&offer).unwrap().sa().unwrap(), &ours).unwrap_err();
     assert_eq!(mismatch.differs_in, Some(TransformType::ENCR));
@@ -259,6 +261,7 @@ fn offers_and_choices_fit_each_other() {
                     integrity: vec![integrity],
                     prf: vec![prf],
                     groups: vec![group],
+                    additional: vec![],
                 };
                 let offer = Message::new(HEADER, vec![Payload::Sa(offer_ike(&ours, Some(5)))]).to_bytes();
                 let chosen = select_ike(parse_clear(&offer).unwrap().sa().unwrap(), &ours).unwrap();

@@ -60,7 +60,7 @@ fn nist_800_135_ikev2() {
         assert_eq!(*prf_plus(which, sk_d, &[&ni, &nr], child.len()), child);
         let (child, new) = (of(&r, "DKM(Child SA D-H)"), of(&r, "g^ir (new)"));
         assert_eq!(*prf_plus(which, sk_d, &[&new, &ni, &nr], child.len()), child);
-        assert_eq!(*skeyseed_rekeyed(which, sk_d, &new, &ni, &nr), of(&r, "SKEYSEED(Rekey)"));
+        assert_eq!(*skeyseed_rekeyed(which, sk_d, &new, &ni, &nr, &[]), of(&r, "SKEYSEED(Rekey)"));
         seen += 1;
     }
     assert!(seen >= 100, "only {seen} records were read");
@@ -258,7 +258,7 @@ fn wycheproof_x25519() {
 
 #[test]
 fn both_ends_agree_in_every_group() {
-    for group in DhGroup::ALL {
+    for group in DhGroup::CLASSIC {
         let mut rng = Seeded(7);
         let a = DhPrivate::generate(group, &mut rng).unwrap();
         let b = DhPrivate::generate(group, &mut rng).unwrap();

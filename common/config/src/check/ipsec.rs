@@ -3,8 +3,8 @@ use super::net::Network;
 use super::{Memo, Tables, advice, identity, policy, sas, templates};
 use crate::complaint::Sink;
 use crate::model::{
-    Address, DhGroup, Extensions, Gateway, Generate, Identity, IkeCipher, IkeIntegrity, Ipsec, Peer, Prf,
-    Profile, Proposal, Route, Settings,
+    Address, DhGroup, Extensions, Gateway, Generate, Identity, IkeCipher, IkeIntegrity, Ipsec, KeRound, Peer,
+    Prf, Profile, Proposal, Route, Settings,
 };
 use crate::schema::{Default, Menu, ROOT};
 use crate::walk::{Bad, Row};
@@ -115,6 +115,13 @@ fn words<T>(row: &Row, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<V
     words.iter().map(|(word, _)| read(word).ok_or(Bad)).collect()
 }
 
+/// No round at all where `none` stands alone.
+fn additional(row: &Row) -> Result<Vec<KeRound>, Bad> {
+    let words = words(row, "additional-ke", |word| Some(DhGroup::from_name(word)))?;
+    let optional = words.contains(&None);
+    let methods: Vec<_> = words.into_iter().flatten().collect();
+    Ok(if methods.is_empty() { Vec::new() } else { vec![KeRound { methods, optional }] })
+}
 fn profile(row: &Row, _: &mut Sink) -> Result<Profile, Bad> {
     let hash = IkeIntegrity::from_name(row.word("hash-algorithm")?).ok_or(Bad)?;
     let prf = match row.word("prf-algorithm")? {
@@ -124,6 +131,7 @@ fn profile(row: &Row, _: &mut Sink) -> Result<Profile, Bad> {
     Ok(Profile {
         name: row.get::<&str>("name")?.into(),
         dh_groups: words(row, "dh-group", DhGroup::from_name)?,
+        additional: additional(row)?,
         dpd_interval: row.get("dpd-interval")?,
         encryption: words(row, "enc-algorithm", IkeCipher::from_name)?,
         hash,

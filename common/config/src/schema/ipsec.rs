@@ -10,19 +10,19 @@ const FIREWALL: &str = "a firewall";
 
 /// `$first`, the names of all algorithms of a kind, `$last`.
 macro_rules! names {
-    ([$($first:expr),*], $kind:ident, $last:expr) => {
+    ([$($first:expr),*], $all:expr, $last:expr) => {
         &{
             const FIRST: &[Choice] = &[$($first),*];
             const LAST: &[Choice] = &$last;
-            let mut all = [ok(""); FIRST.len() + $kind::ALL.len() + LAST.len()];
+            let mut all = [ok(""); FIRST.len() + $all.len() + LAST.len()];
             let mut at = 0;
             while at < all.len() {
                 all[at] = if at < FIRST.len() {
                     FIRST[at]
-                } else if at < FIRST.len() + $kind::ALL.len() {
-                    ok($kind::ALL[at - FIRST.len()].name())
+                } else if at < FIRST.len() + $all.len() {
+                    ok($all[at - FIRST.len()].name())
                 } else {
-                    LAST[at - FIRST.len() - $kind::ALL.len()]
+                    LAST[at - FIRST.len() - $all.len()]
                 };
                 at += 1;
             }
@@ -37,13 +37,14 @@ const NO_GROUPS: [Choice; 5] = {
     let ec2n = "its curve over a binary field is broken or close to it, and no IKEv2 number is left for it";
     [never(a.0, a.2), never(b.0, b.2), never(c.0, c.2), never("ec2n155", ec2n), never("ec2n185", ec2n)]
 };
-const DH_GROUPS: &[Choice] = names!([], DhGroup, NO_GROUPS);
-const PFS_GROUPS: &[Choice] = names!([ok("none")], DhGroup, NO_GROUPS);
-const IKE_ENCRYPTION: &[Choice] = names!([], IkeCipher, []);
-const HASHES: &[Choice] = names!([], IkeIntegrity, []);
-const PRFS: &[Choice] = names!([ok("auto")], Prf, []);
-const ESP_ENCRYPTION: &[Choice] = names!([], Encryption, []);
-const ESP_INTEGRITY: &[Choice] = names!([], Integrity, []);
+const DH_GROUPS: &[Choice] = names!([], DhGroup::CLASSIC, NO_GROUPS);
+const PFS_GROUPS: &[Choice] = names!([ok("none")], DhGroup::CLASSIC, NO_GROUPS);
+const ADDITIONAL: &[Choice] = names!([], DhGroup::KEMS, [ok("none")]);
+const IKE_ENCRYPTION: &[Choice] = names!([], IkeCipher::ALL, []);
+const HASHES: &[Choice] = names!([], IkeIntegrity::ALL, []);
+const PRFS: &[Choice] = names!([ok("auto")], Prf::ALL, []);
+const ESP_ENCRYPTION: &[Choice] = names!([], Encryption::ALL, []);
+const ESP_INTEGRITY: &[Choice] = names!([], Integrity::ALL, []);
 
 const EAP_METHODS: &[Choice] = &[ok("eap-mschapv2"), ok("eap-peap"), ok("eap-tls"), ok("eap-ttls")];
 const PH2_STATES: &[Choice] = &[ok("no-phase2"), ok("established"), ok("expired")];
@@ -84,6 +85,12 @@ pub(super) const PROFILE: Menu = Menu {
     help: "Parameters of the IKE SA. `default` exists without being written; a row of that name changes it.",
     properties: &[
         NAME,
+        own(
+            "additional-ke",
+            Kind::Some(ADDITIONAL),
+            Is("mlkem768,none"),
+            "A further key exchange that quantum computers do not break (RFC 9370), made after that of `dh-group` and mixed with it, preferred first. With `none` in the list, peers who do not know it are spoken with without it.",
+        ),
         own(
             "childless",
             Kind::YesNo,

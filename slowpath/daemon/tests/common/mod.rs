@@ -277,6 +277,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
                 integrity: vec![IkeIntegrity::HmacSha256],
                 prf: vec![Prf::HmacSha256],
                 groups: vec![DhGroup::X25519],
+                additional: vec![],
             },
             lifetime: Duration::from_secs(86400),
             dpd_interval: Some(Duration::from_secs(120)),

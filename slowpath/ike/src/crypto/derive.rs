@@ -16,8 +16,16 @@ pub fn skeyseed(which: Prf, ni: &[u8], nr: &[u8], shared: &[u8]) -> Secret {
 }
 
 //= rfc7296#2.18/skeyseed-rekey: prf(SK_d of the old SA, g^ir | Ni | Nr), with the old SA's PRF.
-pub fn skeyseed_rekeyed(old_prf: Prf, old_d: &[u8], shared: &[u8], ni: &[u8], nr: &[u8]) -> Secret {
-    prf(old_prf, old_d, &[shared, ni, nr])
+//= rfc9370#2.2.4/rekey: the secrets of further key exchanges, `more`, stand behind.
+pub fn skeyseed_rekeyed(
+    old_prf: Prf,
+    old_d: &[u8],
+    shared: &[u8],
+    ni: &[u8],
+    nr: &[u8],
+    more: &[u8],
+) -> Secret {
+    prf(old_prf, old_d, &[shared, ni, nr, more])
 }
 
 /// Everything an IKE SA keeps. `i` and `r` are the original initiator's and responder's.
@@ -87,16 +95,18 @@ impl ChildKeys {
 }
 
 //= rfc7296#2.17/keymat: prf+(SK_d, g^ir (new) | Ni | Nr); initiator's direction first, encryption before integrity.
-/// `shared` with PFS only. The nonces are those of the exchange that makes the Child SA.
+//= rfc9370#2.2.4/keymat: with the secrets of further key exchanges behind.
+/// `shared` (the first key exchange's, and that of all others) with PFS only. The nonces are those of the exchange that makes the Child SA.
 pub fn child_keys(
     which: Prf,
     sk_d: &[u8],
-    shared: Option<&[u8]>,
+    shared: Option<(&[u8], &[u8])>,
     ni: &[u8],
     nr: &[u8],
     suite: Suite,
 ) -> ChildKeys {
-    let seed = [shared.unwrap_or_default(), ni, nr];
+    let (shared, more) = shared.unwrap_or_default();
+    let seed = [shared, ni, nr, more];
     let mut cut = Cutter::new(prf_plus(which, sk_d, &seed, 2 * suite.keymat_len()));
     let mut direction = || {
         let (cipher, mac) = (suite.encryption(), suite.integrity());

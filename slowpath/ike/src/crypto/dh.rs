@@ -1,6 +1,6 @@
 //! Diffie-Hellman: a private value drawn from our own random source, the public value for a KE payload,
 //! and the shared secret, for which the peer's value is checked first (RFC 6989, RFC 7748 6.1).
-use super::Secret;
+use super::{Secret, kem};
 use crate::api::{DhGroup, Rng};
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::derive::Deriver;
@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DhError {
-    #[error("a public value of {group} has {expected} bytes, this one has {len}", group = .group.name(), expected = .group.public_len())]
-    Length { group: DhGroup, len: usize },
+    #[error("a public value of {group} has {expected} bytes, this one has {len}", group = .group.name())]
+    Length { group: DhGroup, expected: usize, len: usize },
     #[error("the public value is not one of {group}: {why}", group = .group.name())]
     Value { group: DhGroup, why: &'static str },
     #[error("the cryptographic library failed: {0}")]
@@ -37,6 +37,11 @@ impl std::fmt::Debug for DhPrivate {
 
 impl DhPrivate {
     pub fn generate(group: DhGroup, rng: &mut dyn Rng) -> Result<Self, DhError> {
+        if let GroupKind::Kem { .. } = group.kind() {
+            let secret =
+                kem::generate(group).ok_or(DhError::Value { group, why: "no key could be drawn" })?;
+            return Self::from_secret(group, &secret);
+        }
         // An elliptic-curve scalar at or above the order is drawn again; a good source needs 1 or 2 draws.
         for _ in 0..128 {
             let mut secret = Secret::new(vec![0; secret_len(group)]);
@@ -64,12 +69,28 @@ impl DhPrivate {
                 (key.raw_public_key()?, Some(key))
             }
             GroupKind::Curve => (public_of(group, secret)?, None),
+            GroupKind::Kem { .. } => {
+                let bad = DhError::Value { group, why: "this is no decapsulation key" };
+                (kem::public(group, secret).ok_or(bad)?, None)
+            }
             GroupKind::Modp { .. } => {
                 let generator = BigNum::from_u32(2)?;
                 (power(group, &generator, secret)?.to_vec(), None)
             }
         };
         Ok(Self { group, secret: Secret::new(secret.to_vec()), public, key })
+    }
+
+    /// The responder's side: what to answer the initiator's value with, and the secret.
+    pub fn answer(group: DhGroup, peer: &[u8], rng: &mut dyn Rng) -> Result<(Vec<u8>, Secret), DhError> {
+        if let GroupKind::Kem { .. } = group.kind() {
+            check_len(group, group.public_len(), peer)?;
+            let bad = DhError::Value { group, why: "no encapsulation key" };
+            return kem::encapsulate(group, peer).ok_or(bad);
+        }
+        let own = Self::generate(group, rng)?;
+        let shared = own.shared(peer)?;
+        Ok((own.public, shared))
     }
 
     pub fn group(&self) -> DhGroup {
@@ -84,14 +105,13 @@ impl DhPrivate {
         &self.secret
     }
 
-    /// g^ir as RFC 7296 2.14 feeds it to the PRF: the group's length, leading zeros kept.
+    /// The initiator's side: g^ir as RFC 7296 2.14 feeds it to the PRF: the group's length, leading zeros kept.
     pub fn shared(&self, peer: &[u8]) -> Result<Secret, DhError> {
         let group = self.group;
-        //= rfc7296#3.4/ke-length: the value has exactly the group's length.
-        if peer.len() != group.public_len() {
-            return Err(DhError::Length { group, len: peer.len() });
-        }
+        check_len(group, group.answer_len(), peer)?;
         match group.kind() {
+            GroupKind::Kem { .. } => kem::decapsulate(group, &self.secret, peer)
+                .ok_or(DhError::Value { group, why: "it cannot be decapsulated" }),
             GroupKind::Montgomery => self.shared_montgomery(peer),
             GroupKind::Curve => self.shared_ec(peer),
             GroupKind::Modp { .. } => self.shared_modp(peer),
@@ -141,11 +161,16 @@ impl DhPrivate {
     }
 }
 
+//= rfc7296#3.4/ke-length: the value has exactly the group's length.
+fn check_len(group: DhGroup, expected: usize, peer: &[u8]) -> Result<(), DhError> {
+    let len = peer.len();
+    if len == expected { Ok(()) } else { Err(DhError::Length { group, expected, len }) }
+}
 fn secret_len(group: DhGroup) -> usize {
     match group.kind() {
         GroupKind::Modp { exponent } => exponent,
         GroupKind::Curve => group.public_len() / 2,
-        GroupKind::Montgomery => group.public_len(),
+        GroupKind::Montgomery | GroupKind::Kem { .. } => group.public_len(),
     }
 }
 

@@ -7,6 +7,7 @@ mod cipher;
 mod cookie;
 mod derive;
 mod dh;
+mod kem;
 mod natd;
 mod prf;
 mod suite;
@@ -18,7 +19,7 @@ pub use derive::{ChildKeys, EspKeys, IkeKeys, child_keys, ike_keys, skeyseed, sk
 pub use dh::{DhError, DhPrivate};
 pub use natd::nat_detection;
 pub use prf::{prf, prf_plus};
-pub use suite::IkeSuite;
+pub use suite::{Additional, IkeSuite};
 
 /// Secret bytes of any length, wiped on drop. Has no `Debug`.
 pub type Secret = zeroize::Zeroizing<Vec<u8>>;

@@ -39,13 +39,18 @@ impl Agreed {
     }
 }
 
+//= rfc9370#2.2.1/intermediate: additional key exchanges are made in IKE_INTERMEDIATE, which both must have.
+fn intermediate(peer: &Peer) -> Option<NotifyType> {
+    let rounds = &peer.profile.proposal.additional;
+    (!rounds.is_empty()).then_some(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED)
+}
 /// What an initiator says in IKE_SA_INIT.
 pub(super) fn of_initiator(peer: &Peer) -> impl Iterator<Item = Payload> + use<> {
     let extensions = &peer.profile.extensions;
     let fragments = (extensions.fragment_size > 0).then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     //= rfc5685#3/supported: said by who would go elsewhere.
     let redirect = extensions.follow_redirects.then_some(NotifyType::REDIRECT_SUPPORTED);
-    [fragments, redirect].into_iter().flatten().map(notify)
+    [fragments, redirect, intermediate(peer)].into_iter().flatten().map(notify)
 }
 /// What a responder says to that.
 pub(super) fn of_responder(peer: &Peer, request: &Message) -> impl Iterator<Item = Payload> + use<> {
@@ -55,7 +60,9 @@ pub(super) fn of_responder(peer: &Peer, request: &Message) -> impl Iterator<Item
         (asked && extensions.fragment_size > 0).then_some(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     //= rfc6023#3/supported: the responder says it, unasked.
     let childless = extensions.childless.then_some(NotifyType::CHILDLESS_IKEV2_SUPPORTED);
-    [fragments, childless].into_iter().flatten().map(notify)
+    let intermediate =
+        intermediate(peer).filter(|_| request.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some());
+    [fragments, childless, intermediate].into_iter().flatten().map(notify)
 }
 
 impl IkeSa {

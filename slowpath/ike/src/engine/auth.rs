@@ -22,6 +22,7 @@ impl Engine {
         init_response: Vec<u8>,
         cx: &mut Cx,
     ) {
+        sa.int_auth.auth_id = sa.window.next_send;
         let first = sa.wanted.iter().position(|w| super::negotiate::config_of(sa, w.policy).is_some());
         let wanted = first.map(|at| sa.wanted.remove(at));
         let wanted = wanted.or_else(|| {
@@ -145,6 +146,7 @@ impl Engine {
             return refuse(self, sa, cx, NotifyType::INVALID_SYNTAX);
         };
         let id_r = message.id_r().ok();
+        sa.int_auth.auth_id = message.header.message_id;
         proof::learn(&mut sa.known, message);
         let Some(identity) = identity_for(sa, id_i, id_r, message).cloned() else {
             self.fail(sa, explain::id_unknown(&sa.peer, id_i, id_r, sa.local.ip()), cx);
@@ -191,6 +193,7 @@ impl Engine {
 
     pub(super) fn established(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         sa.state = State::Established;
+        sa.int_auth = super::intermediate::IntAuth::default();
         self.begin_life(sa, cx.now);
         self.starts.remove(&sa.peer.name);
         self.counters.ike_established += 1;

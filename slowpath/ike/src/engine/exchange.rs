@@ -147,7 +147,10 @@ impl Engine {
             Err(error) => Some(self.broken_inside(sa, &error, cx)),
         };
         match response {
-            Some(payloads) => self.respond(sa, d, header, payloads, cx),
+            Some(payloads) => {
+                self.respond(sa, d, header, payloads, cx);
+                self.after_intermediate(sa);
+            }
             // Authentic but out of place: not acted on, and its id not used up.
             None => self.counters.refuse(Refused::NotInThisState),
         }
@@ -163,10 +166,20 @@ impl Engine {
     ) -> Option<Vec<Payload>> {
         match (message.header.exchange, &sa.state) {
             //= rfc7296#1.2/auth-second: before IKE_AUTH nothing else is possible.
-            (ExchangeType::IKE_AUTH, State::InitAnswered(_)) => {
+            (ExchangeType::IKE_AUTH, State::InitAnswered(half)) if half.rounds.left.is_empty() => {
                 Some(self.on_auth_request(sa, d, message, cx))
             }
-            (_, State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) | State::Closed) => None,
+            (ExchangeType::IKE_INTERMEDIATE, State::InitAnswered(half)) if !half.rounds.left.is_empty() => {
+                Some(self.on_intermediate_request(sa, message, cx))
+            }
+            (
+                _,
+                State::InitSent(_)
+                | State::InitAnswered(_)
+                | State::Intermediate(_)
+                | State::AuthSent(_)
+                | State::Closed,
+            ) => None,
             // Not answered, so that it comes again when it is known who has the children.
             (_, State::Unsettled) if !message.deletes().any(|d| d.protocol == Protocol::IKE) => None,
             (ExchangeType::CREATE_CHILD_SA, _) => Some(self.on_create_request(sa, message, cx)),
@@ -256,6 +269,7 @@ impl Engine {
             Some(bound) => inner.seal_within(bound, keys, self.rng.as_mut()),
             None => inner.seal(keys, self.rng.as_mut()).map(|datagram| vec![datagram]),
         };
+        sa.said(&inner);
         self.trace(sa, "sent", &message, cx);
         if let Err(error) = &sealed {
             let said = format!("a message could not be encrypted: {error}; the IKE SA ends");
@@ -315,6 +329,7 @@ impl Engine {
             Err(_) => return,
         };
         let expected = match sa.window.in_flight.as_ref().map(|f| &f.what) {
+            Some(Exchange::Intermediate) => ExchangeType::IKE_INTERMEDIATE,
             Some(Exchange::Auth) => ExchangeType::IKE_AUTH,
             Some(Exchange::Child(_) | Exchange::Ike(_)) => ExchangeType::CREATE_CHILD_SA,
             _ => ExchangeType::INFORMATIONAL,
@@ -331,6 +346,7 @@ impl Engine {
         }
         self.trace(sa, "received", &message, cx);
         match in_flight.what {
+            Exchange::Intermediate => self.on_intermediate_response(sa, &message, cx),
             Exchange::Auth => self.on_auth_response(sa, &message, cx),
             Exchange::Child(offer) => self.on_child_response(sa, *offer, &message, cx),
             Exchange::Ike(offer) => self.on_ike_response(sa, *offer, &message, cx),

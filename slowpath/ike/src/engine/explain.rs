@@ -13,6 +13,7 @@ use ::sa::{AddrRange, PortRange, Prefix, Selector, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
 
 pub(super) const INIT: &str = "IKE_SA_INIT";
+pub(super) const INTERMEDIATE: &str = "IKE_INTERMEDIATE";
 pub(super) const AUTH: &str = "IKE_AUTH";
 pub(super) const CREATE: &str = "CREATE_CHILD_SA";
 pub(super) const INFORMATIONAL: &str = "INFORMATIONAL";
@@ -144,6 +145,19 @@ pub(super) fn child_proposal(child: &Child, exchange: &'static str, m: &Mismatch
         Some(settings) => d.fix(set_proposal(child, &settings)),
         None => d,
     }
+}
+/// An additional key exchange came to nothing.
+pub(super) fn key_exchange(peer: &Peer, exchange: &'static str, told: Option<NotifyType>) -> Diagnosis {
+    let theirs =
+        told.map_or_else(|| "a KE payload that does not fit the chosen method".into(), |n| n.to_string());
+    Diagnosis::new(Cause::IkeKeyExchange, exchange)
+        .detail(theirs.clone())
+        .theirs(theirs)
+        .ours(format!("{} (profile `{}`)", describe_ike(&peer.profile.proposal), peer.profile.name))
+        .tell(
+            "this is a fault of the program there: update it, or leave additional key exchanges (ADDKE) out",
+        )
+        .fix(set_profile(peer, "additional-ke=none"))
 }
 /// They want another group than any we offer: INVALID_KE_PAYLOAD.
 pub(super) fn group_refused(peer: &Peer, exchange: &'static str, number: Option<u16>) -> Diagnosis {

@@ -6,7 +6,7 @@ use super::counters::Refused;
 use super::ike_sa::IkeSa;
 use super::{Cx, Engine};
 use crate::api::{Datagram, Now};
-use crate::message::{Fragment, Header, Inner, Message, OpenError, PayloadType, open};
+use crate::message::{Fragment, Header, Inner, Message, OpenError, PayloadType, open_inner};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -110,14 +110,19 @@ impl Engine {
     fn opened(&mut self, sa: &mut IkeSa, d: &Datagram, cx: &Cx) -> Result<Option<Message>, OpenError> {
         let keys = sa.keys.as_ref().ok_or(OpenError::Icv)?;
         if !is_fragment(d) {
-            return open(&d.payload, keys.keys.receiving(sa.initiator)).map(Some);
+            let inner = open_inner(&d.payload, keys.keys.receiving(sa.initiator))?;
+            sa.heard(&inner);
+            return inner.message().map(Some);
         }
         if !sa.agreed.fragmentation {
             self.counters.refuse(Refused::NotInThisState);
             return Ok(None);
         }
         match self.collect(sa, d, cx)? {
-            Some(whole) => whole.message().map(Some),
+            Some(whole) => {
+                sa.heard(&whole);
+                whole.message().map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -167,9 +172,12 @@ impl Engine {
 
     //= rfc7383#2.6.1/replay: a fragmented request that was answered is answered again at its first fragment alone.
     pub(super) fn repeats(&self, sa: &IkeSa, d: &Datagram) -> bool {
-        let Some(keys) = sa.keys.as_ref() else { return false };
+        let now = sa.keys.as_ref().map(|keys| keys.keys.receiving(sa.initiator));
         matches!(Fragment::place(&d.payload), Ok((1, _)))
-            && Fragment::open(&d.payload, keys.keys.receiving(sa.initiator)).is_ok()
+            && [now, sa.int_auth.before()]
+                .into_iter()
+                .flatten()
+                .any(|k| Fragment::open(&d.payload, k).is_ok())
     }
 }
 

@@ -2,6 +2,7 @@
 use super::agreed::Agreed;
 use super::child::{ChildSa, Half, Place};
 use super::fragment::Pieces;
+use super::intermediate::{IntAuth, Rounds, RoundsAnswered};
 use super::mobike::Path;
 use super::proof::Known;
 use super::templates::{Chosen, Made};
@@ -52,6 +53,7 @@ pub(super) struct IkeSa {
     pub remote_id: Option<Identification>,
     /// What they say about certificates and signatures.
     pub known: Known,
+    pub int_auth: IntAuth,
     pub created: Now,
     pub established: Option<Now>,
     /// Last authentic message or protected traffic from the peer.
@@ -89,6 +91,8 @@ pub(super) enum State {
     InitSent(Box<InitSent>),
     /// Half-open: IKE_SA_INIT answered, the peer has yet to say who it is.
     InitAnswered(Box<InitAnswered>),
+    /// IKE_INTERMEDIATE request is out.
+    Intermediate(Box<Rounds>),
     /// IKE_AUTH request is out.
     AuthSent(Box<AuthSent>),
     Established,
@@ -106,7 +110,7 @@ impl State {
     pub fn name(&self) -> &'static str {
         match self {
             Self::InitSent(_) | Self::InitAnswered(_) => "message-1-sent",
-            Self::AuthSent(_) => "message-3-sent",
+            Self::Intermediate(_) | Self::AuthSent(_) => "message-3-sent",
             Self::Established => "established",
             Self::Unsettled => "unsettled",
             Self::Replaced => "rekeyed",
@@ -132,6 +136,7 @@ pub(super) struct InitAnswered {
     pub response: Vec<u8>,
     pub nonce_i: Vec<u8>,
     pub nonce_r: Vec<u8>,
+    pub rounds: RoundsAnswered,
     pub forgeries: u32,
     /// How often the peer has sent its request once more.
     pub again: u32,
@@ -183,6 +188,8 @@ pub(super) struct IkeOffer {
 
 /// What our request in flight is for.
 pub(super) enum Exchange {
+    /// Lives in `State::Intermediate`.
+    Intermediate,
     /// Lives in `State::AuthSent`.
     Auth,
     Child(Box<ChildOffer>),
@@ -319,6 +326,7 @@ impl IkeSa {
             wanted: Vec::new(),
             remote_id: None,
             known: Known::default(),
+            int_auth: IntAuth::default(),
             created: now,
             established: None,
             last_seen: now,

@@ -151,7 +151,9 @@ impl Engine {
                 sa.tasks.clear();
                 sa.tasks.push_front(Task::DeleteIke);
             }
-            State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => self.drop_sa(sa, cx),
+            State::InitSent(_) | State::InitAnswered(_) | State::Intermediate(_) | State::AuthSent(_) => {
+                self.drop_sa(sa, cx);
+            }
             State::Unsettled | State::Replaced | State::Deleting | State::Closed => {}
         }
     }
@@ -190,6 +192,11 @@ impl Engine {
             return self.init_without_answer(sa, hinted, cx);
         }
         match std::mem::replace(&mut sa.state, State::Closed) {
+            State::Intermediate(_) => {
+                let nat = sa.nat_local || sa.nat_remote;
+                self.fail(sa, explain::no_answer_auth(sa.local, sa.remote, nat), cx);
+                self.give_up_call(sa, cx);
+            }
             State::AuthSent(sent) => {
                 let nat = sa.nat_local || sa.nat_remote;
                 self.fail(sa, explain::no_answer_auth(sa.local, sa.remote, nat), cx);

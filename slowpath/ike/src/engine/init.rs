@@ -5,16 +5,18 @@ use super::counters::Refused;
 use super::exchange::notify;
 use super::explain::{self, INIT};
 use super::ike_sa::{IkeSa, InitAnswered, InitSent, Keyed, Retry, State, Wanted};
+use super::intermediate::{Rounds, RoundsAnswered};
 use super::proof;
 use super::report::Stranger;
 use super::{Cx, Engine};
-use crate::api::{Action, Datagram, DhGroup, KeyLog, Now, Peer, ReportLevel};
+use crate::api::{Action, Datagram, DhGroup, IkeProposal, KeyLog, Now, Peer, ReportLevel};
 use crate::crypto::{DhPrivate, IkeSuite, ike_keys, nat_detection, nonce, skeyseed};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     Blame, ExchangeType, Header, KeyExchange, Message, Notify, NotifyType, ParseError, Payload, confirm_ike,
     offer_ike, parse_clear, select_ike,
 };
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,17 @@ pub(super) fn nat_between(message: &Message, d: &Datagram) -> (bool, bool) {
         differs(NotifyType::NAT_DETECTION_SOURCE_IP, d.remote),
     )
 }
-fn ke(dh: &DhPrivate) -> Payload {
+fn has_intermediate(message: &Message) -> bool {
+    message.notify(NotifyType::INTERMEDIATE_EXCHANGE_SUPPORTED).is_some()
+}
+/// What can be agreed on with the sender of this: without IKE_INTERMEDIATE there is no additional key exchange.
+fn rounds_for<'a>(message: &Message, ours: &'a IkeProposal) -> Cow<'a, IkeProposal> {
+    if has_intermediate(message) || ours.additional.iter().any(|round| !round.optional) {
+        return Cow::Borrowed(ours);
+    }
+    Cow::Owned(IkeProposal { additional: Vec::new(), ..ours.clone() })
+}
+pub(super) fn ke(dh: &DhPrivate) -> Payload {
     Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
 }
 
@@ -213,6 +225,9 @@ impl Engine {
             return Err(Refused::Malformed);
         };
         let chosen = confirm_ike(proposals, &init.offer).map_err(|_| Refused::Malformed)?;
+        if chosen.suite.additional.iter().any(Option::is_some) && !has_intermediate(message) {
+            return Err(Refused::Malformed);
+        }
         //= rfc7296#3.4/ke-group: the KE payload's group is the chosen one.
         if chosen.suite.group != init.dh.group() || their_ke.group != init.dh.group().transform() {
             return Err(Refused::InvalidKe);
@@ -235,7 +250,15 @@ impl Engine {
         }
         sa.window.next_send = 1;
         proof::learn(&mut sa.known, message);
-        self.send_auth(sa, request, nonce_i, nonce_r, d.payload.clone(), cx);
+        let rounds = Rounds {
+            init_request: request,
+            init_response: d.payload.clone(),
+            nonce_i,
+            nonce_r,
+            left: chosen.suite.additional.into_iter().flatten().collect(),
+            dh: None,
+        };
+        self.next_round_of(sa, rounds, cx);
         Ok(())
     }
 
@@ -357,7 +380,8 @@ impl Engine {
             Ok(proposals) => proposals,
             Err(error) => return Err((Refused::Malformed, error.notify(false))),
         };
-        let chosen = match select_ike(proposals, &peer.profile.proposal) {
+        let ours = rounds_for(message, &peer.profile.proposal);
+        let chosen = match select_ike(proposals, &ours) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
                 let who = Stranger { remote: d.remote, local: d.local, peer: Some(&peer) };
@@ -367,6 +391,9 @@ impl Engine {
                 return told(Refused::UnknownPeer, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
             }
         };
+        if chosen.suite.additional.iter().any(Option::is_some) && !has_intermediate(message) {
+            return told(Refused::Malformed, NotifyType::NO_PROPOSAL_CHOSEN, Vec::new());
+        }
         let group = chosen.suite.group;
         let their_ke = message.ke().map_err(|_| (Refused::Malformed, None))?;
         //= rfc7296#1.2/invalid-ke: another group than the chosen one is answered with the right one.
@@ -417,6 +444,10 @@ impl Engine {
             response: response.clone(),
             nonce_i: nonce_i.clone(),
             nonce_r: nonce_r.clone(),
+            rounds: RoundsAnswered {
+                left: chosen.suite.additional.into_iter().flatten().collect(),
+                shared: None,
+            },
             forgeries: 0,
             again: 0,
         };

@@ -20,6 +20,7 @@ mod ike_sa;
 mod index;
 mod informational;
 mod init;
+mod intermediate;
 mod mobike;
 mod negotiate;
 mod page;

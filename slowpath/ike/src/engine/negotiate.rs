@@ -3,15 +3,15 @@
 use super::child::{ChildSa, ChildState, Half, Place, lifetime_of, soft_of};
 use super::explain::{self, AUTH, CREATE, wishes};
 use super::ike_sa::{ChildOffer, IkeSa, Wanted};
-use super::init::NONCE_LEN;
+use super::init::{NONCE_LEN, ke};
 use super::templates::{Asked, Fit, pick, ranges, template_of, tidy, without_ports};
 use super::{Cx, Engine};
 use crate::api::{Child, Now, ReportLevel};
 use crate::crypto::{DhPrivate, EspKeys, Secret, child_keys, nonce};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
-    ChosenEsp, KeyExchange, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow, offer_esp,
-    select_esp, split, within,
+    ChosenEsp, Message, Notify, NotifyType, Payload, Ts, confirm_esp, narrow, offer_esp, select_esp, split,
+    within,
 };
 use ::sa::{Mode, PolicyId, Prefix, Protocol, SaSlot, Spi, TrafficSelector, TunnelEnds};
 use std::net::IpAddr;
@@ -397,7 +397,7 @@ impl Engine {
     ) -> ChildSa {
         let fresh = self.random_u8();
         let suite = agreed.chosen.suite;
-        let shared = agreed.shared.as_ref().map(|s| s.as_slice());
+        let shared = agreed.shared.as_ref().map(|s| (s.as_slice(), &[][..]));
         let keys = sa.keys.as_ref().map(|k| {
             child_keys(k.suite.prf, k.keys.d.expose(), shared, &agreed.nonce_i, &agreed.nonce_r, suite)
         });
@@ -446,10 +446,6 @@ impl Engine {
             twin_at: Some(now + super::child::SETTLED),
         }
     }
-}
-
-fn ke(dh: &DhPrivate) -> Payload {
-    Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
 }
 
 //= rfc7296#2.9/single-pair: who wants one pair of addresses for each SA gets those of the packet that asks.

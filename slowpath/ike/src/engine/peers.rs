@@ -36,8 +36,12 @@ impl Engine {
         }
         self.starts.retain(|name| self.by_name.contains_key(name));
         self.redirects.retain(|name| self.by_name.contains_key(name));
-        let is_live =
-            |sa: &IkeSa| matches!(sa.state, State::Established | State::InitSent(_) | State::AuthSent(_));
+        let is_live = |sa: &IkeSa| {
+            matches!(
+                sa.state,
+                State::Established | State::InitSent(_) | State::Intermediate(_) | State::AuthSent(_)
+            )
+        };
         let live: HashSet<String> =
             self.sas.values().filter(|sa| is_live(sa)).map(|sa| sa.peer.name.clone()).collect();
         for peer in self.peers.clone() {
@@ -123,7 +127,7 @@ impl Engine {
             all.next_back().map(|sa| sa.local_spi)
         };
         of(|s| matches!(s, State::Established))
-            .or_else(|| of(|s| matches!(s, State::InitSent(_) | State::AuthSent(_))))
+            .or_else(|| of(|s| matches!(s, State::InitSent(_) | State::Intermediate(_) | State::AuthSent(_))))
     }
 
     pub(super) fn want(&mut self, peer: &Arc<Peer>, wanted: Vec<Wanted>, cx: &mut Cx) {

@@ -85,13 +85,14 @@ pub(super) fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Result<Pa
     let broken = |why: String| Box::new(words::own(&sa.peer, identity, &why));
     let Some(k) = sa.keys.as_ref() else { return Err(broken("there are no keys yet".into())) };
     let (prf, p) = (k.suite.prf, k.keys.p(sa.initiator).expose());
+    let said = sa.int_auth.octets();
     let (method, data) = match &identity.auth.ours {
         Proof::Secret(psk) => {
-            let data = psk_auth(prf, psk, p, s.first_message, s.their_nonce, s.id).to_vec();
+            let data = psk_auth(prf, psk, p, s.first_message, s.their_nonce, s.id, &said).to_vec();
             (AuthMethod::SHARED_KEY_MIC, data)
         }
         Proof::Signature(signer) => {
-            let octets = signed_octets(prf, p, s.first_message, s.their_nonce, s.id);
+            let octets = signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &said);
             let made = signer.sign(sa.known.hashes, identity.auth.ways, &octets);
             let made = made.map_err(|error| match error {
                 pki::SignError::Library(_) | pki::SignError::Mismatch => broken(error.to_string()),
@@ -198,10 +199,11 @@ pub(super) fn verify(
     let problem = |problem| Err(Box::new(words::explain(&sa.peer, identity, s.id, auth, problem)));
     let Some(k) = &sa.keys else { return problem(Problem::Method) };
     let (prf, p) = (k.suite.prf, k.keys.p(!sa.initiator).expose());
+    let said = sa.int_auth.octets();
     let Some(auth) = auth else { return problem(Problem::Method) };
     match (&identity.auth.theirs, auth.method) {
         (Check::Secret(psk), AuthMethod::SHARED_KEY_MIC) => {
-            if verify_psk_auth(prf, psk, p, s.first_message, s.their_nonce, s.id, &auth.data) {
+            if verify_psk_auth(prf, psk, p, s.first_message, s.their_nonce, s.id, &said, &auth.data) {
                 return Ok(());
             }
             let hint = other_secret(sa, psk, s, auth);
@@ -216,7 +218,7 @@ pub(super) fn verify(
                 id: Id::try_from(s.id).ok(),
                 certificates: message.certificates().collect(),
                 signature: Signature { method: method.0, data: auth.data.clone() },
-                octets: signed_octets(prf, p, s.first_message, s.their_nonce, s.id),
+                octets: signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &said),
                 role: if sa.initiator { Role::Responder } else { Role::Initiator },
                 wall,
             };
@@ -231,8 +233,10 @@ fn other_secret(sa: &IkeSa, ours: &Psk, s: &Signed<'_>, auth: &Authentication) -
     const TRIED: usize = 16;
     let k = sa.keys.as_ref()?;
     let p = k.keys.p(!sa.initiator).expose();
-    let fits =
-        |psk: &Psk| verify_psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id, &auth.data);
+    let said = sa.int_auth.octets();
+    let fits = |psk: &Psk| {
+        verify_psk_auth(k.suite.prf, psk, p, s.first_message, s.their_nonce, s.id, &said, &auth.data)
+    };
     let trimmed = Psk(ours.0.trim_ascii().to_vec());
     if trimmed.0.len() != ours.0.len() && fits(&trimmed) {
         return Some("theirs fits without the blanks around ours".into());

@@ -2,24 +2,20 @@
 use super::counters::Refused;
 use super::explain::{self, CREATE};
 use super::ike_sa::{Collision, Exchange, IkeOffer, IkeSa, State, Task};
-use super::init::NONCE_LEN;
+use super::init::{NONCE_LEN, ke};
 use super::timers::Series;
 use super::{Cx, Engine};
 use crate::api::{DhGroup, ReportLevel};
 use crate::crypto::{DhPrivate, IkeSuite, nonce, skeyseed_rekeyed};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
-    ExchangeType, KeyExchange, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike, select_ike,
+    ExchangeType, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike, select_ike,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Groups tried before a rekey is put off.
 const ROUNDS: u32 = 3;
-
-fn ke(dh: &DhPrivate) -> Payload {
-    Payload::Ke(KeyExchange { group: dh.group().transform(), data: dh.public().to_vec() })
-}
 
 /// What both ends know after the exchange.
 struct Fresh<'a> {
@@ -133,6 +129,7 @@ impl Engine {
                 fresh.shared,
                 fresh.nonce_i,
                 fresh.nonce_r,
+                &[],
             );
             self.key(&mut new, fresh.suite, &seed, fresh.nonce_i, fresh.nonce_r);
         }

@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// Longer answers (certificates) are not stored: a record has no room for them, and whether they have arrived is soon
 /// known.
@@ -64,7 +64,7 @@ struct Record {
     agreed: super::agreed::Agreed,
     detour: Option<(SocketAddr, SocketAddr)>,
     state: u8,
-    suite: (u8, Option<u8>, u8, u8),
+    suite: (u8, Option<u8>, u8, u8, Vec<Option<u8>>),
     /// d, pi, pr, then encryption, salt and integrity of the initiator and of the responder.
     keys: Vec<Bytes>,
     next_send: u32,
@@ -170,7 +170,9 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         State::Deleting => 2,
         State::Closed => 3,
         State::Unsettled => 4,
-        State::InitSent(_) | State::InitAnswered(_) | State::AuthSent(_) => return None,
+        State::InitSent(_) | State::InitAnswered(_) | State::Intermediate(_) | State::AuthSent(_) => {
+            return None;
+        }
     };
     let Keyed { keys, suite } = sa.keys.as_ref()?;
     let all_keys = [&keys.d, &keys.pi, &keys.pr]
@@ -193,6 +195,7 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
             suite.integrity.map(|i| index(&IkeIntegrity::ALL, &i)),
             index(&Prf::ALL, &suite.prf),
             index(&DhGroup::ALL, &suite.group),
+            suite.additional.iter().map(|m| m.map(|m| index(&DhGroup::ALL, &m))).collect(),
         ),
         keys: all_keys.map(Bytes::from).collect(),
         next_send: sa.window.next_send,
@@ -238,7 +241,7 @@ fn dh_from((group, secret): &(u8, Bytes)) -> Option<DhPrivate> {
 }
 fn doing(what: &Exchange) -> Option<Doing> {
     Some(match what {
-        Exchange::Auth => return None,
+        Exchange::Intermediate | Exchange::Auth => return None,
         Exchange::Child(o) => Doing::Child(OfferRecord {
             policy: o.policy.0,
             protocol: o.protocol as u8,
@@ -391,11 +394,15 @@ fn selector_from(
     })
 }
 fn keyed_from(r: &Record) -> Option<Keyed> {
+    let method = |m: &Option<u8>| optional(*m, |m| at(&DhGroup::ALL, m));
+    let methods = r.suite.4.iter().map(method).collect::<Option<Vec<_>>>()?;
+    let additional = methods.try_into().ok()?;
     let suite = IkeSuite {
         encryption: at(&IkeCipher::ALL, r.suite.0)?,
         integrity: optional(r.suite.1, |i| at(&IkeIntegrity::ALL, i))?,
         prf: at(&Prf::ALL, r.suite.2)?,
         group: at(&DhGroup::ALL, r.suite.3)?,
+        additional,
     };
     let [d, pi, pr, ei, si, ai, er, sr, ar] = r.keys.as_slice() else { return None };
     let sk = |e: &Bytes, s: &Bytes, a: &Bytes| {

@@ -1,8 +1,8 @@
 //! Where an offer and what we have part: in names people use, by transform, and with what would close the gap.
 use super::numbers::{Protocol, TransformType};
 use super::proposal::{Proposal, Transform};
-use super::select::{ESN, EspWishes, NONE, encr, esp_transforms, means};
-use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, Prf};
+use super::select::{ESN, EspWishes, NONE, additional, encr, esp_transforms, means};
+use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, KeRound, Prf};
 use sa::{Encryption, Integrity, Suite};
 use std::fmt;
 
@@ -147,11 +147,28 @@ fn differences_ike(proposal: &Proposal, ours: &IkeProposal) -> Vec<Difference> {
     }
     if !ours.groups.iter().any(|g| proposal.transforms.contains(&group(*g))) {
         let names = list(ours.groups.iter().map(|g| g.name()));
-        let taken = strongest(&DhGroup::ALL, proposal, group, DhGroup::weakness);
+        let taken = strongest(&DhGroup::CLASSIC, proposal, group, DhGroup::weakness);
         let set = taken.map(|g| vec![("dh-group", format!("{names},{}", g.name()))]);
         found.push(difference("dh-group", theirs(proposal, TransformType::KE), names, set));
     }
+    if found.is_empty() && additional(proposal, &ours.additional, None).is_none() {
+        let names = additional_names(&ours.additional).unwrap_or_else(|| "none".into());
+        let theirs = proposal.transforms.iter().filter(|t| t.kind.is_additional());
+        let theirs: Vec<_> = theirs.map(bare_name).collect();
+        let theirs = if theirs.is_empty() { "none".into() } else { theirs.join(",") };
+        // Whoever insists on it may do without it.
+        let set = Some(vec![("additional-ke", format!("{names},none"))]).filter(|_| theirs == "none");
+        found.push(difference("additional-ke", theirs, names, set));
+    }
     found
+}
+/// In the words of `additional-ke`.
+fn additional_names(rounds: &[KeRound]) -> Option<String> {
+    let of = |round: &KeRound| {
+        let none = round.optional.then_some("none");
+        list(round.methods.iter().map(|m| m.name()).chain(none))
+    };
+    (!rounds.is_empty()).then(|| rounds.iter().map(of).collect::<Vec<_>>().join("+"))
 }
 fn difference(
     property: &'static str,
@@ -209,7 +226,7 @@ fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Differenc
         };
         if !fits {
             let without = proposal.of(TransformType::KE).all(|t| t.id == NONE);
-            let taken = strongest(&DhGroup::ALL, proposal, group, DhGroup::weakness).map(DhGroup::name);
+            let taken = strongest(&DhGroup::CLASSIC, proposal, group, DhGroup::weakness).map(DhGroup::name);
             let set = taken.or(without.then_some("none")).map(|g| vec![("pfs-group", g.to_owned())]);
             let ours = wishes.pfs.map_or("none", DhGroup::name).to_owned();
             found.push(difference("pfs-group", theirs(proposal, TransformType::KE), ours, set));
@@ -282,6 +299,7 @@ pub fn describe_ike(ours: &IkeProposal) -> String {
     }
     text.push(format!("prf-{}", list(ours.prf.iter().map(|p| p.name()))));
     text.push(list(ours.groups.iter().map(|g| g.name())));
+    text.extend(additional_names(&ours.additional));
     text.join("/")
 }
 /// The same for a Child SA.
@@ -379,6 +397,7 @@ const NAMES: &[(TransformType, u16, &str)] = &[
     (TransformType::ESN, ESN, "esn"),
 ];
 fn bare_name(t: &Transform) -> String {
+    let t = &if t.kind.is_additional() { Transform { kind: TransformType::KE, ..*t } } else { *t };
     let known = NAMES.iter().find(|(kind, id, _)| (*kind, *id) == (t.kind, t.id)).map(|(_, _, name)| *name);
     let bits = t.key_len.map_or_else(String::new, |b| b.to_string());
     match known {

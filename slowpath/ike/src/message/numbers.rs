@@ -42,6 +42,7 @@ numbers! {
     INFORMATIONAL = 37,
     IKE_SESSION_RESUME = 38,
     IKE_INTERMEDIATE = 43,
+    IKE_FOLLOWUP_KE = 44,
 }
 numbers! {
     /// RFC 7296 3.2.
@@ -87,6 +88,23 @@ numbers! {
     INTEG = 3,
     KE = 4,
     ESN = 5,
+    ADDKE1 = 6,
+    ADDKE2 = 7,
+    ADDKE3 = 8,
+    ADDKE4 = 9,
+    ADDKE5 = 10,
+    ADDKE6 = 11,
+    ADDKE7 = 12,
+}
+impl TransformType {
+    /// Of the additional key exchange number `round`, counted from 0 (RFC 9370).
+    pub const fn additional(round: usize) -> Self {
+        Self(Self::ADDKE1.0 + round as u8)
+    }
+    /// One of the above.
+    pub const fn is_additional(self) -> bool {
+        matches!(self.0, 6..=12)
+    }
 }
 numbers! {
     /// RFC 7296 3.5.

@@ -2,8 +2,8 @@
 use super::differ::{Mismatch, mismatch_esp, mismatch_ike};
 use super::numbers::{Protocol, TransformType};
 use super::proposal::{Proposal, Transform};
-use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal};
-use crate::crypto::IkeSuite;
+use crate::api::{DhGroup, IkeCipher, IkeIntegrity, IkeProposal, KeRound};
+use crate::crypto::{Additional, IkeSuite};
 use sa::{Spi, Suite};
 
 pub(super) const NONE: u16 = 0;
@@ -81,12 +81,13 @@ fn has(proposal: &Proposal, wanted: &Transform) -> bool {
 
 //= rfc7296#3.3.3/all-types: a proposal with a transform type we do not know cannot be accepted.
 fn unknown_type(proposal: &Proposal, allowed: &[TransformType]) -> bool {
-    // An additional key exchange (RFC 9370) with NONE among its choices asks for nothing.
+    // One with NONE among its choices asks for nothing. Whether additional key exchanges fit is looked at later.
     let mut declinable = [false; 256];
     for t in proposal.transforms.iter().filter(|t| t.id == NONE && t.key_len.is_none() && !t.odd) {
         declinable[usize::from(t.kind.0)] = true;
     }
-    proposal.transforms.iter().any(|t| !allowed.contains(&t.kind) && !declinable[usize::from(t.kind.0)])
+    let known = |t: &Transform| t.kind.is_additional() || allowed.contains(&t.kind);
+    proposal.transforms.iter().any(|t| !known(t) && !declinable[usize::from(t.kind.0)])
 }
 
 /// The transforms of `proposal` that were chosen, in its own order, so that the answer is a subset of it.
@@ -112,7 +113,8 @@ fn ike_choices(ours: &IkeProposal) -> impl Iterator<Item = (IkeSuite, Wanted)> +
         integrities.into_iter().flat_map(move |integrity| {
             ours.prf.iter().flat_map(move |&prf| {
                 ours.groups.iter().map(move |&group| {
-                    let suite = IkeSuite { encryption, integrity, prf, group };
+                    let additional = Additional::default();
+                    let suite = IkeSuite { encryption, integrity, prf, group, additional };
                     (suite, ike_wanted(&suite))
                 })
             })
@@ -132,6 +134,49 @@ fn ike_wanted(suite: &IkeSuite) -> Wanted {
 const IKE_TYPES: [TransformType; 4] =
     [TransformType::ENCR, TransformType::PRF, TransformType::INTEG, TransformType::KE];
 
+//= rfc9370#2.2.1/distinct: no method twice, the first key exchange's included.
+/// What both have for each further key exchange; `None`: nothing, where one side insists on it.
+pub(super) fn additional(
+    proposal: &Proposal,
+    ours: &[KeRound],
+    first: Option<DhGroup>,
+) -> Option<Additional> {
+    let mut chosen = Additional::default();
+    for round in 0..chosen.len() {
+        let kind = TransformType::additional(round);
+        let offers = |id| proposal.transforms.contains(&Transform::new(kind, id));
+        let (before, own) = (chosen, ours.get(round));
+        let fresh = |m: &DhGroup| Some(*m) != first && !before.contains(&Some(*m));
+        let common =
+            own.and_then(|own| own.methods.iter().copied().find(|m| offers(m.transform()) && fresh(m)));
+        //= rfc9370#2.2.1/none: leaving the type out, or NONE in it, says that it need not be.
+        let they_can_do_without = proposal.of(kind).next().is_none() || offers(NONE);
+        if common.is_none() && !(they_can_do_without && own.is_none_or(|own| own.optional)) {
+            return None;
+        }
+        *chosen.get_mut(round)? = common;
+    }
+    Some(chosen)
+}
+fn addke(chosen: &Additional) -> impl Iterator<Item = Transform> + '_ {
+    let each = chosen.iter().enumerate();
+    each.filter_map(|(n, m)| Some(Transform::new(TransformType::additional(n), m.as_ref()?.transform())))
+}
+/// The rounds of an offer: all of them, and none where they can be done without, for peers who know nothing of them.
+fn variants(rounds: &[KeRound]) -> impl Iterator<Item = Vec<Transform>> + '_ {
+    let of_round = move |(n, round): (usize, &KeRound)| {
+        let kind = TransformType::additional(n);
+        let mut all: Vec<_> = round.methods.iter().map(|m| Transform::new(kind, m.transform())).collect();
+        if round.optional && rounds.len() > 1 {
+            all.push(Transform::new(kind, NONE));
+        }
+        all
+    };
+    let with: Vec<Transform> = rounds.iter().enumerate().flat_map(of_round).collect();
+    let without = rounds.iter().all(|r| r.optional).then(Vec::new);
+    (!with.is_empty()).then_some(with).into_iter().chain(without)
+}
+
 /// The responder's choice: the first of *our* preferences that any of their proposals holds.
 pub fn select_ike(offered: &[Proposal], ours: &IkeProposal) -> Result<ChosenIke, Mismatch> {
     pick_ike(offered, ours, true)
@@ -140,7 +185,7 @@ pub fn select_ike(offered: &[Proposal], ours: &IkeProposal) -> Result<ChosenIke,
 /// The initiator's check of the one proposal that came back: it must be one of our choices, complete.
 pub fn confirm_ike(answered: &[Proposal], ours: &IkeProposal) -> Result<ChosenIke, Mismatch> {
     let chosen = pick_ike(answered, ours, false)?;
-    single(answered, ike_wanted(&chosen.suite).len())
+    single(answered, ike_wanted(&chosen.suite).len() + chosen.suite.additional.len())
         .map_err(|fault| mismatch_ike(answered, ours, None, Some(fault)))?;
     Ok(chosen)
 }
@@ -163,15 +208,25 @@ fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<C
     };
     let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
-    for (suite, wanted) in ike_choices(ours) {
+    let made = |more: &Additional| more.iter().flatten().count();
+    for (suite, mut wanted) in ike_choices(ours) {
+        let mut best: Option<(&Proposal, Additional)> = None;
         for &proposal in &candidates {
-            match first_missing(proposal, &wanted) {
-                None => {
-                    let answer = answer(proposal, &wanted);
-                    return Ok(ChosenIke { suite, spi: proposal.spi64(), answer });
+            let more = additional(proposal, &ours.additional, Some(suite.group));
+            match (first_missing(proposal, &wanted), more) {
+                (Some(kind), _) => furthest = later(furthest, kind, &wanted),
+                (None, None) => furthest = Some(TransformType::ADDKE1),
+                // What is made with more key exchanges comes before what is made with fewer.
+                (None, Some(more)) if best.is_none_or(|(_, best)| made(&more) > made(&best)) => {
+                    best = Some((proposal, more));
                 }
-                Some(kind) => furthest = later(furthest, kind, &wanted),
+                (None, Some(_)) => {}
             }
+        }
+        if let Some((proposal, additional)) = best {
+            wanted.extend(addke(&additional));
+            let suite = IkeSuite { additional, ..suite };
+            return Ok(ChosenIke { suite, spi: proposal.spi64(), answer: answer(proposal, &wanted) });
         }
     }
     let fault = candidates.is_empty().then_some("no proposal is for an IKE SA we could run");
@@ -201,7 +256,9 @@ fn later(best: Option<TransformType>, found: TransformType, order: &[Transform])
 pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
     let prefer_aead = ours.encryption.first().is_some_and(|e| e.is_aead());
     let mut offer = Vec::new();
-    for aead in [prefer_aead, !prefer_aead] {
+    let kinds =
+        variants(&ours.additional).flat_map(|more| [(prefer_aead, more.clone()), (!prefer_aead, more)]);
+    for (aead, more) in kinds {
         let ciphers: Vec<_> = ours.encryption.iter().filter(|e| e.is_aead() == aead).collect();
         if ciphers.is_empty() || (!aead && ours.integrity.is_empty()) {
             continue;
@@ -213,6 +270,7 @@ pub fn offer_ike(ours: &IkeProposal, spi: Option<u64>) -> Vec<Proposal> {
         }
         transforms.extend(ours.prf.iter().map(|p| Transform::new(TransformType::PRF, p.transform())));
         transforms.extend(ours.groups.iter().map(|g| Transform::new(TransformType::KE, g.transform())));
+        transforms.extend(more);
         let spi = spi.map_or_else(Vec::new, |s| s.to_be_bytes().to_vec());
         offer.push(Proposal { number: offer.len() as u8 + 1, protocol: Protocol::IKE, spi, transforms });
     }
@@ -254,7 +312,12 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
     let fail = |kind, fault| mismatch_esp(offered, wishes, kind, fault);
     first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
     let spi_of = |p: &Proposal| p.spi32().and_then(|raw| Spi::new(raw).ok());
-    let usable = |p: &&Proposal| p.protocol == protocol && spi_of(p).is_some() && !unknown_type(p, types);
+    let usable = |p: &&Proposal| {
+        p.protocol == protocol
+            && spi_of(p).is_some()
+            && !unknown_type(p, types)
+            && additional(p, &[], None).is_some()
+    };
     let numbers: &[bool] = if wishes.esn { &[true, false] } else { &[false] };
     let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;

@@ -84,6 +84,7 @@ pub fn proposal() -> IkeProposal {
         integrity: vec![IkeIntegrity::HmacSha256],
         prf: vec![Prf::HmacSha256],
         groups: vec![DhGroup::X25519, DhGroup::Modp2048],
+        additional: vec![],
     }
 }
 

@@ -10,6 +10,7 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
     assert_eq!(pair.nodes[A].sent, 2);
     assert_eq!(pair.nodes[B].sent, 2);
 }
+mod additional;
 mod backup;
 mod certificates;
 mod chaos;

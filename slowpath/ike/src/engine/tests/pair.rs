@@ -92,6 +92,7 @@ pub fn config(node: usize, psk: &str) -> Config {
             integrity: vec![IkeIntegrity::HmacSha256],
             prf: vec![Prf::HmacSha256],
             groups: vec![DhGroup::X25519, DhGroup::Ecp256],
+            additional: vec![],
         },
         lifetime: secs(86_400),
         dpd_interval: Some(secs(120)),
