@@ -92,6 +92,11 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
     for p in ipsec.peers.iter().map(|p| &p.profile).filter(|p| written.insert(p.name.clone())) {
         let enc: Vec<_> = p.encryption.iter().map(|e| e.name()).collect();
         let dh: Vec<_> = p.dh_groups.iter().map(|g| g.name()).collect();
+        let rounds = p.additional.first();
+        let mut more: Vec<_> = rounds.iter().flat_map(|r| &r.methods).map(|m| m.name()).collect();
+        if rounds.is_none_or(|r| r.optional) {
+            more.push("none");
+        }
         let dpd = p.dpd_interval.map_or("disable-dpd".into(), show_duration);
         line(
             y,
@@ -99,6 +104,7 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
                 "      - {{name: {}, enc-algorithm: [{}], additional-ke: [{}], dh-group: \"{}\"",
                 p.name,
                 enc.join(", "),
+                more.join(", "),
                 dh.join(",")
             ),
         );

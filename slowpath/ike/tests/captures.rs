@@ -223,14 +223,7 @@ fn child_rekey(walk: &mut Walk, keys: &IkeKeys, prf: Prf) {
     let log = walk.child(1);
     let shared = pfs.map(|_| field(log, "shared"));
     assert_child_keys(
-        &child_keys(
-            prf,
-            keys.d.expose(),
-            shared.as_deref().map(|s| (s.as_slice(), &[][..])),
-            ni,
-            nr,
-            esp.suite,
-        ),
+        &child_keys(prf, keys.d.expose(), shared.as_deref().map(|s| (s, &[][..])), ni, nr, esp.suite),
         log,
     );
     let delete = open_and_rebuild(&walk.next(), keys);

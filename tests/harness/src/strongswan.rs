@@ -74,7 +74,7 @@ impl Swan {
     }
 
     /// One setting a line: a value runs to the end of its line.
-    fn to_conf(&self) -> String {
+    pub fn to_conf(&self) -> String {
         let remote = self.remote.map_or_else(|| "%any".to_owned(), |address| address.to_string());
         let lines = |more: &[String]| more.iter().map(|line| format!("{line}\n")).collect::<String>();
         let other = |(n, [local, remote, esp]): (usize, &[String; 3])| {
@@ -195,6 +195,25 @@ impl<'a> StrongSwan<'a> {
         this.load()?;
         Ok(this)
     }
+    /// Another strongSwan, from a directory with a whole system.
+    pub fn start_in_root(lab: &Lab, ns: &Netns, root: &Path, conf: &str) -> Result<StrongSwan<'static>> {
+        let name = format!("charon-{}", ns.name());
+        let prepared = lab.file(&name);
+        std::fs::create_dir_all(&prepared)?;
+        std::fs::write(prepared.join("strongswan.conf"), strongswan_conf(true, LOGS))?;
+        std::fs::write(prepared.join("swanctl.conf"), conf)?;
+        let script = "mount -t proc proc \"$2\"/proc && mount --bind /dev \"$2\"/dev && mount -t tmpfs tmpfs \"$2\"/run \
+                      && mkdir -p \"$2\"/run/ss/swanctl && cp \"$1\"/strongswan.conf \"$2\"/run/ss/ \
+                      && cp \"$1\"/swanctl.conf \"$2\"/run/ss/swanctl/ \
+                      && exec chroot \"$2\" env STRONGSWAN_CONF=/run/ss/strongswan.conf /usr/sbin/charon-systemd";
+        let mut command = ns.command("unshare");
+        command.args(["-m", "sh", "-c", script, "sh"]).arg(&prepared).arg(root);
+        let charon = Process::start(&name, &mut command, &prepared.with_extension("out.log"))?;
+        let log = PathBuf::from(format!("/proc/{}/root/run/ss/log", charon.pid()));
+        let mut this = StrongSwan { place: Place::Namespace { charon, log } };
+        this.load()?;
+        Ok(this)
+    }
     /// In a guest, with the guest kernel's ESP.
     pub fn start_in_guest(guest: &'a Guest, swan: &Swan) -> Result<StrongSwan<'a>> {
         guest.sh("mkdir -p /run/ss/swanctl")?;
@@ -227,7 +246,7 @@ impl<'a> StrongSwan<'a> {
                 let pid = charon.pid().to_string();
                 process::output(
                     Command::new("nsenter")
-                        .args(["-t", &pid, "-n", "-m", "env"])
+                        .args(["-t", &pid, "-n", "-m", "-r", "-w", "env"])
                         .args(ENVIRONMENT)
                         .arg("swanctl")
                         .args(words.split_whitespace()),

@@ -39,7 +39,8 @@ const NO_GROUPS: [Choice; 5] = {
 };
 const DH_GROUPS: &[Choice] = names!([], DhGroup::CLASSIC, NO_GROUPS);
 const PFS_GROUPS: &[Choice] = names!([ok("none")], DhGroup::CLASSIC, NO_GROUPS);
-const ADDITIONAL: &[Choice] = names!([], DhGroup::KEMS, [ok("none")]);
+const ADDITIONAL: &[Choice] =
+    names!([ok("mlkem768"), ok("mlkem1024"), ok("mlkem512"), ok("none")], DhGroup::CLASSIC, []);
 const IKE_ENCRYPTION: &[Choice] = names!([], IkeCipher::ALL, []);
 const HASHES: &[Choice] = names!([], IkeIntegrity::ALL, []);
 const PRFS: &[Choice] = names!([ok("auto")], Prf::ALL, []);
@@ -89,7 +90,7 @@ pub(super) const PROFILE: Menu = Menu {
             "additional-ke",
             Kind::Some(ADDITIONAL),
             Is("mlkem768,none"),
-            "A further key exchange that quantum computers do not break (RFC 9370), made after that of `dh-group` and mixed with it, preferred first. With `none` in the list, peers who do not know it are spoken with without it.",
+            "A further key exchange that quantum computers do not break (RFC 9370), made after that of `dh-group` and mixed with it, preferred first. With `none` in the list, peers who do not know it are spoken with without it. The groups of `dh-group` can be named as well.",
         ),
         own(
             "childless",
