@@ -1,7 +1,8 @@
 //! The public-key operations that a responder cannot do without, by the library that does them fastest here, keys at
 //! hand: nobody's handshakes are cheaper.
 use super::Kind;
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use aws_lc_rs::kem::{DecapsulationKey, EncapsulationKey, ML_KEM_768};
 use ike::api::DhGroup;
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::derive::Deriver;
@@ -19,7 +20,8 @@ type Operation = Box<dyn Fn() -> Result<()>>;
 impl Operations {
     pub fn new(kind: &Kind) -> Result<Self> {
         let signing = kind.key.map(signing).transpose()?;
-        Ok(Self([exchange(kind.group)?].into_iter().chain(signing).collect()))
+        let kem = kind.kem.map(|_| encapsulation()).transpose()?;
+        Ok(Self([exchange(kind.group)?].into_iter().chain(kem).chain(signing).collect()))
     }
     /// What `times` handshakes spend on them.
     pub fn spend(&self, times: usize) -> Result<Duration> {
@@ -29,6 +31,18 @@ impl Operations {
         }
         Ok(now() - start)
     }
+}
+
+/// A responder's part of ML-KEM-768: a secret for the key that has come.
+fn encapsulation() -> Result<Operation> {
+    let failed = |_| anyhow!("ML-KEM-768 failed");
+    let theirs = DecapsulationKey::generate(&ML_KEM_768).map_err(failed)?;
+    let public = theirs.encapsulation_key().map_err(failed)?.key_bytes().map_err(failed)?.as_ref().to_vec();
+    Ok(Box::new(move || {
+        let key =
+            EncapsulationKey::new(&ML_KEM_768, &public).map_err(|_| anyhow!("a key that is refused"))?;
+        key.encapsulate().map(drop).map_err(failed)
+    }))
 }
 
 /// Our signature, and theirs verified; their certificate is taken for known.

@@ -2,7 +2,7 @@
 use super::Kind;
 use super::papers::Papers;
 use anyhow::Result;
-use ike::api::{Child, Config, Identity, IkeCipher, IkeIntegrity, IkeProposal, Peer, Prf, Profile};
+use ike::api::{Child, Config, Identity, IkeCipher, IkeIntegrity, IkeProposal, KeRound, Peer, Prf, Profile};
 use sa::{Encryption, Integrity, PolicyId, PortRange, Prefix, Suite};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -36,6 +36,11 @@ fn config(
             integrity: vec![IkeIntegrity::HmacSha256],
             prf: vec![Prf::HmacSha256],
             groups: vec![kind.group],
+            additional: kind
+                .kem
+                .map(|kem| KeRound { methods: vec![kem], optional: false })
+                .into_iter()
+                .collect(),
         },
         lifetime: DAY,
         dpd_interval: None,

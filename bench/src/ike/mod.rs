@@ -50,8 +50,10 @@ pub struct Kind {
     /// Of both ends' certificates and of their authority's.
     pub key: Option<ca::Key>,
     pub group: DhGroup,
-    /// In swanctl's words.
-    pub swan: &'static str,
+    /// A second one, in an exchange of its own.
+    pub kem: Option<DhGroup>,
+    /// In swanctl's words; `None` where Debian's does not know it.
+    pub swan: Option<&'static str>,
 }
 impl Kind {
     fn name(&self) -> String {
@@ -59,14 +61,21 @@ impl Kind {
     }
 }
 
-const X25519: Kind =
-    Kind { auth: "psk", key_exchange: "x25519", key: None, group: DhGroup::X25519, swan: "x25519" };
-const KINDS: [Kind; 5] = [
+const X25519: Kind = Kind {
+    auth: "psk",
+    key_exchange: "x25519",
+    key: None,
+    group: DhGroup::X25519,
+    kem: None,
+    swan: Some("x25519"),
+};
+const KINDS: [Kind; 6] = [
     X25519,
-    Kind { key_exchange: "ecp256", group: DhGroup::Ecp256, swan: "ecp256", ..X25519 },
-    Kind { key_exchange: "modp2048", group: DhGroup::Modp2048, swan: "modp2048", ..X25519 },
+    Kind { key_exchange: "ecp256", group: DhGroup::Ecp256, swan: Some("ecp256"), ..X25519 },
+    Kind { key_exchange: "modp2048", group: DhGroup::Modp2048, swan: Some("modp2048"), ..X25519 },
     Kind { auth: "ecdsa-p256", key: Some(ca::Key::P256), ..X25519 },
     Kind { auth: "rsa-2048", key: Some(ca::Key::Rsa(2048)), ..X25519 },
+    Kind { key_exchange: "x25519+mlkem768", kem: Some(DhGroup::MlKem768), swan: None, ..X25519 },
 ];
 
 /// Times are of the processor, in microseconds per handshake, the median of all turns.
@@ -133,8 +142,12 @@ fn row(lab: &Lab, kind: &Kind, options: &Options, peer: &mut String) -> Result<R
     let operations = ceiling::Operations::new(kind)?;
     let mut near = InMemory::new(*kind, &papers)?;
     let ours = Responder::start(lab.site(Side::B), SocketAddr::new(to, OUR_PORT), *kind, &papers)?;
-    let charon =
-        if options.alone { None } else { Some(Charon::start(lab, lab.site(Side::B), kind, &papers)?) };
+    let charon = match kind.swan {
+        Some(group) if !options.alone => {
+            Some(Charon::start(lab, lab.site(Side::B), kind.key.is_some(), group, &papers)?)
+        }
+        _ => None,
+    };
     if let Some(charon) = &charon {
         *peer = charon.version()?;
     }

@@ -1,6 +1,5 @@
 //! strongSwan's responder, as its own documentation tunes it for many handshakes: large hash tables, no limits against
 //! floods, nothing logged.
-use super::Kind;
 use super::papers::{GATEWAY, Papers, SECRET};
 use anyhow::{Context, Result};
 use harness::{Lab, Netns, StrongSwan};
@@ -12,10 +11,10 @@ const TUNING: &str = "threads = 24\nikesa_table_size = 4096\nikesa_table_segment
                       cookie_threshold = 0\nblock_threshold = 0\nhalf_open_timeout = 30\ndh_exponent_ansi_x9_42 = no\n";
 
 impl Charon {
-    pub fn start(lab: &Lab, site: &Netns, kind: &Kind, papers: &Papers) -> Result<Self> {
-        let (auth, certs, by) = match kind.key {
-            None => ("psk", "", ""),
-            Some(_) => ("pubkey", "certs = gateway.pem\n", "cacerts = authority.pem\n"),
+    pub fn start(lab: &Lab, site: &Netns, certificates: bool, group: &str, papers: &Papers) -> Result<Self> {
+        let (auth, certs, by) = match certificates {
+            false => ("psk", "", ""),
+            true => ("pubkey", "certs = gateway.pem\n", "cacerts = authority.pem\n"),
         };
         let conf = format!(
             "connections {{\ngw {{\nversion = 2\nmobike = no\nlocal_addrs = %any\nremote_addrs = %any\nunique = never\n\
@@ -23,7 +22,6 @@ impl Charon {
              remote {{\nauth = {auth}\n{by}}}\n\
              children {{\nnet {{\nlocal_ts = 10.2.0.0/24\nremote_ts = 10.1.0.0/24\nesp_proposals = aes128gcm16\n\
              rekey_time = 0\n}}\n}}\n}}\n}}\nsecrets {{\nike-1 {{\nsecret = \"{SECRET}\"\n}}\n}}\n",
-            group = kind.swan,
         );
         StrongSwan::start_quiet(lab, site, &conf, TUNING, &papers.files()).map(Self)
     }

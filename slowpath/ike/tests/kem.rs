@@ -12,11 +12,12 @@ fn tests(file: &str) -> Vec<serde_json::Value> {
     groups.iter().flat_map(|g| g["tests"].as_array().unwrap().clone()).collect()
 }
 
+type Opened = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 /// The other implementation, by the seed of a key: its expanded form, its public half, what it decapsulates.
 struct Other {
     expanded: Vec<u8>,
     public: Vec<u8>,
-    decapsulate: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    decapsulate: Opened,
 }
 macro_rules! other {
     ($seed:expr, $of:ident) => {{

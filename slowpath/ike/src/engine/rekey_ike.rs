@@ -30,7 +30,7 @@ struct Fresh<'a> {
 impl Engine {
     pub(super) fn ask_for_ike(&mut self, sa: &mut IkeSa, group: Option<DhGroup>, rounds: u32, cx: &mut Cx) {
         let current = sa.keys.as_ref().map(|k| k.suite.group);
-        let proposal = sa.peer.profile.proposal.clone();
+        let proposal = sa.peer.profile.proposal.of_rekey();
         let usual = current.filter(|g| proposal.groups.contains(g)).or(proposal.groups.first().copied());
         let Some(Ok(dh)) = group.or(usual).map(|g| DhPrivate::generate(g, self.rng.as_mut())) else {
             let why = "the IKE SA cannot be rekeyed: its profile has no dh-group";
@@ -68,7 +68,7 @@ impl Engine {
         let odd = |error: crate::message::ParseError| {
             error.notify(true).unwrap_or(told(NotifyType::INVALID_SYNTAX))
         };
-        let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal) {
+        let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal.of_rekey()) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
                 self.fail(sa, explain::ike_proposal(&sa.peer, CREATE, &mismatch), cx);

@@ -107,3 +107,24 @@ fn ike_auth_before_the_last_round_is_not_acted_on() {
     pair.assert_up(1);
     assert_eq!(exchanges(&pair, ExchangeType::IKE_AUTH), 1);
 }
+
+/// Both are asked and both ask; whoever insists on more in the first exchange is content with less here.
+#[test]
+fn an_ike_sa_is_rekeyed_without_them() {
+    for (node, peer) in [(A, "to-b"), (B, "to-a")] {
+        let rounds = || vec![round(&[DhGroup::MlKem768], false)];
+        let mut pair = made(9, 0, rounds(), rounds());
+        assert!(algorithms(&pair).ends_with("/x25519+mlkem768"), "{}", algorithms(&pair));
+        pair.data = true;
+        pair.input(node, Input::RekeyIke { peer: peer.into() });
+        pair.run(secs(5));
+        pair.assert_up(1);
+        assert_eq!(exchanges(&pair, ExchangeType::IKE_INTERMEDIATE), 1);
+        assert!(algorithms(&pair).ends_with("/x25519"), "{}", algorithms(&pair));
+        // What is said afterwards is understood.
+        pair.input(1 - node, Input::RekeyChild { slot: *pair.nodes[1 - node].table.keys().next().unwrap() });
+        pair.run(secs(5));
+        pair.assert_up(1);
+        assert_eq!(pair.data_lost, Vec::<String>::new());
+    }
+}
