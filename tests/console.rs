@@ -236,7 +236,7 @@ fn a_terminal_completes_helps_and_keeps_no_secret() {
     screen.see("/ip/ipsec/identity> ");
     screen.keys("set 0 \t");
     let menu = screen.see("auth-method");
-    assert!(menu.contains("Method of authentication."), "{menu}");
+    assert!(menu.contains("How both sides prove who they are"), "{menu}");
     screen.keys("\x03");
     screen.see("> ");
     // `?` helps where it stands and the line is still there; in quotes it is a character.
