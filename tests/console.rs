@@ -244,7 +244,7 @@ fn a_terminal_completes_helps_and_keeps_no_secret() {
     screen.see("auth-method=");
     screen.keys("?");
     let help = screen.see("pre-shared-key");
-    assert!(help.contains("auth-method -- Method of authentication.") && !help.contains("peer --"), "{help}");
+    assert!(help.contains("auth-method -- How both sides prove") && !help.contains("peer --"), "{help}");
     screen.keys("\x15");
     // What was pasted with others asks nothing in between.
     screen.keys("set 0 comment=\"why?\" secret=s3cr3t-typed\r");

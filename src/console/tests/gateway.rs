@@ -175,11 +175,17 @@ fn what_is_followed_shows_what_is_new_until_it_is_interrupted() {
 /// One more line each time somebody is told of one; after the second, Ctrl+C.
 struct Telling {
     lines: usize,
+    asked: usize,
     watched: Arc<Mutex<Vec<String>>>,
     interrupted: Arc<AtomicBool>,
 }
 impl Remote for Telling {
     fn call(&mut self, _: &Request) -> anyhow::Result<Answer> {
+        self.asked += 1;
+        // Whoever waits for no event is interrupted after a while as well.
+        if self.asked == 6 {
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
         let line = |n: usize| json!({".id": format!("*{n}"), "time": "t", "topics": "ipsec", "message": format!("said {n}")});
         Ok(Answer { status: 200, body: (1..=self.lines).map(line).collect() })
     }
@@ -203,8 +209,12 @@ impl Remote for Telling {
 fn what_is_followed_is_looked_at_when_the_gateway_says_that_something_happened() {
     let watch = |line: &str| {
         let (interrupted, watched) = (Arc::new(AtomicBool::new(false)), Arc::<Mutex<_>>::default());
-        let telling =
-            Telling { lines: 1, watched: Arc::clone(&watched), interrupted: Arc::clone(&interrupted) };
+        let telling = Telling {
+            lines: 1,
+            asked: 0,
+            watched: Arc::clone(&watched),
+            interrupted: Arc::clone(&interrupted),
+        };
         let mut desk = Desk::new(Box::new(telling), Style::default());
         desk.session.interrupted = interrupted;
         let said = desk.say(line);
@@ -219,7 +229,7 @@ fn what_is_followed_is_looked_at_when_the_gateway_says_that_something_happened()
     assert_eq!(watch("/ip ipsec active-peers print follow").1, "peers ended");
     assert_eq!(watch("/ip ipsec policy print follow").1, "configuration,peers ended");
     // Their counters change at any moment.
-    assert_eq!(watch("/ip ipsec installed-sa print interval=200ms").1, "ended");
+    assert_eq!(watch("/ip ipsec installed-sa print interval=20ms").1, "ended");
 }
 #[test]
 fn events_come_over_the_socket_as_they_happen() {

@@ -123,7 +123,7 @@ fn an_ike_sa_is_rekeyed_without_them() {
         assert!(algorithms(&pair).ends_with("/x25519"), "{}", algorithms(&pair));
         // What is said afterwards is understood.
         pair.input(1 - node, Input::RekeyChild { slot: *pair.nodes[1 - node].table.keys().next().unwrap() });
-        pair.run(secs(5));
+        pair.run(secs(60));
         pair.assert_up(1);
         assert_eq!(pair.data_lost, Vec::<String>::new());
     }
