@@ -450,8 +450,9 @@ impl Engine {
         (sa.stored, sa.dirty) = (true, true);
         let local_spi = sa.local_spi;
         self.put(Box::new(sa));
-        // Its peers may have sent requests that were lost; what we had in flight goes out again.
-        self.with_sa(local_spi, cx, |engine, sa, cx| engine.retransmit(sa, cx));
+        // What we had in flight goes out again, and what it wants is begun, at the next tick: not before all records have
+        // claimed their slots, so that nobody is given one that the next record has.
+        self.timers.set(local_spi, Some(cx.now));
         Ok(local_spi)
     }
     /// All its slots or none.
