@@ -111,7 +111,7 @@ pub fn windows(other: &mut Other<'_>) -> Zeroizing<String> {
         ),
     };
     narrow(other, WHOSE);
-    other.problem("WILL NOT CONNECT as a client: the IKEv2 client of Windows authenticates with a machine certificate or EAP, never with a pre-shared key, and this version of espway has pre-shared keys alone");
+    other.problem("WILL NOT CONNECT as a client: the IKEv2 client of Windows authenticates with a machine certificate or EAP, never with a pre-shared key, as the identity of this peer has");
     other.problem(NO_ADDRESS);
     other.problem("Windows ignores the networks a gateway names and wants 0.0.0.0/0; the routes below make it a split tunnel");
     let name = power(&other.name);
@@ -272,7 +272,7 @@ fn uuid(words: &str) -> String {
 
 pub fn android(other: &mut Other<'_>) -> Zeroizing<String> {
     narrow(other, "strongSwan's app for Android");
-    other.problem("WILL NOT CONNECT: strongSwan's app for Android authenticates with a certificate or EAP, never with a pre-shared key, and this version of espway has pre-shared keys alone");
+    other.problem("WILL NOT CONNECT: strongSwan's app for Android authenticates with a certificate or EAP, never with a pre-shared key, as the identity of this peer has");
     other.problem(NO_ADDRESS);
     let profile = other.peer.profile.clone();
     let ike = super::swanctl::ike_words(&profile);
