@@ -27,7 +27,7 @@ fn native(lab: &Lab, guest: &Guest, gateway: &Gateway, they_call: bool) -> Resul
     ensure!(run.bytes > 500_000, "{run:?}");
     let file = wire.finish()?;
     let (version, other) = if gateway.over_v6 { ("ipv6", "ip") } else { ("ip", "ipv6") };
-    let (native, strange) = (format!("{version} && esp && !udp"), format!("{other} && esp || udpencap"));
+    let (native, strange) = (format!("{version} && esp && !udp"), format!("({other} || udpencap) && esp"));
     let inner = "ip.addr == 10.0.0.0/8 || ipv6.addr == fd00::/8";
     let [native, strange, inner] = capture::counts(&file, [&native, &strange, inner])?;
     ensure!(native > 100, "native ESP over {version}");
