@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{CellAlignment, Table, presets};
 use gateway::InMemory;
+pub use gateway::SystemRng;
 use generator::Generator;
 use harness::{Lab, Netns, Plan, Side, Site};
 use ike::api::DhGroup;

@@ -1,8 +1,9 @@
 //! How the tunnels come to be: the real slow path is called by the other ends, one IKE SA for each tunnel. The fast path
 //! is this process while that lasts: frames go from ring to engine and back, commands are answered and remembered.
 use super::site;
+use crate::ike::SystemRng;
 use anyhow::{Result, bail, ensure};
-use ike::api::{Action, Datagram, Input, Now, Rng};
+use ike::api::{Action, Datagram, Input, Now};
 use ipc::{
     Command, FastSide, FrameKind, FrameMeta, Geometry, PeerEvent, Refusal, RegionOptions, SaIdentity, SaState,
 };
@@ -12,15 +13,6 @@ use std::time::{Duration, Instant};
 /// Calls under way: below the number from which a gateway demands cookies.
 const AT_ONCE: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
-
-struct SystemRng(ring::rand::SystemRandom);
-impl Rng for SystemRng {
-    fn fill(&mut self, out: &mut [u8]) {
-        let filled = ring::rand::SecureRandom::fill(&self.0, out);
-        // Without a random source there is nothing to measure.
-        assert!(filled.is_ok(), "the system's random source failed");
-    }
-}
 
 pub struct Birth {
     fast: FastSide,
@@ -44,7 +36,7 @@ impl Birth {
         fast.listen(socket, &[rustix::process::getuid().as_raw()])?;
         let mut birth = Self {
             fast,
-            far: ike::Engine::new(Box::new(SystemRng(ring::rand::SystemRandom::new()))),
+            far: ike::Engine::new(Box::new(SystemRng::default())),
             start: Instant::now(),
             tunnels,
             called: 0,
