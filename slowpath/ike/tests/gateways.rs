@@ -1,12 +1,14 @@
 //! The offers of cloud gateways, as they publish them, against RouterOS's defaults: what is diagnosed, and that the
 //! settings it names make the offer fit.
-use ike::Engine;
+mod common;
+
+use common::Seeded;
+use common::gateway::{any, peer};
 use ike::api::*;
 use ike::crypto::DhPrivate;
 use ike::diagnosis::{Cause, Diagnosis};
 use ike::message::*;
-use sa::{Encryption, Integrity, PolicyId, PortRange, Prefix, Spi, Suite, TrafficSelector};
-use std::time::Duration;
+use sa::{Encryption, Integrity, Spi, Suite};
 
 use TransformType as T;
 
@@ -246,75 +248,14 @@ fn set_proposal(command: &str) -> EspSettings {
     p
 }
 
-struct Zero(u64);
-impl Rng for Zero {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
 /// The gateway calls us, who have this profile: what is answered, and what is diagnosed.
 fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<Diagnosis>) {
-    let any: Prefix = "0.0.0.0/0".parse().unwrap();
-    let selector = TrafficSelector {
-        local: any.range(),
-        remote: any.range(),
-        protocol: None,
-        local_port: PortRange::ANY,
-        remote_port: PortRange::ANY,
-    };
-    let child = Child {
-        policy: PolicyId(1),
-        level: sa::Level::Require,
-        backup: 0,
-        any_port: false,
-        framing: sa::Framing::default(),
-        proposal: "default".into(),
-        selector,
-        tunnel: true,
-        protocol: sa::Protocol::Esp,
-        suites: EspSettings::new().suites(),
-        pfs: None,
-        lifetime: Duration::from_secs(1800),
-        lifetime_bytes: 0,
-        replay_window: 64,
-        esn: false,
-    };
-    let secret = Psk(b"a cloud secret".to_vec());
-    let peer = Peer {
-        name: "cloud".into(),
-        address: any,
-        local_address: None,
-        host: None,
-        port: 500,
-        passive: true,
-        send_initial_contact: true,
-        profile: Profile {
-            name: "default".into(),
-            proposal,
-            lifetime: Duration::from_secs(86_400),
-            dpd_interval: None,
-            nat_traversal: true,
-            extensions: Extensions::default(),
-        },
-        identities: vec![Identity::with_secret(MyId::Auto, RemoteId::Auto, secret)],
-        children: vec![child],
-    };
-    let config = Config {
-        peers: vec![peer],
-        ddos_cookie_threshold: 100,
-        sa_slots: 64,
-        sources: vec![],
-        extensions: GatewayExtensions::default(),
-        ..Config::default()
-    };
-    let (mut engine, mut out) = (Engine::new(Box::new(Zero(7))), vec![]);
-    engine.configure(config, Duration::from_secs(1), &mut out);
+    let identity = Identity::with_secret(MyId::Auto, RemoteId::Auto, Psk(b"a cloud secret".to_vec()));
+    let child = common::gateway::child(any(), EspSettings::new().suites());
+    let mut us = common::gateway::Gateway::new(peer(proposal, identity, child));
     let group = gateway.ike[0].groups[0];
     let value = DhGroup::from_transform(group)
-        .map_or(vec![2; 256], |group| DhPrivate::generate(group, &mut Zero(9)).unwrap().public().to_vec());
+        .map_or(vec![2; 256], |group| DhPrivate::generate(group, &mut Seeded(9)).unwrap().public().to_vec());
     let exchange = ExchangeType::IKE_SA_INIT;
     let header = Header { spi_i: 5, spi_r: 0, exchange, initiator: true, response: false, message_id: 0 };
     let message = Message::new(
@@ -328,16 +269,8 @@ fn called(gateway: &Gateway, proposal: IkeProposal) -> (Option<Message>, Option<
     let at = |a: &str| a.parse().unwrap();
     let datagram =
         Datagram { local: at("192.0.2.1:500"), remote: at("198.51.100.9:500"), payload: message.to_bytes() };
-    engine.handle(Input::Datagram(datagram), Duration::from_secs(1), &mut out);
-    let answer = out.iter().find_map(|action| match action {
-        Action::Send(d) => Some(parse_clear(&d.payload).unwrap()),
-        _ => None,
-    });
-    let diagnosis = out.into_iter().find_map(|action| match action {
-        Action::Log(report) => report.diagnosis.map(|d| *d),
-        _ => None,
-    });
-    (answer, diagnosis)
+    let answer = us.hears(datagram).first().map(|d| parse_clear(&d.payload).unwrap());
+    (answer, us.said.into_iter().find_map(|report| report.diagnosis.map(|d| *d)))
 }
 /// Chosen, or asked for with the group we would choose; not refused.
 fn fits(answer: Option<Message>) -> bool {

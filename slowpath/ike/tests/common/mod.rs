@@ -1,5 +1,7 @@
 //! What the integration tests share: files, hex, and a random source that is not random.
 #![allow(dead_code)]
+pub mod gateway;
+pub mod initiator;
 pub mod raw;
 
 use ike::api::Rng;
