@@ -13,10 +13,10 @@ use fastpath::host::frame::{addresses, ethernet};
 use fastpath::host::pmtu::Hint;
 use fastpath::host::reassemble::{Added, Reassembly};
 use fastpath::host::{Act, Host, IcmpError, fragment, icmp};
-use fastpath::tables::control::Applied;
+use fastpath::tables::control::{Applied, InstalledSa};
 use fastpath::tables::{Completion, Control};
 use ipc::{Command, Event, FastSide, FrameKind, PeerEvent, Refusal, SaIdentity};
-use sa::{Action, DropReason, Level, SaSlot};
+use sa::{Action, DropReason, Level};
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub struct Main {
 
 #[derive(Default)]
 pub struct State {
-    /// Sequence number and slot of removals that wait for the workers.
-    removals: HashMap<u64, (u64, SaSlot)>,
+    /// Removals that wait for the workers: their sequence numbers, and what is removed.
+    removals: HashMap<u64, (u64, Option<InstalledSa>)>,
     /// Number of the change and of the command: answered when every worker acts on it. Peers send under a
     /// new SA as soon as they hear of it.
     unseen: VecDeque<(u64, u64)>,
@@ -133,7 +133,10 @@ impl Main {
     fn command(&mut self, seq: u64, command: Command, now: Duration) {
         let name = name_of(&command);
         let identity = self.mirror.identity_of(&command, now);
-        let removal = if let Command::RemoveSa { slot, .. } = &command { Some(*slot) } else { None };
+        let removal = match &command {
+            Command::RemoveSa { slot, .. } => self.control.installed_sa(*slot),
+            _ => None,
+        };
         let generation =
             if let Command::PolicyCommit { generation } = &command { Some(*generation) } else { None };
         let result = if is_network(&command) {
@@ -144,8 +147,7 @@ impl Main {
         debug!(seq, name, ?result, "command");
         match result {
             Ok(Applied::Later(number)) => {
-                let slot = removal.unwrap_or(SaSlot(u32::MAX));
-                self.state.removals.insert(number, (seq, slot));
+                self.state.removals.insert(number, (seq, removal));
             }
             Ok(Applied::Now) => {
                 if let Some((slot, identity)) = identity {
@@ -406,8 +408,10 @@ impl Main {
             self.region.acknowledge(seq, Ok(()));
         }
         for Completion(number) in self.state.completions.drain(..) {
-            if let Some((seq, slot)) = self.state.removals.remove(&number) {
-                self.mirror.removed(&mut self.region, slot);
+            if let Some((seq, removed)) = self.state.removals.remove(&number) {
+                if let Some(sa) = removed {
+                    self.mirror.removed(&mut self.region, &sa, now);
+                }
                 self.region.acknowledge(seq, Ok(()));
             }
         }

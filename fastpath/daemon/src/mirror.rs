@@ -77,11 +77,12 @@ impl Mirror {
             *place = Some(Carried { state: SaState::Mature, by_worker });
         }
     }
-    pub fn removed(&mut self, region: &mut FastSide, slot: SaSlot) {
-        region.clear_sa(slot);
-        if let Some(place) = self.sas.get_mut(slot.0 as usize) {
-            *place = None;
+    /// No worker has `sa` any more. Its last numbers stay in the slot until another SA is published there.
+    pub fn removed(&mut self, region: &mut FastSide, sa: &InstalledSa, now: Duration) {
+        if let Some(mut carried) = self.sas.get_mut(sa.slot.0 as usize).and_then(Option::take) {
+            carry(&mut carried, sa, &self.counts, &mut self.pens, region, now);
         }
+        region.clear_sa(sa.slot);
     }
 
     pub fn slots(&self) -> u32 {

@@ -4,6 +4,7 @@
 //! until the fast path has acknowledged the installations before it (for a bounded time), and an installation waits
 //! until the slot's former SA is gone. Nothing in the queue is lost while the fast path lives; when it is
 //! gone, `takeover` works out anew what it has to run.
+use crate::carried::Ledger;
 use crate::diagnoses::Diagnoses;
 use crate::dynamic::Dynamic;
 use crate::edits;
@@ -101,6 +102,7 @@ pub struct Driver<E> {
     scan: Option<(SaSlot, Now)>,
     now: Now,
     pub(crate) takeover: Progress,
+    pub(crate) ledger: Ledger,
     pub counters: Counters,
     pub diagnoses: Diagnoses,
     pub(crate) watching: Option<Watching>,
@@ -138,6 +140,7 @@ impl<E: Negotiator> Driver<E> {
             scan: None,
             now: Now::ZERO,
             takeover: Progress::default(),
+            ledger: Ledger::default(),
             counters: Counters::default(),
             diagnoses: Diagnoses::default(),
             watching: None,
@@ -151,6 +154,12 @@ impl<E: Negotiator> Driver<E> {
         self.policies = Arc::new(policies);
         self.dynamic.configure(&config.spd);
         self.ranks = Arc::new(config.spd.clone());
+        let templates = self.ranks.iter().map(|rank| match rank {
+            Rank::Policy(policy) => policy.id,
+            Rank::Template(id) => *id,
+        });
+        let known = templates.chain(self.policies.iter().map(|policy| policy.id)).collect();
+        self.ledger.keep(&known);
         if self.slow.is_some() {
             match edits::between(&before, &self.spd()).filter(|_| self.policies_told) {
                 Some(edits) => self.send_edits(edits),
@@ -338,6 +347,7 @@ impl<E: Negotiator> Driver<E> {
                     tracing::error!(slot = slot.0, %refusal, "the fast path did not remove an SA");
                 }
                 self.draining.remove(&slot);
+                self.ended(slot);
                 self.input(Input::SlotFree(slot), self.now);
             }
             Waiting::Policies(generation) => match ack.result {
@@ -547,6 +557,7 @@ impl<E: Negotiator> Driver<E> {
         let waiting = match command {
             Command::InstallSa(spec) => {
                 self.installing += 1;
+                self.enter(spec);
                 Waiting::Install(spec.slot, spec.spi)
             }
             Command::RemoveSa { slot, .. } => {

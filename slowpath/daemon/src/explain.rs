@@ -1,11 +1,14 @@
 //! What the gateway does with a packet: `config::explain`, with the SAs of the engine and the drops of the fast path.
+use crate::dynamic::Dynamic;
 use crate::running::Running;
 use config::explain::{Explanation, Live, LiveDrop, LiveSa, Packet, Question, SaView, answer};
+use config::model::Policy;
 use ike::api::ChildStatus;
 use ipc::status::Response;
 use ipc::{RecentDrop, StatsReader};
-use sa::{Direction, PolicyId, SaSlot, SaSpec};
+use sa::{Direction, PolicyId, PolicySpec, SaSlot, SaSpec};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// JSON in and out for whoever serves it: the question's object, the explanation's, or what is wrong with the question.
 pub fn explain(
@@ -14,7 +17,37 @@ pub fn explain(
     question: &Question,
 ) -> Result<Explanation, String> {
     let statistics = running.head.statistics.as_ref();
-    answer(config, question, Some(&Known { running, statistics }))
+    let whole = with_generated(running, config);
+    answer(whole.as_ref().unwrap_or(config), question, Some(&Known { running, statistics }))
+}
+/// With the policies that negotiations have made, where they stand. `None`: there are none.
+fn with_generated(running: &Running, config: &config::Config) -> Option<config::Config> {
+    if running.generated.is_empty() {
+        return None;
+    }
+    let mut dynamic = Dynamic::default();
+    dynamic.configure(&running.head.ranks);
+    dynamic.set(running.generated.clone());
+    let mut whole = config.clone();
+    let configured: Vec<PolicySpec> = whole.ipsec.policies.iter().map(|policy| policy.spec).collect();
+    let mut written: HashMap<PolicyId, Policy> =
+        whole.ipsec.policies.drain(..).map(|policy| (policy.spec.id, policy)).collect();
+    let policy = |spec: PolicySpec| match dynamic.get(spec.id) {
+        None => written.remove(&spec.id),
+        Some(made) => {
+            let template = config.ipsec.templates.iter().find(|template| template.id == made.template)?;
+            Some(Policy {
+                spec,
+                peer: Some(made.peer.clone()),
+                backups: Vec::new(),
+                protocol: made.protocol,
+                proposal: Arc::clone(&template.proposal),
+                comment: String::new(),
+            })
+        }
+    };
+    whole.ipsec.policies = dynamic.among(&configured).into_iter().filter_map(policy).collect();
+    Some(whole)
 }
 /// The same as an answer to whoever asks.
 pub fn response(running: &Running, config: &config::Config, packet: ipc::status::Packet) -> Response {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod carried;
 pub mod changes;
 pub mod control;
 pub mod desk;

@@ -1,6 +1,7 @@
 //! Everything that can be counted, in OpenMetrics. Labels are names: SPIs and slots come and go.
 //!
 //! Made of a copy of what runs, in any thread but the driver's.
+use crate::carried::{Ways, way};
 use crate::running::Running;
 use config::{show_ports, show_protocol};
 use ike::api::is_served;
@@ -9,51 +10,35 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use sa::{Direction, DropReason, PolicyId, SaSlot, Spi, Stat};
-use std::collections::HashMap;
+use sa::{DropReason, PolicyId, Stat};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// What SAs have carried, kept per policy beyond their lives: a rekeyed SA takes its counters along. What an SA carries
-/// between the last reading and its end is missing.
+/// What the SAs of each policy, or made from each template, have carried: those that are gone and those that live. An SA
+/// that ends between the two readings is in none of them, so what was said once is not taken back.
 #[derive(Debug, Default)]
-pub struct Sums {
-    /// Of each SA, as it was read last.
-    read: HashMap<(SaSlot, Spi), Carried>,
-    policies: HashMap<PolicyId, [Carried; 2]>,
-}
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Carried {
-    packets: u64,
-    bytes: u64,
-    dropped: u64,
-}
-impl Carried {
-    fn add(&mut self, now: Self, before: Self) {
-        self.packets += now.packets.saturating_sub(before.packets);
-        self.bytes += now.bytes.saturating_sub(before.bytes);
-        self.dropped += now.dropped.saturating_sub(before.dropped);
-    }
-}
+pub struct Sums(HashMap<PolicyId, Ways>);
 impl Sums {
-    fn read(&mut self, statistics: &StatsReader) {
-        let mut read = HashMap::with_capacity(self.read.len());
-        for (slot, identity) in statistics.installed() {
-            let c = statistics.sa(slot);
-            let now = Carried { packets: c.packets, bytes: c.bytes, dropped: c.dropped };
-            let name = (slot, identity.spi);
-            // The same SA again under a restarted fast path begins at zero: then all of it is new.
-            let before =
-                self.read.get(&name).filter(|b| b.packets <= now.packets && b.dropped <= now.dropped);
-            let of = &mut self.policies.entry(identity.policy).or_default()[at(identity.direction)];
-            of.add(now, before.copied().unwrap_or_default());
-            read.insert(name, now);
+    fn read(&mut self, running: &Running, known: &HashSet<PolicyId>) {
+        let mut now = HashMap::clone(&running.head.ended);
+        let made: HashMap<PolicyId, PolicyId> =
+            running.generated.iter().map(|made| (made.spec.id, made.template)).collect();
+        if let Some(statistics) = &running.head.statistics {
+            for (slot, identity) in statistics.installed() {
+                let of = made.get(&identity.policy).copied().unwrap_or(identity.policy);
+                now.entry(of).or_default()[way(identity.direction)].add(statistics.sa(slot).into());
+            }
         }
-        self.read = read;
+        self.0.retain(|id, _| known.contains(id));
+        for (id, sums) in now.into_iter().filter(|(id, _)| known.contains(id)) {
+            let said = self.0.entry(id).or_default();
+            said.iter_mut().zip(sums).for_each(|(said, now)| said.raise(now));
+        }
     }
-}
-fn at(direction: Direction) -> usize {
-    usize::from(direction == Direction::Outbound)
+    fn of(&self, id: PolicyId) -> Ways {
+        self.0.get(&id).copied().unwrap_or_default()
+    }
 }
 const DIRECTIONS: [&str; 2] = ["in", "out"];
 
@@ -106,6 +91,11 @@ families! {
     POLICY_PACKETS "espway_policy_packets" Counter "Packets that passed under the SAs of a policy",
     POLICY_BYTES "espway_policy_bytes" Counter "Bytes of those packets",
     POLICY_DROPPED "espway_policy_dropped" Counter "Packets that named an SA of a policy and were dropped",
+    TEMPLATE_POLICIES "espway_template_policies" Gauge "Policies that were made from a template and are in force",
+    TEMPLATE_PEERS "espway_template_peers" Gauge "Configured peers that these policies are for",
+    TEMPLATE_PACKETS "espway_template_packets" Counter "Packets that passed under the SAs of policies made from a template",
+    TEMPLATE_BYTES "espway_template_bytes" Counter "Bytes of those packets",
+    TEMPLATE_DROPPED "espway_template_dropped" Counter "Packets that named one of those SAs and were dropped",
     STATISTIC "espway_ipsec_statistics" Counter "The 25 counters of /ip ipsec statistics",
     DROPS "espway_drops" Counter "Packets that did not leave, by reason and worker; main is the control thread",
     BURSTS "espway_worker_bursts" Counter "Bursts a worker received",
@@ -146,12 +136,10 @@ impl Snapshot {
     /// Every configured peer and policy is in it, up or not.
     pub fn take(running: &Running, config: &config::Config, sums: &mut Sums, uptime: u64) -> Self {
         let statistics = running.head.statistics.as_ref();
-        if let Some(statistics) = statistics {
-            sums.read(statistics);
-        }
-        let known: std::collections::HashSet<PolicyId> =
-            config.ipsec.policies.iter().map(|p| p.spec.id).collect();
-        sums.policies.retain(|id, _| known.contains(id));
+        let ipsec = &config.ipsec;
+        let known = ipsec.policies.iter().map(|policy| policy.spec.id);
+        let known = known.chain(ipsec.templates.iter().map(|template| template.id)).collect();
+        sums.read(running, &known);
         let mut all = Builder::default();
         all.one(&BUILD, vec![("version", env!("CARGO_PKG_VERSION").into())], 1);
         all.one(&UPTIME, vec![("process", "slowpath".into())], uptime);
@@ -159,6 +147,7 @@ impl Snapshot {
         all.one(&ATTACHED, vec![], statistics.is_some().into());
         peers(&mut all, running, config);
         policies(&mut all, running, config, sums);
+        templates(&mut all, running, config, sums);
         if let Some(statistics) = statistics {
             fast(&mut all, statistics);
         }
@@ -227,7 +216,9 @@ fn peers(all: &mut Builder, running: &Running, config: &config::Config) {
 fn policies(all: &mut Builder, running: &Running, config: &config::Config, sums: &Sums) {
     let mut pairs: HashMap<PolicyId, u64> = HashMap::new();
     for child in running.children.iter().filter(|child| is_served(child.state)) {
-        *pairs.entry(child.policy).or_default() += 1;
+        for policy in child.policies() {
+            *pairs.entry(policy).or_default() += 1;
+        }
     }
     for policy in &config.ipsec.policies {
         let labels = || {
@@ -243,16 +234,32 @@ fn policies(all: &mut Builder, running: &Running, config: &config::Config, sums:
             continue;
         }
         all.one(&POLICY_SAS, labels(), pairs);
-        let carried = sums.policies.get(&policy.spec.id).copied().unwrap_or_default();
-        for (direction, carried) in DIRECTIONS.iter().zip(carried) {
-            let labels = || {
-                let mut labels = labels();
-                labels.push(("direction", (*direction).into()));
-                labels
-            };
-            all.one(&POLICY_PACKETS, labels(), carried.packets);
-            all.one(&POLICY_BYTES, labels(), carried.bytes);
-            all.one(&POLICY_DROPPED, labels(), carried.dropped);
+        carried(all, [&POLICY_PACKETS, &POLICY_BYTES, &POLICY_DROPPED], &labels, sums.of(policy.spec.id));
+    }
+}
+/// Policies made from a template come and go with their clients, so the template is what is counted.
+fn templates(all: &mut Builder, running: &Running, config: &config::Config, sums: &Sums) {
+    let mut made: HashMap<PolicyId, (u64, HashSet<&str>)> = HashMap::new();
+    for policy in &running.generated {
+        let (policies, peers) = made.entry(policy.template).or_default();
+        *policies += 1;
+        peers.insert(&policy.peer);
+    }
+    for template in &config.ipsec.templates {
+        let name = template.selectors.iter().map(policy_name).collect::<Vec<_>>().join(", ");
+        let labels = || vec![("template", name.clone()), ("group", template.group.clone())];
+        let (policies, peers) = made.get(&template.id).map_or((0, 0), |(n, peers)| (*n, peers.len()));
+        all.one(&TEMPLATE_POLICIES, labels(), policies);
+        all.one(&TEMPLATE_PEERS, labels(), peers as u64);
+        carried(all, [&TEMPLATE_PACKETS, &TEMPLATE_BYTES, &TEMPLATE_DROPPED], &labels, sums.of(template.id));
+    }
+}
+fn carried(all: &mut Builder, about: [&'static About; 3], labels: &dyn Fn() -> Labels, ways: Ways) {
+    for (direction, carried) in DIRECTIONS.iter().zip(ways) {
+        for (about, n) in about.iter().zip([carried.packets, carried.bytes, carried.dropped]) {
+            let mut labels = labels();
+            labels.push(("direction", (*direction).into()));
+            all.one(about, labels, n);
         }
     }
 }

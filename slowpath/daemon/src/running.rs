@@ -1,5 +1,6 @@
 //! What runs, as a copy that others work on: the driver gives it away in pages, each in a fraction of a millisecond, and
 //! whoever wants to know makes status, metrics or an explanation of it in a thread of its own.
+use crate::carried::Ways;
 use crate::control::Rows;
 use crate::desk::{Asker, NoAnswer};
 use crate::driver::Driver;
@@ -8,7 +9,7 @@ use ike::api::{ChildStatus, Generated, Now, Page, PeerStatus, Rank, is_served};
 use ipc::StatsReader;
 use ipc::status::Response;
 use sa::{PolicyId, PolicySpec, SaSpec};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Besides the lists; all of it is small or shared.
@@ -23,6 +24,8 @@ pub struct Head {
     pub policies: Arc<Vec<PolicySpec>>,
     /// The same with the places of templates, if policies are made from them.
     pub ranks: Arc<Vec<Rank>>,
+    /// What SAs that are gone have carried, by policy or template.
+    pub ended: Arc<HashMap<PolicyId, Ways>>,
 }
 /// The lists are of about one moment: an SA that lived throughout is in them once.
 #[derive(Default)]
@@ -43,6 +46,7 @@ impl<E: Negotiator> Driver<E> {
             ipc: self.ipc_counters(),
             policies: Arc::clone(&self.policies),
             ranks: Arc::clone(&self.ranks),
+            ended: Arc::clone(&self.ledger.ended),
         }
     }
     /// All of it at once, for who has the time.

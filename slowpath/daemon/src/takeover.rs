@@ -152,6 +152,8 @@ impl<E: Negotiator> Driver<E> {
     }
 
     fn reconcile(&mut self, statistics: &StatsReader) {
+        let previous = self.previous.take();
+        self.end_former(previous.as_ref(), statistics);
         let wanted: BTreeMap<(SaSlot, Spi), SaSpec> =
             self.engine.installed().into_iter().map(|spec| ((spec.slot, spec.spi), spec)).collect();
         let mut runs = BTreeSet::new();
@@ -163,6 +165,7 @@ impl<E: Negotiator> Driver<E> {
                 if identity.direction == Direction::Inbound {
                     self.receives(slot, identity.spi);
                 }
+                known.into_iter().for_each(|spec| self.enter(spec));
                 // Said while nobody listened.
                 let spi = identity.spi;
                 match identity.state {
@@ -175,7 +178,6 @@ impl<E: Negotiator> Driver<E> {
                 self.remove(slot, identity.spi);
             }
         }
-        let previous = self.previous.take();
         let (mut installed, mut renegotiated, running) = (0, 0, runs.len());
         // Inbound first, as always.
         let missing =

@@ -65,6 +65,13 @@ fn objects_are_read_added_changed_and_removed() {
     );
     let again = refused(&mut gateway, Method::Delete, &format!("/ip/ipsec/peer/{id}"), Value::Null);
     assert_eq!((again.status, again.path.as_str()), (404, "ip ipsec peer"));
+    // Numbers of policies made from templates: read from who runs them, changed by nobody.
+    let row = "/ip/ipsec/policy/*80000001";
+    assert_eq!(refused(&mut gateway, Method::Get, row, Value::Null).status, 404, "nothing runs here");
+    for (method, body) in [(Method::Patch, json!({"comment": "x"})), (Method::Delete, Value::Null)] {
+        let refused = refused(&mut gateway, method, row, body);
+        assert!(refused.status == 422 && refused.said.contains("dynamic"), "{refused:?}");
+    }
     // Settings are one object.
     assert_eq!(get(&mut gateway, "/ip/ipsec/settings")["ddos-cookie-threshold"], json!(20));
     ask(&mut gateway, Method::Patch, "/ip/ipsec/settings", json!({"ddos-cookie-threshold": "0x10"}))

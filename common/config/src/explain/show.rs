@@ -63,9 +63,10 @@ fn policy(p: &PolicyView) -> String {
     let ports = |port: &str| if port == "any" { String::new() } else { format!(" port {port}") };
     let level = p.level.map_or(String::new(), |level| format!(", level={level}"));
     let peer = p.peer.as_ref().map_or(String::new(), |peer| format!(", peer `{peer}`"));
+    let dynamic = if p.dynamic { ", dynamic" } else { "" };
     let comment = if p.comment.is_empty() { String::new() } else { format!("   ;;; {}", p.comment) };
     format!(
-        "{}: {}{} → {}{}, {}, {}{level}{peer}{comment}",
+        "{}: {}{} → {}{}, {}, {}{level}{peer}{dynamic}{comment}",
         p.number,
         p.src_address,
         ports(&p.src_port),

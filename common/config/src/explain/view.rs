@@ -17,6 +17,8 @@ pub struct PolicyView {
     /// Place among those in force, from 0.
     pub number: usize,
     pub id: u32,
+    /// Made from a template, for as long as its peer has an SA.
+    pub dynamic: bool,
     pub src_address: String,
     pub dst_address: String,
     pub protocol: String,
@@ -41,6 +43,7 @@ impl PolicyView {
         Self {
             number,
             id: policy.spec.id.0,
+            dynamic: policy.spec.id.is_dynamic(),
             src_address: s.src.to_string(),
             dst_address: s.dst.to_string(),
             protocol: show_protocol(s.protocol),

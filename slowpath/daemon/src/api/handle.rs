@@ -15,9 +15,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use ike::api::Now;
 use ipc::status::{Request as Ask, Response as Said};
-use manage::api::{
-    self, Answer, Body, Change, Command, Method, Print, Problem, System, Then, Todo, View, Which,
-};
+use manage::api::{self, Answer, Body, Change, Command, Method, Print, Problem, System, Then, Todo, View};
 use manage::{Shared, Snapshot};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -283,9 +281,7 @@ async fn print(app: Arc<App>, snapshot: Arc<Snapshot>, print: Print) -> Result<A
         Shape::List | Shape::Settings => {
             let runtime = match print.which {
                 // What finds rows may ask for anything of them.
-                Which::All | Which::One(_) if Runtime::concerns(print.place) => {
-                    runtime(&app, &snapshot, print.place.path).await?
-                }
+                _ if Runtime::concerns(print.place) => runtime(&app, &snapshot, print.place.path).await?,
                 _ => Runtime::default(),
             };
             let shown = |row: &_| runtime.shown(print.place, row);

@@ -99,8 +99,17 @@ pub(super) fn base(request: &Request) -> Option<u64> {
     Some(tags.flatten().find_map(|tag| u64::from_str_radix(tag, 16).ok()).unwrap_or(0))
 }
 
+/// Whether this can only be the number of a row that nobody wrote: a policy made from a template.
+pub(super) fn is_made(place: &Place, named: &str) -> bool {
+    place.path == "ip.ipsec.policy" && named.parse().is_ok_and(|Id(id)| sa::PolicyId(id).is_dynamic())
+}
 /// A row that was named by its number or its name.
 pub(super) fn row(place: &'static Place, named: &str, view: View) -> Result<Id, Problem> {
+    if is_made(place, named) {
+        let said = format!("{named} is dynamic: it was made from a template, and goes with its peer's SAs");
+        let fix = "change the template, or end the peer's connections in `active-peers`".into();
+        return Err(Problem { fix, ..Problem::new(422, said).at(place) });
+    }
     let found = match named.parse::<Id>() {
         Ok(id) => view.rows.row(place, id),
         Err(()) => view.rows.by_name(place, named),

@@ -108,6 +108,7 @@ pub(super) fn one(request: &Request, place: &'static Place, row: &str, view: Vie
     print.which = match place.menu.shape {
         Shape::Live => Which::Named(row.to_owned()),
         Shape::Figures => return Err(Problem::missing(place, "there are no rows here")),
+        _ if change::is_made(place, row) => Which::Named(row.to_owned()),
         _ => Which::One(change::row(place, row, view)?),
     };
     Ok(print)
