@@ -109,7 +109,10 @@ impl Step {
             }
             Step::Unit => {
                 let filter = format!("not ({INTEROP})");
-                counted(nextest(&["--workspace", "-E", &filter]), count)
+                let mut command = nextest(&["--workspace", "-E", &filter]);
+                // As many as a minute of one core allows.
+                command.env("ESPWAY_NEGOTIATIONS", "2500");
+                counted(command, count)
             }
             Step::DocTests => counted(cargo::command(&["test", "--doc", "--workspace", "--locked"]), count),
             Step::Loom => {

@@ -63,8 +63,9 @@ pub(super) struct IkeSa {
     pub rekey_at: Option<Now>,
     /// When this state ends by itself: half-open, replaced, closed.
     pub ends_at: Option<Now>,
-    /// The lower of the two nonces that made it; decides between twins.
+    /// The lower of the two nonces that made it; decides between what both ends began.
     pub low_nonce: Vec<u8>,
+    pub origin: Origin,
     /// When to look for a twin: an IKE SA that the peer began at the same time.
     pub twin_at: Option<Now>,
     /// The stored record is behind.
@@ -79,6 +80,14 @@ pub(super) struct IkeSa {
     pub ask_window: Now,
     /// The policies it is filed under (`index::Filed`).
     pub filed: Vec<PolicyId>,
+}
+
+/// What it began with, before any rekey: by that both ends tell twins apart, whoever has rekeyed what meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Origin {
+    /// We made the call.
+    pub called: bool,
+    pub low_nonce: Vec<u8>,
 }
 
 pub(super) struct Keyed {
@@ -334,6 +343,7 @@ impl IkeSa {
             rekey_at: None,
             ends_at: None,
             low_nonce: Vec::new(),
+            origin: Origin { called: initiator, low_nonce: Vec::new() },
             twin_at: None,
             dirty: false,
             stored: false,

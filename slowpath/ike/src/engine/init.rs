@@ -286,6 +286,7 @@ impl Engine {
             });
         }
         sa.low_nonce = nonce_i.min(nonce_r).to_vec();
+        sa.origin.low_nonce.clone_from(&sa.low_nonce);
         sa.keys = Some(Keyed { keys, suite });
     }
 

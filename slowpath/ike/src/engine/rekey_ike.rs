@@ -133,6 +133,7 @@ impl Engine {
             );
             self.key(&mut new, fresh.suite, &seed, fresh.nonce_i, fresh.nonce_r);
         }
+        new.origin.clone_from(&sa.origin);
         self.begin_life(&mut new, cx.now);
         new.twin_at = None;
         self.counters.ike_rekeyed += 1;

@@ -5,7 +5,7 @@
 use super::child::{ChildSa, ChildState, Half, Place};
 use super::explain::prefix_of;
 use super::ike_sa::{
-    Answered, ChildOffer, Collision, Exchange, IkeOffer, IkeSa, InFlight, Keyed, Retry, State, Task,
+    Answered, ChildOffer, Collision, Exchange, IkeOffer, IkeSa, InFlight, Keyed, Origin, Retry, State, Task,
 };
 use super::templates::{Chosen, Made, generate_of, template_of};
 use super::{Cx, Engine};
@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Longer answers (certificates) are not stored: a record has no room for them, and whether they have arrived is soon
 /// known.
@@ -39,7 +39,7 @@ pub enum RestoreError {
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-struct Bytes(Vec<u8>);
+struct Bytes(#[serde(with = "raw")] Vec<u8>);
 impl From<&Key> for Bytes {
     fn from(key: &Key) -> Self {
         Self(key.expose().to_vec())
@@ -48,6 +48,40 @@ impl From<&Key> for Bytes {
 impl Bytes {
     fn key(&self) -> Option<Key> {
         Key::new(&self.0)
+    }
+}
+
+/// Of a message.
+#[derive(Serialize, Deserialize)]
+struct Sealed(#[serde(with = "raw")] Vec<u8>);
+impl Sealed {
+    fn all(datagrams: &[Vec<u8>]) -> Vec<Self> {
+        datagrams.iter().cloned().map(Self).collect()
+    }
+    fn back(all: Vec<Self>) -> Vec<Vec<u8>> {
+        all.into_iter().map(|one| one.0).collect()
+    }
+}
+/// Written as a whole and not byte by byte: a record is made for nearly every message.
+mod raw {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Whole;
+        impl Visitor<'_> for Whole {
+            type Value = Vec<u8>;
+            fn expecting(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                to.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+        }
+        from.deserialize_bytes(Whole)
     }
 }
 
@@ -69,8 +103,8 @@ struct Record {
     keys: Vec<Bytes>,
     next_send: u32,
     expect: u32,
-    answered: Vec<(u32, [u8; 32], Vec<Vec<u8>>)>,
-    in_flight: Option<(u32, Vec<Vec<u8>>, Doing)>,
+    answered: Vec<(u32, [u8; 32], Vec<Sealed>)>,
+    in_flight: Option<(u32, Vec<Sealed>, Doing)>,
     children: Vec<ChildRecord>,
     /// Its place among the peer's.
     identity: Option<usize>,
@@ -80,7 +114,9 @@ struct Record {
     remote_id: Option<(u8, [u8; 3], Vec<u8>)>,
     /// created, established, rekey, end of this state.
     times: (Now, Option<Now>, Option<Now>, Option<Now>),
+    #[serde(with = "raw")]
     low_nonce: Vec<u8>,
+    origin: Origin,
     ph2_total: u32,
 }
 #[derive(Serialize, Deserialize)]
@@ -99,6 +135,7 @@ struct OfferRecord {
     protocol: u8,
     spi: u32,
     slots: (u32, u32),
+    #[serde(with = "raw")]
     nonce: Vec<u8>,
     dh: Option<(u8, Bytes)>,
     replaces: Option<u32>,
@@ -122,6 +159,7 @@ struct ChildRecord {
     selectors: Vec<SelectorRecord>,
     state: ChildState,
     initiated: bool,
+    #[serde(with = "raw")]
     low_nonce: Vec<u8>,
     replaces: Option<u32>,
     created: Now,
@@ -201,7 +239,11 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         next_send: sa.window.next_send,
         expect: sa.window.expect,
         answered: answers(sa),
-        in_flight: sa.window.in_flight.as_ref().and_then(|f| Some((f.id, f.sealed.clone(), doing(&f.what)?))),
+        in_flight: sa
+            .window
+            .in_flight
+            .as_ref()
+            .and_then(|f| Some((f.id, Sealed::all(&f.sealed), doing(&f.what)?))),
         children: sa.children.iter().map(child_record).collect(),
         identity: sa.identity.as_ref().and_then(|i| sa.peer.identities.iter().position(|x| i.is(x))),
         generated: sa.generated.iter().map(made_record).collect(),
@@ -213,15 +255,25 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
         remote_id: sa.remote_id.as_ref().map(|id| (id.kind.0, id.reserved, id.data.clone())),
         times: (sa.created, sa.established, sa.rekey_at, sa.ends_at),
         low_nonce: sa.low_nonce.clone(),
+        origin: sa.origin.clone(),
         ph2_total: sa.ph2_total,
     };
-    // Room for everything, so that no half-written copy of keys is left behind by growing.
-    let room = Vec::with_capacity(8192 + 1024 * record.children.len());
-    postcard::to_extend(&record, room).ok().map(Zeroizing::new)
+    // Room for everything, so that no half-written copy of keys is left behind by growing; and no more, for all of it is
+    // wiped in the end.
+    let messages = record.answered.iter().map(|(_, _, all)| all);
+    let messages = messages.chain(record.in_flight.iter().map(|(_, all, _)| all)).flatten();
+    let messages: usize = messages.map(|one| one.0.len() + 64).sum();
+    let parts = 1024 * record.children.len() + 256 * (record.generated.len() + record.agreed.addresses.len());
+    let id = record.remote_id.as_ref().map_or(0, |(_, _, id)| id.len());
+    let room = Vec::with_capacity(2048 + id + record.peer.len() + messages + parts);
+    let planned = room.capacity();
+    let made = Zeroizing::new(postcard::to_extend(&record, room).ok()?);
+    debug_assert_eq!(made.capacity(), planned, "a record is longer than was planned");
+    Some(made)
 }
 
 /// The newest ones, as far as a record has room.
-fn answers(sa: &IkeSa) -> Vec<(u32, [u8; 32], Vec<Vec<u8>>)> {
+fn answers(sa: &IkeSa) -> Vec<(u32, [u8; 32], Vec<Sealed>)> {
     let mut left = MAX_ANSWER;
     let mut kept: Vec<_> = sa.window.answered.iter().rev().collect();
     kept.retain(|a| {
@@ -230,7 +282,7 @@ fn answers(sa: &IkeSa) -> Vec<(u32, [u8; 32], Vec<Vec<u8>>)> {
         left -= if fits { len } else { left };
         fits
     });
-    kept.into_iter().rev().map(|a| (a.id, a.digest, a.response.clone())).collect()
+    kept.into_iter().rev().map(|a| (a.id, a.digest, Sealed::all(&a.response))).collect()
 }
 
 fn dh_record(dh: &DhPrivate) -> (u8, Bytes) {
@@ -489,11 +541,15 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     (sa.agreed, sa.detour) = (record.agreed, record.detour);
     sa.window.next_send = record.next_send;
     sa.window.expect = record.expect;
-    let answered = |(id, digest, response)| Answered { id, digest, response, repeat_after: now };
+    let answered = |(id, digest, response)| {
+        let response = Sealed::back(response);
+        Answered { id, digest, response, repeat_after: now }
+    };
     sa.window.answered = record.answered.into_iter().map(answered).collect();
     if let Some((id, sealed, doing)) = record.in_flight {
         let what = undo(doing, &sa.peer)?;
-        sa.window.in_flight = Some(InFlight { id, sealed, what, retry: Retry { sent: 0, at: now } });
+        let (sealed, retry) = (Sealed::back(sealed), Retry { sent: 0, at: now });
+        sa.window.in_flight = Some(InFlight { id, sealed, what, retry });
     }
     sa.children = record.children.into_iter().map(child_from).collect::<Option<_>>()?;
     let disown = |(p, raw)| Some(Task::Disown(Protocol::from_u8(p)?, spi(raw)?));
@@ -507,6 +563,7 @@ fn rebuild(record: Record, peer: Arc<crate::api::Peer>, now: Now) -> Option<IkeS
     sa.identity = record.identity.and_then(|at| sa.peer.identities.get(at)).map(Chosen::of);
     sa.generated = record.generated.into_iter().filter_map(|r| made_from(&sa, r)).collect();
     sa.low_nonce = record.low_nonce;
+    sa.origin = record.origin;
     sa.ph2_total = record.ph2_total;
     Some(sa)
 }

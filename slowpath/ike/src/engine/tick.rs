@@ -12,6 +12,8 @@ use std::time::Duration;
 /// Two IKE SAs that came up within this time of each other, one from each end, are twins: a call may take a whole
 /// series of transmissions.
 const BOTH_CALLED: Duration = Duration::from_secs(150);
+/// A twin that is being rekeyed is looked at again after this time.
+const SOON: Duration = Duration::from_secs(1);
 /// An INITIAL_CONTACT so soon after a call of ours comes from who has called at the same time.
 pub(super) const TWINS: Duration = Duration::from_secs(30);
 
@@ -105,10 +107,11 @@ impl Engine {
     }
 
     pub(super) fn has_twin(&self, sa: &IkeSa) -> bool {
-        self.sas_of(&sa.peer.name).any(|other| other.is_established() && other.initiator != sa.initiator)
+        self.sas_of(&sa.peer.name)
+            .any(|other| other.is_established() && other.origin.called != sa.origin.called)
     }
     /// Both ends have called each other at the same time: the IKE SA with the lowest of the nonces goes, and
-    /// whoever began it deletes it.
+    /// whoever began it deletes it. Either may have been rekeyed since, by either end.
     fn settle_twins(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         let close_in_time = |other: &IkeSa| {
             let (a, b) = (other.established.unwrap_or_default(), sa.established.unwrap_or_default());
@@ -116,18 +119,21 @@ impl Engine {
         };
         let Some(id) = &sa.remote_id else { return };
         let twin = self.known(self.filed.with_id(id)).find(|other| {
-            other.is_established()
+            matches!(other.state, State::Established | State::Unsettled)
                 && other.peer.name == sa.peer.name
                 && other.remote_id.as_ref() == Some(id)
-                && other.initiator != sa.initiator
+                && other.origin.called != sa.origin.called
                 && close_in_time(other)
         });
-        let Some((twin, other_is_low)) = twin.map(|t| (t.local_spi, t.low_nonce < sa.low_nonce)) else {
+        let Some(twin) = twin else { return };
+        if !twin.is_established() {
+            sa.twin_at = Some(cx.now + SOON);
             return;
-        };
-        if !other_is_low && sa.initiator {
+        }
+        let (twin, other_is_low) = (twin.local_spi, twin.origin.low_nonce < sa.origin.low_nonce);
+        if !other_is_low && sa.origin.called {
             sa.tasks.push_front(Task::DeleteIke);
-        } else if other_is_low && !sa.initiator {
+        } else if other_is_low && !sa.origin.called {
             self.with_sa(twin, cx, |_, twin, _| twin.tasks.push_front(Task::DeleteIke));
         }
     }

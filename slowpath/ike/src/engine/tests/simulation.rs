@@ -195,7 +195,21 @@ fn number(name: &str, or: u64) -> u64 {
 #[test]
 fn j2_negotiations_end_alike_or_fail_with_a_reason_and_leave_nothing() {
     let (first, count) = (number("ESPWAY_FIRST", 0), number("ESPWAY_NEGOTIATIONS", 120));
-    let failed = (first..first + count).filter(|n| std::panic::catch_unwind(|| run(*n)).is_err());
-    let failed: Vec<u64> = failed.take(8).collect();
+    // One thread for each core that there is, each with its share of the numbers.
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let share = |thread| (first + thread..first + count).step_by(threads as usize);
+    let fails = |n: &u64| std::panic::catch_unwind(|| run(*n)).is_err();
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let all =
+            (0..threads).map(|t| scope.spawn(move || share(t).filter(fails).take(8).collect::<Vec<_>>()));
+        let all: Vec<_> = all.collect();
+        all.into_iter().flat_map(|one| one.join().expect("panics are caught")).collect()
+    });
     assert!(failed.is_empty(), "run each alone with ESPWAY_FIRST=n ESPWAY_NEGOTIATIONS=1: {failed:?}");
+}
+
+/// What has failed once. 11526: a call of ours lasts longer than theirs, whose IKE SA we rekey meanwhile; both are ours then.
+#[test]
+fn negotiations_that_once_failed() {
+    [11526].into_iter().for_each(run);
 }
