@@ -50,6 +50,8 @@ pub struct Kind {
     pub key_exchange: &'static str,
     /// Of both ends' certificates and of their authority's.
     pub key: Option<ca::Key>,
+    /// Each caller has a certificate that was never seen before.
+    pub strangers: bool,
     pub group: DhGroup,
     /// A second one, in an exchange of its own.
     pub kem: Option<DhGroup>,
@@ -66,15 +68,17 @@ const X25519: Kind = Kind {
     auth: "psk",
     key_exchange: "x25519",
     key: None,
+    strangers: false,
     group: DhGroup::X25519,
     kem: None,
     swan: Some("x25519"),
 };
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     X25519,
     Kind { key_exchange: "ecp256", group: DhGroup::Ecp256, swan: Some("ecp256"), ..X25519 },
     Kind { key_exchange: "modp2048", group: DhGroup::Modp2048, swan: Some("modp2048"), ..X25519 },
     Kind { auth: "ecdsa-p256", key: Some(ca::Key::P256), ..X25519 },
+    Kind { auth: "ecdsa-p256 (new)", key: Some(ca::Key::P256), strangers: true, ..X25519 },
     Kind { auth: "rsa-2048", key: Some(ca::Key::Rsa(2048)), ..X25519 },
     Kind { key_exchange: "x25519+mlkem768", kem: Some(DhGroup::MlKem768), swan: None, ..X25519 },
 ];
@@ -139,7 +143,7 @@ pub fn run(options: &Options) -> Result<Report> {
 
 fn row(lab: &Lab, kind: &Kind, options: &Options, peer: &mut String) -> Result<Row> {
     let (from, to): (IpAddr, IpAddr) = (Side::A.wan4(), Side::B.wan4());
-    let papers = Papers::new(kind.key);
+    let papers = Papers::new(kind.key, kind.strangers);
     let operations = ceiling::Operations::new(kind)?;
     let mut near = InMemory::new(*kind, &papers)?;
     let ours = Responder::start(lab.site(Side::B), SocketAddr::new(to, OUR_PORT), *kind, &papers)?;

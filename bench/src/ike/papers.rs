@@ -1,5 +1,5 @@
 //! Certificates of both ends, by one authority, made for the run.
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use ca::{Issued, Key, Wish};
 use ike::api::{Auth, Check, Id, Identity, MatchBy, MyId, Proof, Psk, RemoteId};
 use pki::{Certificate, Signer, Trust, Ways};
@@ -11,29 +11,39 @@ pub const SECRET: &str = "a secret of the benchmark";
 
 pub enum Papers {
     Secret,
-    Certificates { authority: Box<Issued>, gateway: Box<Issued>, client: Box<Issued> },
+    /// Without `client` each of them has a certificate of its own, which nobody has seen before.
+    Certificates {
+        authority: Box<Issued>,
+        gateway: Box<Issued>,
+        client: Option<Box<Issued>>,
+        key: Key,
+    },
 }
 impl Papers {
-    pub fn new(key: Option<Key>) -> Self {
+    pub fn new(key: Option<Key>, strangers: bool) -> Self {
         let Some(key) = key else { return Self::Secret };
         let authority = Wish::authority("authority", key).self_signed();
-        let leaf = |name: &str| Box::new(Wish::leaf(name, key).named(&format!("fqdn:{name}")).by(&authority));
-        let (gateway, client) = (leaf(GATEWAY), leaf(CLIENT));
-        Self::Certificates { authority: Box::new(authority), gateway, client }
+        let gateway = Box::new(leaf(GATEWAY, key, &authority));
+        let client = (!strangers).then(|| Box::new(leaf(CLIENT, key, &authority)));
+        Self::Certificates { authority: Box::new(authority), gateway, client, key }
     }
     /// Of the client with this number, or of the gateway.
     pub fn identity(&self, client: Option<u64>) -> Result<Identity> {
         let named = |name: String| MyId::Id(Id::Fqdn(name));
-        let (gateway, own) = match self {
-            Self::Secret => {
-                let name = client.map_or(GATEWAY.to_owned(), |n| format!("client-{n}.bench"));
-                return Ok(Identity::with_secret(named(name), RemoteId::Auto, Psk(SECRET.into())));
-            }
-            Self::Certificates { gateway, client: own, .. } => (gateway, own),
+        let Self::Certificates { authority, gateway, client: own, key } = self else {
+            let name = client.map_or(GATEWAY.to_owned(), |n| format!("client-{n}.bench"));
+            return Ok(Identity::with_secret(named(name), RemoteId::Auto, Psk(SECRET.into())));
         };
-        let (issued, name) = if client.is_some() { (own, CLIENT) } else { (gateway, GATEWAY) };
+        let fresh;
+        let (issued, name) = match (client, own) {
+            (None, _) => (&**gateway, GATEWAY),
+            (Some(_), Some(own)) => (&**own, CLIENT),
+            (Some(_), None) => {
+                fresh = leaf(CLIENT, *key, authority);
+                (&fresh, CLIENT)
+            }
+        };
         let parsed = |issued: &Issued| Certificate::from_der(&issued.der()).map(Arc::new);
-        let Self::Certificates { authority, .. } = self else { return Err(anyhow!("no authority")) };
         let key = pki::read_private_key(&issued.key_pem())?;
         let signer = Signer::new(key, vec![parsed(issued)?]).context("a key for its certificate")?;
         let trust = Trust::new(vec![parsed(authority)?]);
@@ -59,4 +69,8 @@ impl Papers {
             ("private/gateway.pem", gateway.key_pem()),
         ]
     }
+}
+
+fn leaf(name: &str, key: Key, authority: &Issued) -> Issued {
+    Wish::leaf(name, key).named(&format!("fqdn:{name}")).by(authority)
 }

@@ -91,6 +91,8 @@ struct Read {
 #[derive(Default)]
 pub struct Files {
     read: HashMap<PathBuf, Read>,
+    /// Kept as long as the anchors stay: it knows certificates whose path was verified.
+    trust: Arc<Trust>,
 }
 impl Files {
     /// All that the configuration names, judged at this time (since 1970).
@@ -110,7 +112,10 @@ impl Files {
             anchors.extend(certificate.clone().ok().filter(|_| row.trusted));
             made.certificates.insert(row.name.clone(), certificate);
         }
-        made.trust = Arc::new(Trust::new(anchors));
+        if !same(self.trust.anchors(), &anchors) {
+            self.trust = Arc::new(Trust::new(anchors));
+        }
+        made.trust = Arc::clone(&self.trust);
         for (peer, identity) in
             config.ipsec.peers.iter().flat_map(|p| p.identities.iter().map(move |i| (p, i)))
         {
@@ -211,6 +216,10 @@ impl Files {
     }
 }
 
+/// The same objects: a file that was read again made new ones.
+fn same(a: &[Arc<Certificate>], b: &[Arc<Certificate>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
+}
 fn said(path: &Path, why: impl std::fmt::Display) -> Arc<str> {
     format!("{}: {why}", path.display()).into()
 }

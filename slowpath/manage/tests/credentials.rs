@@ -64,6 +64,9 @@ fn d10_what_the_files_say() {
         &files.load(&good, wall()).certificate("own").unwrap(),
         signer.certificate().unwrap()
     ));
+    // And who trusts the same authorities goes on knowing whom they have vouched for.
+    let trust = Arc::clone(made.trust());
+    assert!(Arc::ptr_eq(files.load(&good, wall()).trust(), &trust));
     // Key and certificate in one file; raw keys.
     let one = config(d, "auth-method: digital-signature, certificate: both");
     assert!(files.load(&one, wall()).signer(&["both".to_owned()]).is_ok());
@@ -100,6 +103,7 @@ fn d10_what_the_files_say() {
     // An authority that is none, and a name that is none.
     put(d, "ca.pem", &other.pem(), 0o644);
     assert!(complained(&mut files, wall())[0].1.contains("is no authority"));
+    assert!(!Arc::ptr_eq(files.load(&good, wall()).trust(), &trust));
     let odd = config(d, "secret: x, my-id: \"dn:XX=a\"");
     let made = files.load(&odd, wall());
     assert!(

@@ -61,6 +61,7 @@ struct Extensions {
 
 pub struct Certificate {
     der: Vec<u8>,
+    digest: [u8; 32],
     pub(crate) x509: X509,
     issuer: Vec<u8>,
     subject: Vec<u8>,
@@ -79,10 +80,16 @@ impl Certificate {
         }
         let parts = Parts::of(bytes).ok_or(CertificateError::Der)?;
         let extensions = extensions(parts.extensions)?;
-        let key = PublicKey::from_spki(parts.spki)?;
         let x509 = X509::from_der(bytes).map_err(|_| CertificateError::Der)?;
+        let key = x509.public_key().map_err(|_| KeyError::Unreadable);
+        let key = key.and_then(|key| PublicKey::of_certificate(key, parts.spki))?;
         let (issuer, subject) = (parts.issuer.to_vec(), parts.subject.to_vec());
-        Ok(Self { der: bytes.to_vec(), x509, issuer, subject, version: parts.version, key, extensions })
+        let (der, digest, version) = (bytes.to_vec(), openssl::sha::sha256(bytes), parts.version);
+        Ok(Self { der, digest, x509, issuer, subject, version, key, extensions })
+    }
+    /// SHA-256 of the DER.
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
     pub fn der(&self) -> &[u8] {
         &self.der

@@ -1,8 +1,9 @@
 //! Public and private keys. Which kinds and sizes are taken is settled here, before any arithmetic with them.
-use openssl::bn::BigNum;
-use openssl::nid::Nid;
-use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private, Public};
+use crate::der::{self, BIT_STRING, INTEGER, OID, Reader, SEQUENCE};
+use crate::fast;
+use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::Rsa;
+use std::sync::OnceLock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
@@ -47,24 +48,29 @@ pub enum KeyError {
 /// Whose signatures are verified.
 pub struct PublicKey {
     pub(crate) key: PKey<Public>,
-    /// The same, when it is an RSA key.
-    pub(crate) rsa: Option<Rsa<Public>>,
+    /// The same, when it is an RSA key; made when it is first asked for, as few signatures need it.
+    rsa: OnceLock<Option<Rsa<Public>>>,
     kind: KeyKind,
     /// SubjectPublicKeyInfo.
     spki: Vec<u8>,
 }
 impl PublicKey {
     pub fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
-        if !crate::der::is_well_formed(der) {
+        if !der::is_well_formed(der) {
             return Err(KeyError::Unreadable);
         }
+        // Before its arithmetic is touched.
+        let kind = kind_of(der)?;
         let key = PKey::public_key_from_der(der).map_err(|_| KeyError::Unreadable)?;
-        let kind = kind_of(&key)?;
-        let rsa = match kind {
-            KeyKind::Rsa { .. } => Some(key.rsa().map_err(|_| KeyError::Unreadable)?),
-            _ => None,
-        };
-        Ok(Self { key, rsa, kind, spki: der.to_vec() })
+        Ok(Self { key, rsa: OnceLock::new(), kind, spki: der.to_vec() })
+    }
+    /// The key that OpenSSL has read together with a certificate, which `spki` stands in.
+    pub(crate) fn of_certificate(key: PKey<Public>, spki: &[u8]) -> Result<Self, KeyError> {
+        Ok(Self { key, rsa: OnceLock::new(), kind: kind_of(spki)?, spki: spki.to_vec() })
+    }
+    pub(crate) fn rsa(&self) -> Option<&Rsa<Public>> {
+        let is_rsa = matches!(self.kind, KeyKind::Rsa { .. });
+        self.rsa.get_or_init(|| self.key.rsa().ok().filter(|_| is_rsa)).as_ref()
     }
     pub fn kind(&self) -> KeyKind {
         self.kind
@@ -90,13 +96,15 @@ impl std::fmt::Debug for PublicKey {
 /// Never shown; OpenSSL wipes its parts when the last owner lets go.
 pub struct PrivateKey {
     pub(crate) key: PKey<Private>,
+    /// Made once: what signs faster than OpenSSL does.
+    pub(crate) fast: Option<fast::Signing>,
     kind: KeyKind,
 }
 impl PrivateKey {
     pub(crate) fn new(key: PKey<Private>) -> Result<Self, KeyError> {
-        let kind = kind_of(&key)?;
+        let kind = kind_of(&key.public_key_to_der().map_err(|_| KeyError::Unreadable)?)?;
         strength(kind)?;
-        Ok(Self { key, kind })
+        Ok(Self { fast: fast::Signing::new(kind, &key), key, kind })
     }
     pub fn kind(&self) -> KeyKind {
         self.kind
@@ -121,27 +129,52 @@ fn strength(kind: KeyKind) -> Result<(), KeyError> {
     }
 }
 
-fn kind_of<T: HasPublic>(key: &PKeyRef<T>) -> Result<KeyKind, KeyError> {
-    match key.id() {
-        Id::RSA => {
-            let rsa = key.rsa().map_err(|_| KeyError::Unreadable)?;
-            let bits = u32::try_from(rsa.n().num_bits()).unwrap_or(0);
-            if !(512..=LONGEST_RSA).contains(&bits) {
-                return Err(KeyError::RsaSize(bits));
-            }
-            let e = rsa.e();
-            let least = BigNum::from_u32(65537).map_err(|_| KeyError::Unreadable)?;
-            let fits = e.is_bit_set(0) && *e >= *least && e.num_bits() <= 64;
-            fits.then_some(KeyKind::Rsa { bits }).ok_or(KeyError::RsaExponent)
-        }
-        Id::EC => match key.ec_key().map_err(|_| KeyError::Unreadable)?.group().curve_name() {
-            Some(Nid::X9_62_PRIME256V1) => Ok(KeyKind::P256),
-            Some(Nid::SECP384R1) => Ok(KeyKind::P384),
-            Some(Nid::SECP521R1) => Ok(KeyKind::P521),
+/// Read from the SubjectPublicKeyInfo itself: OpenSSL would make a second form of the key to tell as much.
+fn kind_of(spki: &[u8]) -> Result<KeyKind, KeyError> {
+    let split = || {
+        let mut r = Reader::new(der::only(spki, SEQUENCE)?);
+        let mut algorithm = Reader::new(r.expect(SEQUENCE)?);
+        let oid = algorithm.expect(OID)?;
+        let (unused, bits) = r.expect(BIT_STRING)?.split_first()?;
+        (r.is_empty() && *unused == 0).then_some((oid, algorithm, bits))
+    };
+    let (oid, mut parameters, bits) = split().ok_or(KeyError::Unreadable)?;
+    match oid {
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1] => rsa_kind(bits),
+        //= rfc5480#2.1.1/named: a curve is named; its parameters are not taken.
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => match parameters.expect(OID).ok_or(KeyError::Curve)? {
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => Ok(KeyKind::P256),
+            [0x2b, 0x81, 4, 0, 0x22] => Ok(KeyKind::P384),
+            [0x2b, 0x81, 4, 0, 0x23] => Ok(KeyKind::P521),
             _ => Err(KeyError::Curve),
         },
-        Id::ED25519 => Ok(KeyKind::Ed25519),
-        Id::ED448 => Ok(KeyKind::Ed448),
+        [0x2b, 101, 112] => Ok(KeyKind::Ed25519),
+        [0x2b, 101, 113] => Ok(KeyKind::Ed448),
         _ => Err(KeyError::Kind),
+    }
+}
+//= rfc8017#A.1.1/public-key: modulus and exponent, both positive.
+fn rsa_kind(key: &[u8]) -> Result<KeyKind, KeyError> {
+    let numbers = || {
+        let mut r = Reader::new(der::only(key, SEQUENCE)?);
+        let (n, e) = (positive(r.expect(INTEGER)?)?, positive(r.expect(INTEGER)?)?);
+        r.is_empty().then_some((n, e))
+    };
+    let (n, e) = numbers().ok_or(KeyError::Unreadable)?;
+    let leading = n.first().map_or(0, |b| b.leading_zeros() as usize);
+    let bits = u32::try_from(n.len() * 8 - leading).unwrap_or(0);
+    if !(512..=LONGEST_RSA).contains(&bits) {
+        return Err(KeyError::RsaSize(bits));
+    }
+    let exponent = e.iter().fold(0u64, |all, b| all << 8 | u64::from(*b));
+    let fits = e.len() <= 8 && exponent & 1 == 1 && exponent >= 65537;
+    fits.then_some(KeyKind::Rsa { bits }).ok_or(KeyError::RsaExponent)
+}
+/// Without the zero in front that keeps it positive.
+fn positive(integer: &[u8]) -> Option<&[u8]> {
+    match integer {
+        [] => None,
+        [0, rest @ ..] => Some(rest),
+        [first, ..] => (*first < 0x80).then_some(integer),
     }
 }

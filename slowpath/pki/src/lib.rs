@@ -7,7 +7,9 @@ pub mod der;
 pub mod name;
 
 mod certificate;
+mod fast;
 mod key;
+mod known;
 mod path;
 mod pem;
 mod scheme;

@@ -1,12 +1,13 @@
 //! From a peer's certificate to an authority that is trusted here: OpenSSL finds and checks the path (RFC 5280 6.1),
 //! the rules IKE adds are ours (RFC 4945).
-use crate::certificate::{Certificate, Claimed};
+use crate::certificate::{Certificate, CertificateError, Claimed};
+use crate::known::{Cache, Known};
 use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use openssl::x509::{X509, X509StoreContext, X509StoreContextRef};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Certificates of one peer that are looked at, and so the longest path.
@@ -61,6 +62,8 @@ pub struct Trust {
     anchors: Vec<Arc<Certificate>>,
     revocation: Option<Arc<dyn Revocation>>,
     weak: bool,
+    /// What these anchors and this `weak` have let pass.
+    known: Arc<Mutex<Cache>>,
 }
 impl std::fmt::Debug for Trust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,14 +72,14 @@ impl std::fmt::Debug for Trust {
 }
 impl Trust {
     pub fn new(anchors: Vec<Arc<Certificate>>) -> Self {
-        Self { anchors, revocation: None, weak: false }
+        Self { anchors, ..Self::default() }
     }
     pub fn with_revocation(self, revocation: Arc<dyn Revocation>) -> Self {
         Self { revocation: Some(revocation), ..self }
     }
     /// Also believes SHA-1 and short keys of authorities: for certificates older than the rule.
     pub fn with_weak_signatures(self) -> Self {
-        Self { weak: true, ..self }
+        Self { weak: true, known: Arc::default(), ..self }
     }
     pub fn anchors(&self) -> &[Arc<Certificate>] {
         &self.anchors
@@ -87,13 +90,47 @@ impl Trust {
         self.anchors.iter().flat_map(|anchor| anchor.key().hash()).collect()
     }
 
-    /// Whether `leaf` leads to an anchor at this time (since 1970), by way of `others`.
+    /// A certificate that has come in a message: one whose path was verified is not parsed again.
+    pub fn read(&self, der: &[u8]) -> Result<Arc<Certificate>, CertificateError> {
+        match self.cache(|cache| cache.get(&openssl::sha::sha256(der))) {
+            Some(known) => Ok(known.certificate),
+            None => Certificate::from_der(der).map(Arc::new),
+        }
+    }
+    fn cache<R>(&self, work: impl FnOnce(&mut Cache) -> R) -> R {
+        work(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether `leaf` leads to an anchor at this time (since 1970), by way of `others`. Signatures that were found right stay
+    /// right; times and revocation are looked at each time, and whatever does not pass is judged as if it were new.
     pub fn check_path(
         &self,
-        leaf: &Certificate,
-        others: &[Certificate],
+        leaf: &Arc<Certificate>,
+        others: &[Arc<Certificate>],
         wall: Duration,
     ) -> Result<(), Refusal> {
+        if let Some(known) = self.cache(|cache| cache.get(leaf.digest()))
+            && let Some(issuers) = &known.issuers
+            && known.holds_at(wall)
+            && self.check_authorities(leaf, issuers, wall).is_ok()
+        {
+            return Ok(());
+        }
+        let issuers: Arc<[_]> = self.find_path(leaf, others, wall)?.into();
+        self.check_authorities(leaf, &issuers, wall)?;
+        self.cache(|cache| {
+            issuers.iter().for_each(|issuer| cache.put_authority(issuer));
+            cache.put(Known { certificate: Arc::clone(leaf), issuers: Some(issuers) });
+        });
+        Ok(())
+    }
+    /// Those above `leaf`, the anchor last.
+    fn find_path(
+        &self,
+        leaf: &Certificate,
+        others: &[Arc<Certificate>],
+        wall: Duration,
+    ) -> Result<Vec<Arc<Certificate>>, Refusal> {
         if self.anchors.is_empty() {
             let text = "no authority is trusted here at all";
             return refuse(Rule::UnknownAuthority, text);
@@ -106,16 +143,16 @@ impl Trust {
         };
         let parsed = |x: &X509| {
             let der = x.to_der().unwrap_or_default();
-            Certificate::from_der(&der)
+            let ours = self.anchors.iter().chain(others).find(|c| c.der() == der).cloned();
+            ours.map_or_else(|| Certificate::from_der(&der).map(Arc::new), Ok)
                 .or_else(|e| refuse(Rule::Chain, format!("a certificate above it is {e}")))
         };
-        let path = chain.iter().skip(1).map(parsed).collect::<Result<Vec<_>, _>>()?;
-        self.check_authorities(leaf, &path, wall)
+        chain.iter().skip(1).map(parsed).collect()
     }
     fn verify(
         &self,
         leaf: &Certificate,
-        others: &[Certificate],
+        others: &[Arc<Certificate>],
         wall: Duration,
     ) -> Result<Verdict, ErrorStack> {
         let mut param = X509VerifyParam::new()?;
@@ -150,11 +187,11 @@ impl Trust {
     fn check_authorities(
         &self,
         leaf: &Certificate,
-        path: &[Certificate],
+        path: &[Arc<Certificate>],
         wall: Duration,
     ) -> Result<(), Refusal> {
         for issuer in path {
-            let is_anchor = self.anchors.iter().any(|anchor| **anchor == *issuer);
+            let is_anchor = self.anchors.iter().any(|anchor| anchor == issuer);
             if !is_anchor && !issuer.may_sign_others() {
                 return refuse(
                     Rule::Chain,
@@ -163,7 +200,8 @@ impl Trust {
             }
         }
         let Some(revocation) = &self.revocation else { return Ok(()) };
-        for (certificate, issuer) in std::iter::once(leaf).chain(path).zip(path) {
+        let certificates = std::iter::once(leaf).chain(path.iter().map(|c| &**c));
+        for (certificate, issuer) in certificates.zip(path) {
             if let Some(why) = revocation.revoked(certificate, issuer, wall) {
                 return refuse(Rule::Revoked, format!("{}: {why}", certificate.name()));
             }

@@ -1,7 +1,9 @@
 //! Signatures of IKE (RFC 7296 2.15, 3.8; RFC 4754; RFC 7427; RFC 8420): made with our key, checked with theirs.
 use crate::certificate::Certificate;
+use crate::fast;
 use crate::key::{KeyError, KeyKind, PrivateKey, PublicKey};
 use crate::scheme::{Hash, Hashes, Scheme};
+use aws_lc_rs::signature::UnparsedPublicKey;
 use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
 use openssl::error::ErrorStack;
@@ -134,6 +136,9 @@ impl Signer {
         Ok(Signature { method, data })
     }
     fn raw(&self, scheme: Scheme, octets: &[u8]) -> Result<Vec<u8>, SignError> {
+        if let Some(made) = self.key.fast.as_ref().and_then(|fast| fast.sign(scheme, octets)) {
+            return Ok(made);
+        }
         let key = &self.key.key;
         let with = |hash: Hash| match hash.digest() {
             Some(digest) => sign::Signer::new(digest, key),
@@ -200,7 +205,7 @@ fn verify_method_1(
     data: &[u8],
     octets: &[u8],
 ) -> Result<String, SignatureError> {
-    if key.rsa.is_none() {
+    if key.rsa().is_none() {
         return Err(SignatureError::Key { scheme: "RSA (method 1)".into(), key: key.kind() });
     }
     let encoded = recover(key, data).ok_or(SignatureError::Wrong)?;
@@ -233,7 +238,7 @@ fn verify_ecdsa(key: &PublicKey, method: u8, data: &[u8], octets: &[u8]) -> Resu
 
 /// The encoded message in a PKCS#1 signature: what is behind the padding, which is checked.
 fn recover(key: &PublicKey, signature: &[u8]) -> Option<Vec<u8>> {
-    let rsa = key.rsa.as_ref()?;
+    let rsa = key.rsa()?;
     let size = rsa.size() as usize;
     //= rfc8017#8.2.2/length: a signature is as long as the modulus.
     if signature.len() != size {
@@ -262,6 +267,11 @@ fn digest_info(hash: Hash, octets: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn is_right(key: &PublicKey, scheme: Scheme, signature: &[u8], octets: &[u8]) -> bool {
+    if let Some(algorithm) = fast::algorithm(scheme, key.kind()) {
+        // Ours are the rules about keys: both libraries are asked about one that was taken.
+        let theirs = UnparsedPublicKey::new(algorithm, key.spki());
+        return theirs.verify(octets, signature).is_ok();
+    }
     let verified = || -> Option<bool> {
         let with = |hash: Hash| match hash.digest() {
             Some(digest) => sign::Verifier::new(digest, &key.key),
@@ -270,7 +280,7 @@ fn is_right(key: &PublicKey, scheme: Scheme, signature: &[u8], octets: &[u8]) ->
         let mut verifier = match scheme {
             Scheme::RsaPkcs1(hash) => return Some(recover(key, signature)? == digest_info(hash, octets)?),
             Scheme::RsaPss(hash) => {
-                if signature.len() != key.rsa.as_ref()?.size() as usize {
+                if signature.len() != key.rsa()?.size() as usize {
                     return None;
                 }
                 let mut verifier = with(hash).ok()?;

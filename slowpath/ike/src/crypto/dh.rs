@@ -2,6 +2,7 @@
 //! and the shared secret, for which the peer's value is checked first (RFC 6989, RFC 7748 6.1).
 use super::{Secret, kem};
 use crate::api::{DhGroup, Rng};
+use aws_lc_rs::agreement;
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::derive::Deriver;
 use openssl::ec::{EcGroup, EcPoint, PointConversionForm};
@@ -27,7 +28,11 @@ pub struct DhPrivate {
     secret: Secret,
     public: Vec<u8>,
     /// The library's form of an X25519 or X448 key: making one costs a multiplication.
-    key: Option<PKey<Private>>,
+    key: Option<Montgomery>,
+}
+enum Montgomery {
+    X25519(agreement::PrivateKey),
+    X448(PKey<Private>),
 }
 impl std::fmt::Debug for DhPrivate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,8 +70,8 @@ impl DhPrivate {
     pub fn from_secret(group: DhGroup, secret: &[u8]) -> Result<Self, DhError> {
         let (public, key) = match group.kind() {
             GroupKind::Montgomery => {
-                let key = montgomery(group, secret)?;
-                (key.raw_public_key()?, Some(key))
+                let (public, key) = montgomery(group, secret)?;
+                (public, Some(key))
             }
             GroupKind::Curve => (public_of(group, secret)?, None),
             GroupKind::Kem { .. } => {
@@ -152,12 +157,20 @@ impl DhPrivate {
     }
 
     fn shared_montgomery(&self, peer: &[u8]) -> Result<Secret, DhError> {
-        let low = DhError::Value { group: self.group, why: "of low order" };
-        let Some(key) = &self.key else { return Err(low) };
-        let peer = PKey::public_key_from_raw_bytes(peer, key.id())?;
-        let Ok(shared) = derive(key, &peer) else { return Err(low) };
+        let low = || DhError::Value { group: self.group, why: "of low order" };
+        let shared = match &self.key {
+            Some(Montgomery::X25519(key)) => {
+                let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, peer);
+                agreement::agree(key, peer, low(), |shared| Ok(Secret::new(shared.to_vec())))?
+            }
+            Some(Montgomery::X448(key)) => {
+                let peer = PKey::public_key_from_raw_bytes(peer, key.id())?;
+                derive(key, &peer).map_err(|_| low())?
+            }
+            None => return Err(low()),
+        };
         //= rfc8031#2.4/all-zero: a shared secret of zero means a point of low order, and ends the exchange.
-        if super::same(&shared, &vec![0; shared.len()]) { Err(low) } else { Ok(shared) }
+        if super::same(&shared, &vec![0; shared.len()]) { Err(low()) } else { Ok(shared) }
     }
 }
 
@@ -241,8 +254,19 @@ fn public_of(group: DhGroup, secret: &[u8]) -> Result<Vec<u8>, DhError> {
     Ok(point.to_bytes(curve, PointConversionForm::UNCOMPRESSED, &mut ctx)?.split_off(1))
 }
 
-fn montgomery(group: DhGroup, secret: &[u8]) -> Result<PKey<Private>, ErrorStack> {
-    PKey::private_key_from_raw_bytes(secret, if group == DhGroup::X448 { Id::X448 } else { Id::X25519 })
+/// The public value, and the key. X25519 is AWS-LC's: OpenSSL 3.0 spends as long on objects as on the curve.
+fn montgomery(group: DhGroup, secret: &[u8]) -> Result<(Vec<u8>, Montgomery), DhError> {
+    let bad = DhError::Value { group, why: "this is no private value" };
+    if group == DhGroup::X448 {
+        let key = PKey::private_key_from_raw_bytes(secret, Id::X448)?;
+        return Ok((key.raw_public_key()?, Montgomery::X448(key)));
+    }
+    let made = || {
+        let key = agreement::PrivateKey::from_private_key(&agreement::X25519, secret).ok()?;
+        let public = key.compute_public_key().ok()?.as_ref().to_vec();
+        Some((public, Montgomery::X25519(key)))
+    };
+    made().ok_or(bad)
 }
 
 fn derive<P: openssl::pkey::HasPublic>(key: &PKey<Private>, peer: &PKey<P>) -> Result<Secret, DhError> {

@@ -10,6 +10,7 @@ use crate::message::{
     AuthMethod, Authentication, Certificate, Identification, Message, Notify, NotifyType, Payload,
 };
 use pki::{Hashes, Role, Signature};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// CERT and CERTREQ: "X.509 Certificate - Signature".
@@ -132,14 +133,13 @@ impl Case<'_> {
                     self.check_leaf(only, true, trust, &[])?;
                     return self.verify(only.key());
                 };
-                let leaf = pki::Certificate::from_der(&first.data)
-                    .map_err(|error| Problem::Unreadable(error.to_string()))?;
-                if only.as_ref().is_some_and(|only| **only != leaf) {
+                let leaf = trust.read(&first.data).map_err(|error| Problem::Unreadable(error.to_string()))?;
+                if only.as_ref().is_some_and(|only| *only != leaf) {
                     return Err(Problem::OtherCertificate(leaf.name()));
                 }
                 // One between that cannot be read is one that is missing.
                 let others: Vec<_> =
-                    received.filter_map(|c| pki::Certificate::from_der(&c.data).ok()).collect();
+                    received.take(pki::MAX_CHAIN).filter_map(|c| trust.read(&c.data).ok()).collect();
                 self.check_leaf(&leaf, only.is_some(), trust, &others)?;
                 self.verify(leaf.key())
             }
@@ -148,10 +148,10 @@ impl Case<'_> {
     /// `named`: it is the very one that the configuration names, which needs no authority.
     fn check_leaf(
         &self,
-        leaf: &pki::Certificate,
+        leaf: &Arc<pki::Certificate>,
         named: bool,
         trust: &pki::Trust,
-        others: &[pki::Certificate],
+        others: &[Arc<pki::Certificate>],
     ) -> Result<(), Problem> {
         let wall = self.wall.ok_or_else(|| Problem::Local("the calendar's time is not known".into()))?;
         if named {
