@@ -68,6 +68,7 @@ fn config(
         protocol: sa::Protocol::Esp,
         suites: vec![suite],
         pfs: None,
+        additional: vec![],
         lifetime: DAY,
         lifetime_bytes: 0,
         replay_window: 128,

@@ -123,6 +123,7 @@ fn child(n: u32) -> Child {
         protocol: sa::Protocol::Esp,
         suites: Suite::new(Encryption::Aes128Gcm, Integrity::None).into_iter().collect(),
         pfs: None,
+        additional: vec![],
         lifetime: LIFETIME,
         proposal: "default".into(),
         lifetime_bytes: 0,

@@ -334,6 +334,8 @@ pub struct Proposal {
     /// 0: no limit by amount.
     pub lifebytes: u64,
     pub pfs_group: Option<DhGroup>,
+    /// Further key exchanges after that one, at most one round in this version.
+    pub additional: Vec<KeRound>,
     pub replay_window: ReplayWidth,
     /// Offer extended sequence numbers (and accept 32-bit ones).
     pub esn: bool,

@@ -92,11 +92,7 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
     for p in ipsec.peers.iter().map(|p| &p.profile).filter(|p| written.insert(p.name.clone())) {
         let enc: Vec<_> = p.encryption.iter().map(|e| e.name()).collect();
         let dh: Vec<_> = p.dh_groups.iter().map(|g| g.name()).collect();
-        let rounds = p.additional.first();
-        let mut more: Vec<_> = rounds.iter().flat_map(|r| &r.methods).map(|m| m.name()).collect();
-        if rounds.is_none_or(|r| r.optional) {
-            more.push("none");
-        }
+        let more = further(&p.additional);
         let dpd = p.dpd_interval.map_or("disable-dpd".into(), show_duration);
         line(
             y,
@@ -215,6 +211,7 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
             ),
         );
         line(y, format!("        replay-window: {}", p.replay_window.get()));
+        line(y, format!("        additional-ke: [{}]", further(&p.additional).join(", ")));
     }
     line(y, "    policy:".into());
     for p in &ipsec.policies {
@@ -271,6 +268,11 @@ fn ipsec(ipsec: &Ipsec, y: &mut String) {
         }
         line(y, format!("        comment: {:?}", p.comment));
     }
+}
+fn further(rounds: &[KeRound]) -> Vec<&'static str> {
+    let round = rounds.first();
+    let none = round.is_none_or(|r| r.optional).then_some("none");
+    round.iter().flat_map(|r| &r.methods).map(|m| m.name()).chain(none).collect()
 }
 fn line(out: &mut String, text: String) {
     writeln!(out, "{text}").expect("a String takes everything");
@@ -343,7 +345,7 @@ const HASHES: &[Integrity] =
 prop_compose! {
     fn proposal(n: usize)(ciphers in some(CIPHERS), aeads in some(AEADS), hashes in some(HASHES), which in 0u8..3,
                           lifetime in prop::option::of(seconds(10..1_000_000)), lifebytes: u64,
-                          pfs in prop::option::of(select(&DhGroup::CLASSIC)), window in 5u32..=16, esn: bool) -> Arc<Proposal> {
+                          pfs in prop::option::of(select(&DhGroup::CLASSIC)), additional in rounds(), window in 5u32..=16, esn: bool) -> Arc<Proposal> {
         let mut suites = Vec::new();
         if which != 0 {
             suites.extend(aeads.iter().map(|c| Suite::new(*c, Integrity::None).unwrap()));
@@ -352,7 +354,7 @@ prop_compose! {
             suites.extend(ciphers.iter().flat_map(|c| hashes.iter().map(|h| Suite::new(*c, *h).unwrap())));
         }
         let width = if window == 5 { 0 } else { 1 << window };
-        Arc::new(Proposal { name: format!("proposal{n}"), suites, lifetime, lifebytes, pfs_group: pfs,
+        Arc::new(Proposal { name: format!("proposal{n}"), suites, lifetime, lifebytes, additional: if pfs.is_some() { additional } else { vec![] }, pfs_group: pfs,
                             replay_window: ReplayWidth::new(width).unwrap(), esn })
     }
 }

@@ -155,6 +155,7 @@ fn child_of(
         protocol,
         suites,
         pfs: proposal.pfs_group,
+        additional: proposal.additional.clone(),
         // Zero is no limit.
         lifetime: proposal.lifetime.unwrap_or(Duration::ZERO),
         lifetime_bytes: proposal.lifebytes,

@@ -234,13 +234,6 @@ pub struct IkeProposal {
     /// Further key exchanges after the first, at most 7 (RFC 9370).
     pub additional: Vec<KeRound>,
 }
-impl IkeProposal {
-    /// Of a successor. Its keys come from the former one's as well (RFC 7296 2.18), so what additional key exchanges
-    /// brought stays; they are not done again: that would take IKE_FOLLOWUP_KE.
-    pub fn of_rekey(&self) -> Self {
-        Self { additional: Vec::new(), ..self.clone() }
-    }
-}
 
 pub use sa::{DhGroup, IkeCipher, IkeIntegrity, KeRound, Prf};
 
@@ -397,6 +390,8 @@ pub struct Child {
     /// In order of preference; for AH with NULL encryption.
     pub suites: Vec<Suite>,
     pub pfs: Option<DhGroup>,
+    /// Further key exchanges after that one (RFC 9370); none without it.
+    pub additional: Vec<KeRound>,
     pub lifetime: Duration,
     pub lifetime_bytes: u64,
     pub replay_window: u32,

@@ -192,8 +192,14 @@ fn auth(walk: &mut Walk, keys: &IkeKeys, prf: Prf, init: [&[u8]; 2], [ni, nr]: [
         assert!(!verify_psk_auth(prf, &psk, sk_p.expose(), first, nonce, id, &[], &auth.data[1..]));
     }
     let suites = suites();
-    let wishes =
-        EspWishes { protocol: sa::Protocol::Esp, suites: &suites, pfs: None, in_auth: true, esn: false };
+    let wishes = EspWishes {
+        protocol: sa::Protocol::Esp,
+        suites: &suites,
+        pfs: None,
+        additional: &[],
+        in_auth: true,
+        esn: false,
+    };
     let esp = confirm_esp(response.sa().unwrap(), &wishes).unwrap();
     assert!(select_esp(request.sa().unwrap(), &wishes).is_ok());
     assert_child_keys(&child_keys(prf, keys.d.expose(), None, ni, nr, esp.suite), walk.child(0));
@@ -217,7 +223,14 @@ fn child_rekey(walk: &mut Walk, keys: &IkeKeys, prf: Prf) {
     let (ni, nr) = (request.nonce().unwrap(), response.nonce().unwrap());
     let pfs = response.ke().ok().and_then(|ke| DhGroup::from_transform(ke.group));
     let suites = suites();
-    let wishes = EspWishes { protocol: sa::Protocol::Esp, suites: &suites, pfs, in_auth: false, esn: false };
+    let wishes = EspWishes {
+        protocol: sa::Protocol::Esp,
+        suites: &suites,
+        pfs,
+        additional: &[],
+        in_auth: false,
+        esn: false,
+    };
     let esp = confirm_esp(response.sa().unwrap(), &wishes).unwrap();
     assert_eq!(esp.group, pfs);
     let log = walk.child(1);

@@ -206,6 +206,7 @@ impl EspSettings {
                 protocol: sa::Protocol::Esp,
                 suites: &self.suites(),
                 pfs: self.pfs,
+                additional: &[],
                 in_auth: false,
                 esn: false,
             },

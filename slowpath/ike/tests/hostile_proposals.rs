@@ -171,8 +171,14 @@ fn b6_spi_sizes_and_protocols() {
         assert!(offer(&raw_proposal(0, 1, protocol, &[], &good())).is_err());
     }
     let gcm = [Suite::new(Encryption::Aes256Gcm, Integrity::None).unwrap()];
-    let wishes =
-        EspWishes { protocol: sa::Protocol::Esp, suites: &gcm, pfs: None, in_auth: true, esn: false };
+    let wishes = EspWishes {
+        protocol: sa::Protocol::Esp,
+        suites: &gcm,
+        pfs: None,
+        additional: &[],
+        in_auth: true,
+        esn: false,
+    };
     let esp = |spi: &[u8]| {
         let transforms = [transform(1, 20, &BITS_256), transform(5, 0, &[])];
         let message = parse_one(SA, &raw_proposal(0, 1, 3, spi, &transforms)).unwrap();
@@ -291,6 +297,7 @@ fn esp_offers_pfs_and_esn() {
                     protocol: sa::Protocol::Esp,
                     suites: &suites[at..],
                     pfs,
+                    additional: &[],
                     in_auth: false,
                     esn: theirs_esn,
                 };
@@ -298,6 +305,7 @@ fn esp_offers_pfs_and_esn() {
                     protocol: sa::Protocol::Esp,
                     suites: &[suite],
                     pfs,
+                    additional: &[],
                     in_auth: false,
                     esn: ours_esn,
                 };
@@ -312,6 +320,7 @@ fn esp_offers_pfs_and_esn() {
             protocol: sa::Protocol::Esp,
             suites: &suites,
             pfs: pfs[1],
+            additional: &[],
             in_auth: false,
             esn: false,
         };

@@ -179,6 +179,13 @@ fn proposal(row: &Row, lab: bool, sink: &mut Sink) -> Result<Proposal, Bad> {
         "none" => None,
         name => Some(DhGroup::from_name(name).ok_or(Bad)?),
     };
+    let mut additional = additional(row)?;
+    if pfs_group.is_none() && !additional.is_empty() {
+        let said =
+            "without pfs-group there is no key exchange that a further one could follow: it is not made";
+        row.warning(sink, "additional-ke", said, "write a pfs-group as well, or leave it out");
+        additional.clear();
+    }
     let replay_window = replay_window(row, sink)?;
     let lifetime = row.get::<Option<Duration>>("lifetime")?.ok_or(Bad)?;
     if !lifetime.is_zero() && lifetime < Duration::from_secs(10) {
@@ -195,6 +202,7 @@ fn proposal(row: &Row, lab: bool, sink: &mut Sink) -> Result<Proposal, Bad> {
         lifetime: (!lifetime.is_zero()).then_some(lifetime),
         lifebytes: row.get("lifebytes")?,
         pfs_group,
+        additional,
         replay_window,
         esn: row.get("esn")?,
     })

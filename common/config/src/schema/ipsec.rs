@@ -400,6 +400,12 @@ pub(super) const PROPOSAL: Menu = Menu {
             "Diffie-Hellman group of each rekey, or `none`.",
         ),
         own(
+            "additional-ke",
+            Kind::Some(ADDITIONAL),
+            Is("none"),
+            "A further key exchange at each rekey that quantum computers do not break (RFC 9370), made after that of `pfs-group` and mixed with it, preferred first. With `none` in the list it is done without where the peer does not know it. The keys of an SA come from those of the IKE SA as well, which `additional-ke` of the profile protects.",
+        ),
+        own(
             "replay-window",
             Kind::Integer { min: 0, max: 65536 },
             Is("1024"),

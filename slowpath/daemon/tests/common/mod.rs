@@ -300,6 +300,7 @@ pub fn gateway(first: bool, esn_suite: Suite) -> (Config, Vec<PolicySpec>) {
             protocol: Protocol::Esp,
             suites: vec![esn_suite],
             pfs: None,
+            additional: vec![],
             lifetime: Duration::from_secs(1800),
             proposal: "default".into(),
             lifetime_bytes: 0,

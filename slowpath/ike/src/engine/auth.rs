@@ -100,7 +100,7 @@ impl Engine {
             self.child_refused(sa, &child, (kind, group), true, cx);
         } else {
             let nonces = InitNonces { i: &nonce_i, r: &nonce_r };
-            match self.confirm_child(sa, &child, message, Some(nonces), cx) {
+            match self.confirm_child(sa, &child, message, Some(nonces), &[], cx) {
                 Some(made) => self.add_child(sa, made, cx),
                 None => self.disown(sa, &child, cx),
             }
@@ -181,11 +181,11 @@ impl Engine {
             return payloads;
         }
         let nonces = InitNonces { i: &half.nonce_i, r: &half.nonce_r };
-        match self.answer_child(sa, message, None, Some(nonces), cx) {
-            Ok((made, answer)) => {
-                payloads.extend(answer);
-                self.take_child(sa, made, cx);
-            }
+        let answered = self
+            .answer_child(sa, message, None, Some(nonces), cx)
+            .and_then(|(terms, payloads)| self.make_or_defer(sa, terms, payloads, cx));
+        match answered {
+            Ok(answer) => payloads.extend(answer),
             Err(told) => payloads.push(Payload::Notify(told)),
         }
         payloads

@@ -1,16 +1,26 @@
 //! CREATE_CHILD_SA: which of its three uses a request is, and what stands in its way (RFC 7296 1.3, 2.25).
 use super::child::{ChildSa, ChildState, Half, Place};
 use super::exchange::notify;
-use super::explain;
+use super::explain::{self, wishes};
+use super::followup::{Awaited, Step};
 use super::ike_sa::{ChildOffer, Exchange, IkeSa, Task, Wanted};
+use super::negotiate::{Terms, config_of};
 use super::{Cx, Engine};
 use crate::api::Action;
-use crate::message::{ExchangeType, Message, Notify, NotifyType, Payload, Protocol};
+use crate::crypto::Additional;
+use crate::message::{ExchangeType, Message, Notify, NotifyType, Payload, Protocol, confirm_esp};
 use std::time::Duration;
 
 /// CREATE_CHILD_SA requests one peer may make in `ASK_WINDOW` (row C8).
 const ASKS: u32 = 200;
 const ASK_WINDOW: Duration = Duration::from_secs(1);
+
+/// The further key exchanges that the answer to our offer asks for; what is wrong with it shows in the end.
+fn chosen_of(sa: &IkeSa, offer: &ChildOffer, answer: &Message) -> Additional {
+    let child = config_of(sa, offer.policy);
+    let chosen = child.and_then(|child| confirm_esp(answer.sa().ok()?, &wishes(&child, false)).ok());
+    chosen.map_or_else(Additional::default, |chosen| chosen.additional)
+}
 
 impl Engine {
     pub(super) fn on_create_request(
@@ -27,7 +37,7 @@ impl Engine {
             (sa.ask_window, sa.asks) = (cx.now, 0);
         }
         sa.asks += 1;
-        if sa.asks > ASKS {
+        if sa.asks > ASKS || !sa.has_room_for_pending() {
             return vec![notify(NotifyType::TEMPORARY_FAILURE)];
         }
         let for_ike = message.sa().is_ok_and(|p| p.first().is_some_and(|p| p.protocol == Protocol::IKE));
@@ -42,10 +52,8 @@ impl Engine {
         } else if let Some(named) = message.notify(NotifyType::REKEY_SA) {
             self.answer_child_rekey(sa, message, named, cx)
         } else {
-            self.answer_child(sa, message, None, None, cx).map(|(made, payloads)| {
-                self.take_child(sa, made, cx);
-                payloads
-            })
+            self.answer_child(sa, message, None, None, cx)
+                .and_then(|(terms, payloads)| self.make_or_defer(sa, terms, payloads, cx))
         };
         answered.unwrap_or_else(|told| vec![Payload::Notify(told)])
     }
@@ -68,6 +76,49 @@ impl Engine {
         sa.children.push(child);
         sa.dirty = true;
         self.take_back(&sa.peer.clone(), policy, cx);
+    }
+
+    /// A child that the peer asked for, once it is clear what it will be like: at once, or after further key exchanges.
+    pub(super) fn make_or_defer(
+        &mut self,
+        sa: &mut IkeSa,
+        terms: Terms,
+        mut payloads: Vec<Payload>,
+        cx: &mut Cx,
+    ) -> Result<Vec<Payload>, Notify> {
+        let chosen = terms.chosen.additional;
+        if chosen.iter().any(Option::is_some) {
+            if let Some(old) = terms.replaces {
+                self.note_collision(sa, old, &terms);
+            }
+            payloads.push(self.defer(sa, Awaited::Child(Box::new(terms)), &chosen, cx.now));
+            return Ok(payloads);
+        }
+        self.conclude_child(sa, terms, &[], cx)?;
+        Ok(payloads)
+    }
+    /// All key exchanges of a child that the peer asked for are made.
+    pub(super) fn conclude_child(
+        &mut self,
+        sa: &mut IkeSa,
+        terms: Terms,
+        more: &[u8],
+        cx: &mut Cx,
+    ) -> Result<(), Notify> {
+        let old = terms.replaces;
+        if old.is_some_and(|old| !sa.children.iter().any(|c| c.inbound.spi == old && c.is_live())) {
+            self.give_back(&terms.places);
+            return Err(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()));
+        }
+        if let Some(old) = old {
+            self.note_collision(sa, old, &terms);
+        }
+        let made = self.made_of(sa, terms, more, cx)?;
+        match old {
+            Some(old) => self.replaced_by_peer(sa, old, made, cx),
+            None => self.take_child(sa, made, cx),
+        }
+        Ok(())
     }
 
     /// One that the peer asked for. Where its traffic has an SA already (both ends have called each other, say) we send
@@ -121,13 +172,17 @@ impl Engine {
     pub(super) fn on_child_response(
         &mut self,
         sa: &mut IkeSa,
-        offer: ChildOffer,
+        mut offer: ChildOffer,
         message: &Message,
         cx: &mut Cx,
     ) {
         if let Some(error) = message.error() {
             let (kind, group) = (error.kind, error.group());
             self.release_offer(&offer);
+            let again = matches!(kind, NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND);
+            if kind == NotifyType::STATE_NOT_FOUND && !self.lost_series(sa, cx) {
+                return;
+            }
             return match offer.replaces {
                 Some(old) => self.rekey_refused(sa, &offer, old, (kind, group), cx),
                 None if kind == NotifyType::SINGLE_PAIR_REQUIRED && !sa.single_pair => {
@@ -136,14 +191,29 @@ impl Engine {
                         sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: offer.packet }));
                     }
                 }
-                None if kind == NotifyType::TEMPORARY_FAILURE => {
+                None if again => {
                     self.hold(sa, cx);
                     sa.push_task(Task::Create(Wanted { policy: offer.policy, packet: None }));
                 }
                 None => self.child_refused(sa, &offer, (kind, group), false, cx),
             };
         }
-        let Some(made) = self.confirm_child(sa, &offer, message, None, cx) else {
+        let begins = offer.followup.is_none();
+        let chosen = if begins { chosen_of(sa, &offer, message) } else { Additional::default() };
+        let (kept, more) = match self.next_step(offer.followup.take(), chosen, message) {
+            Ok(Step::Over(answer, more)) => (answer, more),
+            Ok(Step::Next(followup, _)) if begins && self.gives_way(sa, &offer, &followup.answer) => {
+                return self.release_offer(&offer);
+            }
+            Ok(Step::Next(followup, link)) => {
+                offer.followup = Some(followup);
+                return self.send_followup(sa, Exchange::Child(Box::new(offer)), link, cx);
+            }
+            Err(why) => return self.broken_series(sa, &offer, why, cx),
+        };
+        sa.lost_series = 0;
+        let message = kept.as_ref().unwrap_or(message);
+        let Some(made) = self.confirm_child(sa, &offer, message, None, &more, cx) else {
             return self.disown(sa, &offer, cx);
         };
         match offer.replaces {
@@ -177,7 +247,7 @@ impl Engine {
     ) {
         sa.single_pair |= kind == NotifyType::SINGLE_PAIR_REQUIRED;
         self.ask_later(sa, cx, Duration::from_secs(60));
-        let child = super::negotiate::config_of(sa, offer.policy);
+        let child = config_of(sa, offer.policy);
         self.fail(sa, explain::child_refused(child.as_ref(), kind, group, in_auth), cx);
         cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 10_000 });
     }

@@ -183,6 +183,7 @@ impl Engine {
             // Not answered, so that it comes again when it is known who has the children.
             (_, State::Unsettled) if !message.deletes().any(|d| d.protocol == Protocol::IKE) => None,
             (ExchangeType::CREATE_CHILD_SA, _) => Some(self.on_create_request(sa, message, cx)),
+            (ExchangeType::IKE_FOLLOWUP_KE, _) => Some(self.on_followup_request(sa, message, cx)),
             (ExchangeType::INFORMATIONAL, _) => {
                 let mut answer = self.on_informational_request(sa, message, cx);
                 answer.extend(self.on_mobike_request(sa, d, message, cx));
@@ -331,6 +332,8 @@ impl Engine {
         let expected = match sa.window.in_flight.as_ref().map(|f| &f.what) {
             Some(Exchange::Intermediate) => ExchangeType::IKE_INTERMEDIATE,
             Some(Exchange::Auth) => ExchangeType::IKE_AUTH,
+            Some(Exchange::Child(offer)) if offer.followup.is_some() => ExchangeType::IKE_FOLLOWUP_KE,
+            Some(Exchange::Ike(offer)) if offer.followup.is_some() => ExchangeType::IKE_FOLLOWUP_KE,
             Some(Exchange::Child(_) | Exchange::Ike(_)) => ExchangeType::CREATE_CHILD_SA,
             _ => ExchangeType::INFORMATIONAL,
         };

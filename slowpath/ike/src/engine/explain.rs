@@ -16,6 +16,7 @@ pub(super) const INIT: &str = "IKE_SA_INIT";
 pub(super) const INTERMEDIATE: &str = "IKE_INTERMEDIATE";
 pub(super) const AUTH: &str = "IKE_AUTH";
 pub(super) const CREATE: &str = "CREATE_CHILD_SA";
+pub(super) const FOLLOWUP: &str = "IKE_FOLLOWUP_KE";
 pub(super) const INFORMATIONAL: &str = "INFORMATIONAL";
 
 pub(super) fn prefix_of(range: AddrRange) -> Option<Prefix> {
@@ -69,6 +70,7 @@ pub(super) fn wishes(child: &Child, in_auth: bool) -> EspWishes<'_> {
         protocol: child.protocol,
         suites: &child.suites,
         pfs: child.pfs,
+        additional: &child.additional,
         in_auth,
         esn: child.esn && child.replay_window > 0,
     }

@@ -1,6 +1,7 @@
 //! One IKE SA: what it is, in which state, what it waits for, what it still wants to do.
 use super::agreed::Agreed;
 use super::child::{ChildSa, Half, Place};
+use super::followup::{Followup, Pending};
 use super::fragment::Pieces;
 use super::intermediate::{IntAuth, Rounds, RoundsAnswered};
 use super::mobike::Path;
@@ -78,6 +79,10 @@ pub(super) struct IkeSa {
     /// CREATE_CHILD_SA requests answered since `ask_window`.
     pub asks: u32,
     pub ask_window: Now,
+    /// Series of key exchanges that the peer has begun.
+    pub pending: Vec<Pending>,
+    /// Series of ours that the peer has forgotten, since one that came to its end.
+    pub lost_series: u32,
     /// The policies it is filed under (`index::Filed`).
     pub filed: Vec<PolicyId>,
 }
@@ -176,6 +181,8 @@ pub(super) struct ChildOffer {
     pub packet: Option<TrafficSelector>,
     /// The peer asked for the same while our request was out.
     pub collision: Option<Collision>,
+    /// CREATE_CHILD_SA has been answered; further key exchanges are made.
+    pub followup: Option<Box<Followup>>,
 }
 /// What the peer's exchange made while ours for the same thing was out (RFC 7296 2.8.1, 2.8.2).
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -193,6 +200,8 @@ pub(super) struct IkeOffer {
     pub offer: IkeProposal,
     pub rounds: u32,
     pub collision: Option<Collision>,
+    /// As in `ChildOffer`.
+    pub followup: Option<Box<Followup>>,
 }
 
 /// What our request in flight is for.
@@ -351,6 +360,8 @@ impl IkeSa {
             ph2_total: 0,
             asks: 0,
             ask_window: now,
+            pending: Vec::new(),
+            lost_series: 0,
             filed: Vec::new(),
         }
     }
@@ -405,6 +416,7 @@ impl IkeSa {
             at.or(self.last_sent + KEEPALIVE);
         }
         self.pieces.iter().for_each(|set| at.or(set.until));
+        self.pending.iter().for_each(|pending| at.or(pending.until));
         for child in &self.children {
             child.deadlines(|t| at.or(t));
         }

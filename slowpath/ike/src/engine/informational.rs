@@ -71,6 +71,7 @@ impl Engine {
             Some(Exchange::Ike(ours)) => ours.collision.take().map(|c| c.made),
             _ => None,
         };
+        let heir = heir.filter(|made| self.sas.contains_key(made));
         if let Some(heir) = heir {
             self.inherit(sa, heir, cx);
         } else if sa.is_established() {
@@ -87,6 +88,7 @@ impl Engine {
     /// Ended by the peer, or by an answer we are giving: stays to repeat that answer.
     pub(super) fn end(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         self.retire_all(sa, cx);
+        self.drop_pending(sa);
         sa.window.in_flight = self.drop_offers(sa);
         sa.tasks.clear();
         sa.state = State::Closed;
@@ -112,6 +114,7 @@ impl Engine {
         for at in (0..sa.children.len()).rev() {
             self.remove_child(sa, at, cx);
         }
+        self.drop_pending(sa);
         self.drop_offers(sa);
         self.switch_others(sa, cx);
         if let State::AuthSent(sent) = &sa.state {
@@ -149,6 +152,7 @@ impl Engine {
         match sa.state {
             State::Established => {
                 sa.tasks.clear();
+                self.drop_pending(sa);
                 sa.tasks.push_front(Task::DeleteIke);
             }
             State::InitSent(_) | State::InitAnswered(_) | State::Intermediate(_) | State::AuthSent(_) => {
@@ -160,6 +164,7 @@ impl Engine {
     pub(super) fn send_ike_delete(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         sa.state = State::Deleting;
         sa.rekey_at = None;
+        self.drop_pending(sa);
         for at in 0..sa.children.len() {
             self.stop_sending(sa, at, cx);
         }

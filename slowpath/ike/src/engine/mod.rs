@@ -14,6 +14,7 @@ mod dynamic;
 mod exchange;
 mod explain;
 mod explain_proof;
+mod followup;
 mod fragment;
 mod hint;
 mod ike_sa;

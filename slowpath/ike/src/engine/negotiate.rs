@@ -19,18 +19,36 @@ use std::net::IpAddr;
 /// Children one IKE SA may have (row C8).
 const MAX_CHILDREN: usize = 1024;
 
-pub(super) struct Agreement {
-    pub chosen: ChosenEsp,
+struct Agreement {
+    chosen: ChosenEsp,
     /// Further policies that it serves.
-    pub also: Vec<PolicyId>,
-    pub selectors: Vec<TrafficSelector>,
-    pub original: Option<TunnelEnds>,
-    pub mode: Mode,
-    pub shared: Option<Secret>,
-    pub nonce_i: Vec<u8>,
-    pub nonce_r: Vec<u8>,
+    also: Vec<PolicyId>,
+    selectors: Vec<TrafficSelector>,
+    original: Option<TunnelEnds>,
+    mode: Mode,
+    shared: Option<Secret>,
+    nonce_i: Vec<u8>,
+    nonce_r: Vec<u8>,
     /// We sent the request.
-    pub initiated: bool,
+    initiated: bool,
+}
+/// What we have answered a request for a child with; it is made of this.
+pub(super) struct Terms {
+    fit: Fit,
+    pub chosen: ChosenEsp,
+    original: Option<TunnelEnds>,
+    shared: Option<Secret>,
+    nonce_i: Vec<u8>,
+    nonce_r: Vec<u8>,
+    pub places: Places,
+    /// Our inbound SPI of the child it replaces.
+    pub replaces: Option<Spi>,
+    in_auth: bool,
+}
+impl Terms {
+    pub fn low_nonce(&self) -> &[u8] {
+        (&self.nonce_i).min(&self.nonce_r)
+    }
 }
 /// Our SPI and both slots, taken before anything is promised.
 pub(super) struct Places {
@@ -180,6 +198,7 @@ impl Engine {
             replaces,
             packet: wanted.packet,
             collision: None,
+            followup: None,
         };
         Some((offer, payloads))
     }
@@ -191,6 +210,7 @@ impl Engine {
         offer: &ChildOffer,
         message: &Message,
         init: Option<InitNonces<'_>>,
+        more: &[u8],
         cx: &mut Cx,
     ) -> Option<ChildSa> {
         let Some(child) = config_of(sa, offer.policy) else {
@@ -208,7 +228,7 @@ impl Engine {
         });
         let (child, agreed) = agreed.map_err(|why| self.fail(sa, *why, cx)).ok()?;
         let places = Places { spi: offer.spi, slot: offer.slot, slot_out: offer.slot_out };
-        Some(self.make_child(sa, &child, agreed, places, offer.replaces, cx.now))
+        Some(self.make_child(sa, &child, agreed, more, places, offer.replaces, cx.now))
     }
     fn check_answer(
         &self,
@@ -263,7 +283,7 @@ impl Engine {
         Ok(Agreement { chosen, also, selectors, original, mode, shared, nonce_i, nonce_r, initiated: true })
     }
 
-    /// The responder's side: a child and the payloads that say so, or the notify that refuses it.
+    /// The responder's side: what a child will be like and the payloads that say so, or the notify that refuses it.
     pub(super) fn answer_child(
         &mut self,
         sa: &mut IkeSa,
@@ -271,7 +291,7 @@ impl Engine {
         replaces: Option<(Spi, Vec<PolicyId>)>,
         init: Option<InitNonces<'_>>,
         cx: &mut Cx,
-    ) -> Result<(ChildSa, Vec<Payload>), Notify> {
+    ) -> Result<(Terms, Vec<Payload>), Notify> {
         let exchange = if init.is_some() { AUTH } else { CREATE };
         let plain = |kind| Notify::new(kind, Vec::new());
         let (ts_i, ts_r) = match (message.ts_i(), message.ts_r()) {
@@ -326,14 +346,6 @@ impl Engine {
                 }
             },
         };
-        let (child, also, selectors) = match self.settle(sa, &fit, exchange, cx) {
-            Ok(settled) => settled,
-            Err(why) => {
-                self.give_back(&places);
-                self.fail(sa, *why, cx);
-                return Err(plain(NotifyType::TS_UNACCEPTABLE));
-            }
-        };
         let mut payloads = Vec::new();
         if !child.tunnel {
             payloads.push(super::exchange::notify(NotifyType::USE_TRANSPORT_MODE));
@@ -355,19 +367,36 @@ impl Engine {
             (local, remote) = (substituted(&local, original.local), substituted(&remote, original.remote));
         }
         payloads.extend([Payload::TsI(remote), Payload::TsR(local)]);
-        let agreed = Agreement {
-            chosen,
-            also,
-            selectors,
-            original,
-            mode: mode_of(&child),
-            shared,
-            nonce_i,
-            nonce_r,
-            initiated: false,
+        let terms = Terms { fit, chosen, original, shared, nonce_i, nonce_r, places, replaces, in_auth };
+        Ok((terms, payloads))
+    }
+    /// The child itself, after `more` key exchanges.
+    pub(super) fn made_of(
+        &mut self,
+        sa: &mut IkeSa,
+        terms: Terms,
+        more: &[u8],
+        cx: &mut Cx,
+    ) -> Result<ChildSa, Notify> {
+        let Terms { fit, chosen, original, shared, nonce_i, nonce_r, places, replaces, in_auth } = terms;
+        let exchange = if in_auth { AUTH } else { CREATE };
+        // The configuration may have changed since.
+        let known = fit.terms().is_some_and(|child| config_of(sa, child.policy).is_some());
+        let settled = if known { self.settle(sa, &fit, exchange, cx).map_err(Some) } else { Err(None) };
+        let (child, also, selectors) = match settled {
+            Ok(settled) => settled,
+            Err(why) => {
+                self.give_back(&places);
+                if let Some(why) = why {
+                    self.fail(sa, *why, cx);
+                }
+                return Err(Notify::new(NotifyType::TS_UNACCEPTABLE, Vec::new()));
+            }
         };
-        let made = self.make_child(sa, &child, agreed, places, replaces, cx.now);
-        Ok((made, payloads))
+        let mode = mode_of(&child);
+        let agreed =
+            Agreement { chosen, also, selectors, original, mode, shared, nonce_i, nonce_r, initiated: false };
+        Ok(self.make_child(sa, &child, agreed, more, places, replaces, cx.now))
     }
     //= rfc7296#1.3.1/pfs: with a group chosen both KE payloads are there and of that group.
     fn pfs(
@@ -386,18 +415,20 @@ impl Engine {
         Ok((Some(dh.shared(&theirs.data).map_err(bad)?), Some(ke(&dh))))
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn make_child(
         &mut self,
         sa: &mut IkeSa,
         child: &Child,
         agreed: Agreement,
+        more: &[u8],
         places: Places,
         replaces: Option<Spi>,
         now: Now,
     ) -> ChildSa {
         let fresh = self.random_u8();
         let suite = agreed.chosen.suite;
-        let shared = agreed.shared.as_ref().map(|s| (s.as_slice(), &[][..]));
+        let shared = agreed.shared.as_ref().map(|s| (s.as_slice(), more));
         let keys = sa.keys.as_ref().map(|k| {
             child_keys(k.suite.prf, k.keys.d.expose(), shared, &agreed.nonce_i, &agreed.nonce_r, suite)
         });

@@ -9,8 +9,9 @@
 //! When both ask at once, both exchanges are answered, and the one that holds the lowest of the four nonces
 //! is redundant: whoever began it deletes what it made, the other deletes the old SA.
 use super::child::{ChildSa, ChildState, Place};
-use super::explain::{self, CREATE};
+use super::explain::{self, CREATE, FOLLOWUP};
 use super::ike_sa::{ChildOffer, Collision, Exchange, IkeSa, Task, Wanted};
+use super::negotiate::Terms;
 use super::{Cx, Engine};
 use crate::api::Action;
 use crate::diagnosis::{Cause, Diagnosis};
@@ -58,16 +59,27 @@ impl Engine {
         if !old.is_live() || sa.children.iter().any(|c| c.replaces == Some(old_spi) && c.is_live()) {
             return busy();
         }
-        let (mut made, payloads) = self.answer_child(sa, message, Some((old_spi, policies)), None, cx)?;
-        made.state = ChildState::AwaitingSwitch;
-        let (new_spi, low_nonce) = (made.inbound.spi, made.low_nonce.clone());
-        if let Some(in_flight) = &mut sa.window.in_flight
-            && let Exchange::Child(ours) = &mut in_flight.what
-            && ours.replaces == Some(old_spi)
+        //= rfc9370#2.2.4/collision: past CREATE_CHILD_SA our own rekey of it goes on.
+        if matches!(sa.window.in_flight.as_ref().map(|f| &f.what), Some(Exchange::Child(ours)) if ours.replaces == Some(old_spi) && ours.followup.is_some())
         {
-            ours.collision = Some(Collision { made: new_spi.get().into(), low_nonce });
+            return busy();
         }
-        if let Some(old) = sa.child(old_spi) {
+        let (terms, payloads) = self.answer_child(sa, message, Some((old_spi, policies)), None, cx)?;
+        self.make_or_defer(sa, terms, payloads, cx)
+    }
+    /// Our own request to replace the child is out.
+    pub(super) fn note_collision(&mut self, sa: &mut IkeSa, old: Spi, terms: &Terms) {
+        if let Some(Exchange::Child(ours)) = sa.window.in_flight.as_mut().map(|f| &mut f.what)
+            && ours.replaces == Some(old)
+        {
+            let low_nonce = terms.low_nonce().to_vec();
+            ours.collision = Some(Collision { made: terms.places.spi.get().into(), low_nonce });
+        }
+    }
+    /// The peer has made a successor of a child.
+    pub(super) fn replaced_by_peer(&mut self, sa: &mut IkeSa, old: Spi, mut made: ChildSa, cx: &mut Cx) {
+        made.state = ChildState::AwaitingSwitch;
+        if let Some(old) = sa.child(old) {
             old.soft_at = None;
         }
         made.inbound.place = Place::Installed;
@@ -75,7 +87,41 @@ impl Engine {
         self.counters.child_rekeyed += 1;
         sa.children.push(made);
         sa.dirty = true;
-        Ok(payloads)
+    }
+    //= rfc9370#2.2.4/lowest-nonce: with the lowest nonce our series is not begun, for there is nothing to delete.
+    /// The peer's rekey of the same child stands; `answer` is that to ours.
+    pub(super) fn gives_way(&mut self, sa: &mut IkeSa, offer: &ChildOffer, answer: &Message) -> bool {
+        let Some(theirs) = &offer.collision else { return false };
+        let own = answer.nonce().map_or(&offer.nonce, |nonce| nonce.min(&offer.nonce));
+        let lost = *own < theirs.low_nonce;
+        if sa.children.iter().any(|c| u64::from(c.inbound.spi.get()) == theirs.made) {
+            return lost;
+        }
+        if lost {
+            return self.yield_to(sa, theirs.made);
+        }
+        self.beat_pending(sa, theirs.made);
+        false
+    }
+    /// The answer to a round of ours makes no sense.
+    pub(super) fn broken_series(&mut self, sa: &mut IkeSa, offer: &ChildOffer, said: String, cx: &mut Cx) {
+        self.release_offer(offer);
+        let why = match super::negotiate::config_of(sa, offer.policy) {
+            Some(child) => explain::of_policy(Cause::Malformed, FOLLOWUP, &child, said),
+            None => Diagnosis::new(Cause::Malformed, FOLLOWUP).detail(said),
+        };
+        self.fail(sa, why.tell("this is a fault of the program there: update it"), cx);
+        cx.out.push(Action::AcquireFailed { policy: offer.policy, retry_ms: 60_000 });
+        if let Some(old) = offer.replaces {
+            self.rekey_later(sa, old, cx);
+        }
+    }
+    /// The old one lives to its hard end; by then somebody may have changed a setting.
+    fn rekey_later(&mut self, sa: &mut IkeSa, old: Spi, cx: &Cx) {
+        if let Some(child) = sa.child(old) {
+            let left = child.hard_at.map_or(Duration::from_secs(60), |t| t.saturating_sub(cx.now));
+            child.soft_at = Some(cx.now + (left / 2).max(Duration::from_secs(5)));
+        }
     }
 
     /// From now on we send on this one.
@@ -110,6 +156,15 @@ impl Engine {
         made: ChildSa,
         cx: &mut Cx,
     ) {
+        if let Some(c) = offer.collision.as_ref().filter(|c| sa.pending_of(c.made).is_some()) {
+            if made.low_nonce < c.low_nonce {
+                self.yield_to(sa, c.made);
+                self.release_offer(offer);
+                sa.tasks.push_front(Task::Disown(made.protocol, offer.spi));
+                return;
+            }
+            self.beat_pending(sa, c.made);
+        }
         let theirs = offer.collision.as_ref().and_then(|c| {
             let at = sa.children.iter().position(|x| u64::from(x.inbound.spi.get()) == c.made)?;
             Some((at, made.low_nonce < c.low_nonce))
@@ -158,7 +213,7 @@ impl Engine {
             return;
         }
         match kind {
-            NotifyType::TEMPORARY_FAILURE => {
+            NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND => {
                 self.hold(sa, cx);
                 sa.push_task(Task::Rekey(old));
             }
@@ -172,11 +227,7 @@ impl Engine {
             }
             _ => {
                 self.child_refused(sa, offer, (kind, group), false, cx);
-                // The old one lives to its hard end; by then somebody may have changed a setting.
-                if let Some(child) = sa.children.get_mut(at) {
-                    let left = child.hard_at.map_or(Duration::from_secs(60), |t| t.saturating_sub(cx.now));
-                    child.soft_at = Some(cx.now + (left / 2).max(Duration::from_secs(5)));
-                }
+                self.rekey_later(sa, old, cx);
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Replacing the IKE SA; its children pass to the new one (RFC 7296 1.3.2, 2.8.2, 2.18, 2.25.2).
 use super::counters::Refused;
-use super::explain::{self, CREATE};
+use super::explain::{self, CREATE, FOLLOWUP};
+use super::followup::{Awaited, Step};
 use super::ike_sa::{Collision, Exchange, IkeOffer, IkeSa, State, Task};
 use super::init::{NONCE_LEN, ke};
 use super::timers::Series;
 use super::{Cx, Engine};
 use crate::api::{DhGroup, ReportLevel};
-use crate::crypto::{DhPrivate, IkeSuite, nonce, skeyseed_rekeyed};
+use crate::crypto::{Additional, DhPrivate, IkeSuite, Secret, nonce, skeyseed_rekeyed};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     ExchangeType, Message, Notify, NotifyType, Payload, confirm_ike, offer_ike, select_ike,
@@ -18,19 +19,32 @@ use std::time::Duration;
 const ROUNDS: u32 = 3;
 
 /// What both ends know after the exchange.
-struct Fresh<'a> {
+pub(super) struct Fresh {
+    pub local_spi: u64,
     remote_spi: u64,
     initiator: bool,
     suite: IkeSuite,
-    shared: &'a [u8],
-    nonce_i: &'a [u8],
-    nonce_r: &'a [u8],
+    shared: Secret,
+    nonce_i: Vec<u8>,
+    nonce_r: Vec<u8>,
+}
+impl Fresh {
+    fn low_nonce(&self) -> &[u8] {
+        (&self.nonce_i).min(&self.nonce_r)
+    }
+}
+
+/// Whether our own request is out while the peer's is answered.
+fn note_collision(sa: &mut IkeSa, fresh: &Fresh) -> bool {
+    let Some(Exchange::Ike(ours)) = sa.window.in_flight.as_mut().map(|f| &mut f.what) else { return false };
+    ours.collision = Some(Collision { made: fresh.local_spi, low_nonce: fresh.low_nonce().to_vec() });
+    true
 }
 
 impl Engine {
     pub(super) fn ask_for_ike(&mut self, sa: &mut IkeSa, group: Option<DhGroup>, rounds: u32, cx: &mut Cx) {
         let current = sa.keys.as_ref().map(|k| k.suite.group);
-        let proposal = sa.peer.profile.proposal.of_rekey();
+        let proposal = sa.peer.profile.proposal.clone();
         let usual = current.filter(|g| proposal.groups.contains(g)).or(proposal.groups.first().copied());
         let Some(Ok(dh)) = group.or(usual).map(|g| DhPrivate::generate(g, self.rng.as_mut())) else {
             let why = "the IKE SA cannot be rekeyed: its profile has no dh-group";
@@ -40,7 +54,7 @@ impl Engine {
         let nonce = nonce(self.rng.as_mut(), NONCE_LEN);
         let payloads =
             vec![Payload::Sa(offer_ike(&proposal, Some(spi))), Payload::Nonce(nonce.clone()), ke(&dh)];
-        let offer = IkeOffer { spi, nonce, dh, offer: proposal, rounds, collision: None };
+        let offer = IkeOffer { spi, nonce, dh, offer: proposal, rounds, collision: None, followup: None };
         self.request(sa, ExchangeType::CREATE_CHILD_SA, payloads, Exchange::Ike(Box::new(offer)), cx);
     }
 
@@ -55,20 +69,20 @@ impl Engine {
             return Err(told(NotifyType::TEMPORARY_FAILURE));
         }
         //= rfc7296#2.25.2/children-in-the-air: not while we create, rekey or close a child, or close this SA.
-        let colliding = match sa.window.in_flight.as_ref().map(|f| &f.what) {
+        match sa.window.in_flight.as_ref().map(|f| &f.what) {
             Some(Exchange::Child(_) | Exchange::DeleteChildren(_) | Exchange::DeleteIke) => {
                 return Err(told(NotifyType::TEMPORARY_FAILURE));
             }
-            Some(Exchange::Ike(ours)) if ours.collision.is_some() => {
+            //= rfc9370#2.2.4/collision: past CREATE_CHILD_SA our own rekey goes on.
+            Some(Exchange::Ike(ours)) if ours.followup.is_some() || self.has_collided(sa, ours) => {
                 return Err(told(NotifyType::TEMPORARY_FAILURE));
             }
-            Some(Exchange::Ike(_)) => true,
-            _ => false,
-        };
+            _ => {}
+        }
         let odd = |error: crate::message::ParseError| {
             error.notify(true).unwrap_or(told(NotifyType::INVALID_SYNTAX))
         };
-        let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal.of_rekey()) {
+        let chosen = match select_ike(message.sa().map_err(odd)?, &sa.peer.profile.proposal) {
             Ok(chosen) => chosen,
             Err(mismatch) => {
                 self.fail(sa, explain::ike_proposal(&sa.peer, CREATE, &mismatch), cx);
@@ -91,28 +105,43 @@ impl Engine {
         let shared = dh.shared(&their_ke.data).map_err(bad)?;
         let nonce_r = nonce(self.rng.as_mut(), NONCE_LEN);
         let local_spi = self.new_spi();
-        let (ni, nr) = (nonce_i.as_slice(), nonce_r.as_slice());
-        let fresh = Fresh { remote_spi, initiator: false, suite, shared: &shared, nonce_i: ni, nonce_r: nr };
-        let mut new = self.successor(sa, local_spi, &fresh, cx);
+        let mut answer = chosen.answer;
+        answer.spi = local_spi.to_be_bytes().to_vec();
+        let mut payloads = vec![Payload::Sa(vec![answer]), Payload::Nonce(nonce_r.clone()), ke(&dh)];
+        let fresh = Fresh { local_spi, remote_spi, initiator: false, suite, shared, nonce_i, nonce_r };
+        note_collision(sa, &fresh);
+        if suite.additional.iter().any(Option::is_some) {
+            payloads.push(self.defer(sa, Awaited::Ike(Box::new(fresh)), &suite.additional, cx.now));
+        } else {
+            self.conclude_ike(sa, fresh, &[], cx);
+        }
+        Ok(payloads)
+    }
+    /// The peer's rekey that ours has collided with is still there.
+    fn has_collided(&self, sa: &IkeSa, ours: &IkeOffer) -> bool {
+        ours.collision
+            .as_ref()
+            .is_some_and(|c| self.sas.contains_key(&c.made) || sa.pending_of(c.made).is_some())
+    }
+    /// All key exchanges of the peer's rekey are made.
+    pub(super) fn conclude_ike(&mut self, sa: &mut IkeSa, fresh: Fresh, more: &[u8], cx: &mut Cx) {
+        let local_spi = fresh.local_spi;
+        let mut new = self.successor(sa, &fresh, more, cx);
+        let colliding = note_collision(sa, &fresh);
         if colliding {
             new.state = State::Unsettled;
             new.ends_at = Some(cx.now + 2 * Series::total());
         }
-        let low_nonce = new.low_nonce.clone();
         self.put(Box::new(new));
-        if colliding && let Some(Exchange::Ike(ours)) = sa.window.in_flight.as_mut().map(|f| &mut f.what) {
-            ours.collision = Some(Collision { made: local_spi, low_nonce });
-        } else {
+        if !colliding {
             self.inherit(sa, local_spi, cx);
             self.replaced(sa, cx);
         }
-        let mut answer = chosen.answer;
-        answer.spi = local_spi.to_be_bytes().to_vec();
-        Ok(vec![Payload::Sa(vec![answer]), Payload::Nonce(nonce_r.clone()), ke(&dh)])
     }
 
     //= rfc7296#2.18/skeyseed: from the old SK_d with the old PRF; message ids begin at zero.
-    fn successor(&mut self, sa: &IkeSa, local_spi: u64, fresh: &Fresh<'_>, cx: &mut Cx) -> IkeSa {
+    fn successor(&mut self, sa: &IkeSa, fresh: &Fresh, more: &[u8], cx: &mut Cx) -> IkeSa {
+        let local_spi = fresh.local_spi;
         let ends = (sa.local, sa.remote);
         let mut new =
             IkeSa::new(local_spi, fresh.initiator, Arc::clone(&sa.peer), ends, State::Established, cx.now);
@@ -126,12 +155,12 @@ impl Engine {
             let seed = skeyseed_rekeyed(
                 old.suite.prf,
                 old.keys.d.expose(),
-                fresh.shared,
-                fresh.nonce_i,
-                fresh.nonce_r,
-                &[],
+                &fresh.shared,
+                &fresh.nonce_i,
+                &fresh.nonce_r,
+                more,
             );
-            self.key(&mut new, fresh.suite, &seed, fresh.nonce_i, fresh.nonce_r);
+            self.key(&mut new, fresh.suite, &seed, &fresh.nonce_i, &fresh.nonce_r);
         }
         new.origin.clone_from(&sa.origin);
         self.begin_life(&mut new, cx.now);
@@ -164,6 +193,7 @@ impl Engine {
     fn replaced(&mut self, sa: &mut IkeSa, cx: &mut Cx) {
         sa.state = State::Replaced;
         sa.rekey_at = None;
+        self.drop_pending(sa);
         sa.ends_at = Some(cx.now + 2 * Series::total());
         sa.dirty = true;
     }
@@ -171,14 +201,35 @@ impl Engine {
     pub(super) fn on_ike_response(
         &mut self,
         sa: &mut IkeSa,
-        offer: IkeOffer,
+        mut offer: IkeOffer,
         message: &Message,
         cx: &mut Cx,
     ) {
         if let Some(error) = message.error() {
             return self.ike_rekey_refused(sa, offer, error, cx);
         }
-        let made = self.confirm_ike_rekey(sa, &offer, message, cx);
+        let begins = offer.followup.is_none();
+        let chosen = message.sa().ok().and_then(|answer| confirm_ike(answer, &offer.offer).ok());
+        let chosen = chosen.map_or_else(Additional::default, |chosen| chosen.suite.additional);
+        let (kept, more) = match self.next_step(offer.followup.take(), chosen, message) {
+            Ok(Step::Over(answer, more)) => (answer, more),
+            Ok(Step::Next(followup, _)) if begins && self.ike_gives_way(sa, &offer, &followup.answer, cx) => {
+                return;
+            }
+            Ok(Step::Next(followup, link)) => {
+                offer.followup = Some(followup);
+                return self.send_followup(sa, Exchange::Ike(Box::new(offer)), link, cx);
+            }
+            Err(why) => {
+                let tell =
+                    "this is a fault of the program there: update it, or leave additional key exchanges out";
+                self.fail(sa, Diagnosis::new(Cause::Malformed, FOLLOWUP).detail(why).tell(tell), cx);
+                return self.rekey_ike_later(sa, cx);
+            }
+        };
+        sa.lost_series = 0;
+        let message = kept.as_ref().unwrap_or(message);
+        let made = self.confirm_ike_rekey(sa, &offer, message, &more, cx);
         let Ok(new) = made else {
             //= rfc7296#1.3.2/unusable: an answer that cannot be used leaves the peer with an SA we cannot speak on.
             self.counters.refuse(Refused::Malformed);
@@ -187,6 +238,15 @@ impl Engine {
             return self.lose(sa, cx);
         };
         let own = new.local_spi;
+        if let Some(c) = offer.collision.as_ref().filter(|c| sa.pending_of(c.made).is_some()) {
+            if new.low_nonce < c.low_nonce {
+                self.yield_to(sa, c.made);
+                self.put(Box::new(new));
+                self.with_sa(own, cx, |engine, sa, cx| engine.send_ike_delete(sa, cx));
+                return;
+            }
+            self.beat_pending(sa, c.made);
+        }
         let theirs = offer.collision.filter(|c| self.sas.contains_key(&c.made));
         let lost = theirs.as_ref().is_some_and(|c| new.low_nonce < c.low_nonce);
         self.put(Box::new(new));
@@ -207,11 +267,29 @@ impl Engine {
         //= rfc7296#2.8/initiator-deletes: whoever began the rekey that stands deletes the old SA.
         self.send_ike_delete(sa, cx);
     }
+    //= rfc9370#2.2.4/lowest-nonce: with the lowest nonce our series is not begun, for there is nothing to delete.
+    /// The peer's rekey stands; `answer` is that to ours.
+    fn ike_gives_way(&mut self, sa: &mut IkeSa, offer: &IkeOffer, answer: &Message, cx: &mut Cx) -> bool {
+        let Some(theirs) = &offer.collision else { return false };
+        let own = answer.nonce().map_or(&offer.nonce, |nonce| nonce.min(&offer.nonce));
+        let lost = *own < theirs.low_nonce;
+        if lost && self.sas.contains_key(&theirs.made) {
+            self.inherit(sa, theirs.made, cx);
+            self.replaced(sa, cx);
+            return true;
+        }
+        if lost {
+            return self.yield_to(sa, theirs.made);
+        }
+        self.beat_pending(sa, theirs.made);
+        false
+    }
     fn confirm_ike_rekey(
         &mut self,
         sa: &IkeSa,
         offer: &IkeOffer,
         message: &Message,
+        more: &[u8],
         cx: &mut Cx,
     ) -> Result<IkeSa, ()> {
         let (Ok(proposals), Ok(nonce_r), Ok(theirs)) = (message.sa(), message.nonce(), message.ke()) else {
@@ -223,15 +301,22 @@ impl Engine {
             return Err(());
         }
         let shared = offer.dh.shared(&theirs.data).map_err(drop)?;
-        let (suite, nonce_i) = (chosen.suite, offer.nonce.as_slice());
-        let fresh = Fresh { remote_spi, initiator: true, suite, shared: &shared, nonce_i, nonce_r };
-        Ok(self.successor(sa, offer.spi, &fresh, cx))
+        let (suite, nonce_i, nonce_r) = (chosen.suite, offer.nonce.clone(), nonce_r.clone());
+        let local_spi = offer.spi;
+        let fresh = Fresh { local_spi, remote_spi, initiator: true, suite, shared, nonce_i, nonce_r };
+        Ok(self.successor(sa, &fresh, more, cx))
     }
 
     fn ike_rekey_refused(&mut self, sa: &mut IkeSa, offer: IkeOffer, error: &Notify, cx: &mut Cx) {
-        if let Some(collision) = offer.collision.filter(|c| self.sas.contains_key(&c.made)) {
+        if let Some(collision) = offer.collision.as_ref().filter(|c| self.sas.contains_key(&c.made)) {
             self.inherit(sa, collision.made, cx);
             return self.replaced(sa, cx);
+        }
+        if offer.collision.is_some_and(|c| self.yield_to(sa, c.made)) {
+            return;
+        }
+        if error.kind == NotifyType::STATE_NOT_FOUND && !self.lost_series(sa, cx) {
+            return;
         }
         let group =
             error.group().and_then(DhGroup::from_transform).filter(|g| offer.offer.groups.contains(g));
@@ -239,15 +324,18 @@ impl Engine {
             (NotifyType::INVALID_KE_PAYLOAD, Some(group)) if offer.rounds < ROUNDS => {
                 self.ask_for_ike(sa, Some(group), offer.rounds + 1, cx);
             }
-            (NotifyType::TEMPORARY_FAILURE, _) => {
+            (NotifyType::TEMPORARY_FAILURE | NotifyType::STATE_NOT_FOUND, _) => {
                 self.hold(sa, cx);
                 sa.push_task(Task::RekeyIke);
             }
             (kind, _) => {
                 self.fail(sa, explain::ike_rekey_refused(&sa.peer, kind), cx);
-                let left = sa.hard_end().map_or(Duration::from_secs(600), |t| t.saturating_sub(cx.now));
-                sa.rekey_at = Some(cx.now + (left / 2).max(Duration::from_secs(30)));
+                self.rekey_ike_later(sa, cx);
             }
         }
+    }
+    fn rekey_ike_later(&mut self, sa: &mut IkeSa, cx: &Cx) {
+        let left = sa.hard_end().map_or(Duration::from_secs(600), |t| t.saturating_sub(cx.now));
+        sa.rekey_at = Some(cx.now + (left / 2).max(Duration::from_secs(30)));
     }
 }

@@ -4,14 +4,15 @@
 //! IKE SAs that are not established yet are not stored: they are made anew, and INITIAL_CONTACT tells the peer.
 use super::child::{ChildSa, ChildState, Half, Place};
 use super::explain::prefix_of;
+use super::followup::Followup;
 use super::ike_sa::{
     Answered, ChildOffer, Collision, Exchange, IkeOffer, IkeSa, InFlight, Keyed, Origin, Retry, State, Task,
 };
 use super::templates::{Chosen, Made, generate_of, template_of};
 use super::{Cx, Engine};
 use crate::api::{DhGroup, IkeCipher, IkeIntegrity, Now, Prf};
-use crate::crypto::{DhPrivate, EspKeys, IkeKeys, IkeSuite, SkKeys};
-use crate::message::{IdType, Identification};
+use crate::crypto::{DhPrivate, EspKeys, IkeKeys, IkeSuite, Secret, SkKeys};
+use crate::message::{IdType, Identification, parse_clear};
 use ::sa::{
     AddrRange, Encryption, Integrity, Key, Lifetime, Limit, Mode, PolicyId, PortRange, Protocol, SaSlot,
     Selector, Spi, Suite, TrafficSelector, TunnelEnds,
@@ -122,7 +123,14 @@ struct Record {
 #[derive(Serialize, Deserialize)]
 enum Doing {
     Child(OfferRecord),
-    Ike { spi: u64, nonce: Vec<u8>, dh: (u8, Bytes), rounds: u32, collision: Option<Collision> },
+    Ike {
+        spi: u64,
+        nonce: Vec<u8>,
+        dh: (u8, Bytes),
+        rounds: u32,
+        collision: Option<Collision>,
+        followup: Option<FollowupRecord>,
+    },
     DeleteChildren(Vec<u32>),
     DeleteIke,
     Liveness,
@@ -140,6 +148,15 @@ struct OfferRecord {
     dh: Option<(u8, Bytes)>,
     replaces: Option<u32>,
     collision: Option<Collision>,
+    followup: Option<FollowupRecord>,
+}
+/// The answer to CREATE_CHILD_SA as a message in clear, the rounds left, and the one that is out.
+#[derive(Serialize, Deserialize)]
+struct FollowupRecord {
+    answer: Vec<u8>,
+    left: Vec<u8>,
+    dh: (u8, Bytes),
+    more: Bytes,
 }
 #[derive(Serialize, Deserialize)]
 struct ChildRecord {
@@ -291,6 +308,22 @@ fn dh_record(dh: &DhPrivate) -> (u8, Bytes) {
 fn dh_from((group, secret): &(u8, Bytes)) -> Option<DhPrivate> {
     DhPrivate::from_secret(at(&DhGroup::ALL, *group)?, &secret.0).ok()
 }
+fn followup_record(followup: &Followup) -> FollowupRecord {
+    FollowupRecord {
+        answer: followup.answer.to_bytes(),
+        left: followup.left.iter().map(|group| index(&DhGroup::ALL, group)).collect(),
+        dh: dh_record(&followup.dh),
+        more: Bytes(followup.more.to_vec()),
+    }
+}
+fn followup_from(record: FollowupRecord) -> Option<Box<Followup>> {
+    Some(Box::new(Followup {
+        answer: parse_clear(&record.answer).ok()?,
+        left: record.left.iter().map(|group| at(&DhGroup::ALL, *group)).collect::<Option<_>>()?,
+        dh: dh_from(&record.dh)?,
+        more: Secret::new(record.more.0.clone()),
+    }))
+}
 fn doing(what: &Exchange) -> Option<Doing> {
     Some(match what {
         Exchange::Intermediate | Exchange::Auth => return None,
@@ -303,6 +336,7 @@ fn doing(what: &Exchange) -> Option<Doing> {
             dh: o.dh.as_ref().map(dh_record),
             replaces: o.replaces.map(Spi::get),
             collision: o.collision.clone(),
+            followup: o.followup.as_deref().map(followup_record),
         }),
         Exchange::Ike(o) => Doing::Ike {
             spi: o.spi,
@@ -310,6 +344,7 @@ fn doing(what: &Exchange) -> Option<Doing> {
             dh: dh_record(&o.dh),
             rounds: o.rounds,
             collision: o.collision.clone(),
+            followup: o.followup.as_deref().map(followup_record),
         },
         Exchange::DeleteChildren(spis) => Doing::DeleteChildren(spis.iter().map(|s| s.get()).collect()),
         Exchange::DeleteIke => Doing::DeleteIke,
@@ -331,10 +366,12 @@ fn undo(doing: Doing, peer: &crate::api::Peer) -> Option<Exchange> {
             replaces: optional(o.replaces, spi)?,
             packet: None,
             collision: o.collision,
+            followup: optional(o.followup, followup_from)?,
         })),
-        Doing::Ike { spi, nonce, dh, rounds, collision } => {
+        Doing::Ike { spi, nonce, dh, rounds, collision, followup } => {
             let (dh, offer) = (dh_from(&dh)?, peer.profile.proposal.clone());
-            Exchange::Ike(Box::new(IkeOffer { spi, nonce, dh, offer, rounds, collision }))
+            let followup = optional(followup, followup_from)?;
+            Exchange::Ike(Box::new(IkeOffer { spi, nonce, dh, offer, rounds, collision, followup }))
         }
         Doing::DeleteChildren(spis) => {
             Exchange::DeleteChildren(spis.into_iter().map(spi).collect::<Option<_>>()?)

@@ -39,7 +39,12 @@ impl Engine {
         if sa.children.iter().any(|c| c.replaces == Some(spi) && c.is_live()) {
             return;
         }
+        let theirs = sa.pending_rekey(spi).map(|pending| pending.until + std::time::Duration::from_secs(1));
         let Some(child) = sa.child(spi).filter(|c| c.state == ChildState::Active) else { return };
+        if theirs.is_some() {
+            child.soft_at = theirs;
+            return;
+        }
         child.soft_at = None;
         let wanted = Wanted { policy: child.policy, packet: None };
         if !self.ask_for_child(sa, &wanted, Some(spi), cx)

@@ -37,6 +37,7 @@ impl Engine {
             return self.drop_sa(sa, cx);
         }
         sa.pieces.retain(|set| set.until > cx.now);
+        self.tick_pending(sa, cx.now);
         self.retransmit(sa, cx);
         self.tick_children(sa, cx);
         if !sa.is_established() || sa.dead {

@@ -151,16 +151,22 @@ fn differences_ike(proposal: &Proposal, ours: &IkeProposal) -> Vec<Difference> {
         let set = taken.map(|g| vec![("dh-group", format!("{names},{}", g.name()))]);
         found.push(difference("dh-group", theirs(proposal, TransformType::KE), names, set));
     }
-    if found.is_empty() && additional(proposal, &ours.additional, None).is_none() {
-        let names = additional_names(&ours.additional).unwrap_or_else(|| "none".into());
-        let theirs = proposal.transforms.iter().filter(|t| t.kind.is_additional());
-        let theirs: Vec<_> = theirs.map(bare_name).collect();
-        let theirs = if theirs.is_empty() { "none".into() } else { theirs.join(",") };
-        // Whoever insists on it may do without it.
-        let set = Some(vec![("additional-ke", format!("{names},none"))]).filter(|_| theirs == "none");
-        found.push(difference("additional-ke", theirs, names, set));
+    if found.is_empty() {
+        found.extend(difference_in_rounds(proposal, &ours.additional));
     }
     found
+}
+fn difference_in_rounds(proposal: &Proposal, ours: &[KeRound]) -> Option<Difference> {
+    if additional(proposal, ours, None).is_some() {
+        return None;
+    }
+    let names = additional_names(ours).unwrap_or_else(|| "none".into());
+    let theirs = proposal.transforms.iter().filter(|t| t.kind.is_additional());
+    let theirs: Vec<_> = theirs.map(bare_name).collect();
+    let theirs = if theirs.is_empty() { "none".into() } else { theirs.join(",") };
+    // Whoever insists on it may do without it.
+    let set = Some(vec![("additional-ke", format!("{names},none"))]).filter(|_| theirs == "none");
+    Some(difference("additional-ke", theirs, names, set))
 }
 /// In the words of `additional-ke`.
 fn additional_names(rounds: &[KeRound]) -> Option<String> {
@@ -238,6 +244,9 @@ fn differences_esp(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Differenc
         let set = Some(vec![("esn", "yes".to_owned())]);
         found.push(difference("esn", theirs(proposal, TransformType::ESN), "no".into(), set));
     }
+    if found.is_empty() {
+        found.extend(difference_in_rounds(proposal, wishes.exchanges().1));
+    }
     found
 }
 fn difference_in_ah(proposal: &Proposal, wishes: &EspWishes<'_>) -> Vec<Difference> {
@@ -310,6 +319,8 @@ pub fn describe_esp(wishes: &EspWishes<'_>) -> String {
     };
     if !wishes.in_auth {
         ours.push_str(&format!(", pfs-group={}", wishes.pfs.map_or("none", DhGroup::name)));
+        let further = additional_names(wishes.exchanges().1);
+        ours.extend(further.map(|names| format!(", additional-ke={names}")));
     }
     ours
 }

@@ -24,6 +24,7 @@ pub struct ChosenIke {
 pub struct ChosenEsp {
     pub suite: Suite,
     pub group: Option<DhGroup>,
+    pub additional: Additional,
     pub esn: bool,
     /// The sender's inbound SPI: ours for outbound.
     pub spi: Spi,
@@ -37,11 +38,21 @@ pub struct EspWishes<'a> {
     pub suites: &'a [Suite],
     /// `None`: no PFS.
     pub pfs: Option<DhGroup>,
+    /// Further key exchanges after that one (RFC 9370); none without it.
+    pub additional: &'a [KeRound],
     //= rfc7296#1.2/no-ke-in-auth: the Child SA made in IKE_AUTH has no KE, whatever groups are listed.
     /// The Child SA is made in IKE_AUTH: groups do not count.
     pub in_auth: bool,
     /// Extended sequence numbers: taken when offered, and offered.
     pub esn: bool,
+}
+
+impl<'a> EspWishes<'a> {
+    /// The first key exchange and the further ones, where any are made.
+    pub(super) fn exchanges(&self) -> (Option<DhGroup>, &'a [KeRound]) {
+        let first = self.pfs.filter(|_| !self.in_auth);
+        (first, if first.is_some() { self.additional } else { &[] })
+    }
 }
 
 /// Transforms one choice of ours consists of: what must be there, by type.
@@ -200,6 +211,9 @@ fn single(answered: &[Proposal], most: usize) -> Result<(), &'static str> {
     if one_each { Ok(()) } else { Err("an answer holds exactly one transform of each type") }
 }
 
+fn made(more: &Additional) -> usize {
+    more.iter().flatten().count()
+}
 fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<ChosenIke, Mismatch> {
     let fail = |kind, fault| mismatch_ike(offered, ours, kind, fault);
     first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
@@ -208,7 +222,6 @@ fn pick_ike(offered: &[Proposal], ours: &IkeProposal, request: bool) -> Result<C
     };
     let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
-    let made = |more: &Additional| more.iter().flatten().count();
     for (suite, mut wanted) in ike_choices(ours) {
         let mut best: Option<(&Proposal, Additional)> = None;
         for &proposal in &candidates {
@@ -298,7 +311,8 @@ pub fn select_esp(offered: &[Proposal], wishes: &EspWishes<'_>) -> Result<Chosen
 /// The initiator's check of the one proposal that came back.
 pub fn confirm_esp(answered: &[Proposal], wishes: &EspWishes<'_>) -> Result<ChosenEsp, Mismatch> {
     let chosen = pick_esp(answered, wishes, false)?;
-    single(answered, 4).map_err(|fault| mismatch_esp(answered, wishes, None, Some(fault)))?;
+    single(answered, 4 + chosen.additional.len())
+        .map_err(|fault| mismatch_esp(answered, wishes, None, Some(fault)))?;
     Ok(chosen)
 }
 
@@ -312,28 +326,31 @@ fn pick_esp(offered: &[Proposal], wishes: &EspWishes<'_>, request: bool) -> Resu
     let fail = |kind, fault| mismatch_esp(offered, wishes, kind, fault);
     first_number(offered, request).map_err(|fault| fail(None, Some(fault)))?;
     let spi_of = |p: &Proposal| p.spi32().and_then(|raw| Spi::new(raw).ok());
-    let usable = |p: &&Proposal| {
-        p.protocol == protocol
-            && spi_of(p).is_some()
-            && !unknown_type(p, types)
-            && additional(p, &[], None).is_some()
-    };
+    let usable = |p: &&Proposal| p.protocol == protocol && spi_of(p).is_some() && !unknown_type(p, types);
+    let (group, rounds) = wishes.exchanges();
     let numbers: &[bool] = if wishes.esn { &[true, false] } else { &[false] };
     let candidates: Vec<&Proposal> = offered.iter().filter(usable).collect();
     let mut furthest = None;
     for &suite in wishes.suites {
         for &esn in numbers {
-            let Some(wanted) = esp_wanted(suite, wishes, esn) else { continue };
+            let Some(mut wanted) = esp_wanted(suite, wishes, esn) else { continue };
+            let mut best: Option<(&Proposal, Additional)> = None;
             for &proposal in &candidates {
-                match (first_missing(proposal, &wanted), spi_of(proposal)) {
-                    (None, Some(spi)) => {
-                        let answer = esp_answer(proposal, &wanted, wishes);
-                        let group = if wishes.in_auth { None } else { wishes.pfs };
-                        return Ok(ChosenEsp { suite, group, esn, spi, answer });
-                    }
+                match (first_missing(proposal, &wanted), additional(proposal, rounds, group)) {
                     (Some(kind), _) => furthest = later(furthest, kind, &wanted),
-                    (None, None) => {}
+                    (None, None) => furthest = Some(TransformType::ADDKE1),
+                    (None, Some(more)) if best.is_none_or(|(_, best)| made(&more) > made(&best)) => {
+                        best = Some((proposal, more));
+                    }
+                    (None, Some(_)) => {}
                 }
+            }
+            if let Some((proposal, additional)) = best
+                && let Some(spi) = spi_of(proposal)
+            {
+                wanted.extend(addke(&additional));
+                let answer = esp_answer(proposal, &wanted, wishes);
+                return Ok(ChosenEsp { suite, group, additional, esn, spi, answer });
             }
         }
     }
@@ -354,15 +371,18 @@ fn esp_answer(proposal: &Proposal, wanted: &[Transform], wishes: &EspWishes<'_>)
 
 /// Our offer for a Child SA: a proposal for each suite, so that exactly our combinations are on offer.
 pub fn offer_esp(wishes: &EspWishes<'_>, spi: Spi) -> Vec<Proposal> {
-    let suites = wishes.suites.iter().filter_map(|suite| esp_transforms(*suite));
-    suites
-        .zip(1..=255)
-        .map(|((encr, integ), number)| {
+    let (group, rounds) = wishes.exchanges();
+    let all = variants(rounds).flat_map(|more| {
+        let suites = wishes.suites.iter().filter_map(|suite| esp_transforms(*suite));
+        suites.map(move |suite| (suite, more.clone()))
+    });
+    all.zip(1..=255)
+        .map(|(((encr, integ), more), number)| {
             let ah = wishes.protocol == sa::Protocol::Ah;
             let mut transforms = Vec::from_iter((!ah).then_some(encr));
             transforms.extend(integ);
-            let group = wishes.pfs.filter(|_| !wishes.in_auth);
             transforms.extend(group.map(|g| Transform::new(TransformType::KE, g.transform())));
+            transforms.extend(more);
             if wishes.esn {
                 transforms.push(Transform::new(TransformType::ESN, ESN));
             }

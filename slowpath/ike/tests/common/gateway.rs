@@ -31,6 +31,7 @@ pub fn child(local: Prefix, suites: Vec<Suite>) -> Child {
         protocol: sa::Protocol::Esp,
         suites,
         pfs: None,
+        additional: vec![],
         lifetime: Duration::from_secs(1800),
         lifetime_bytes: 0,
         replay_window: 64,

@@ -6,9 +6,19 @@ use sa::{Direction, PolicyId};
 
 /// Half a minute of mischief, then quiet.
 fn storm(seed: u64, loss: u64, policies: u32, mischief: fn(&mut Pair, u64)) -> Pair {
+    storm_with(seed, loss, policies, mischief, |_, _| {})
+}
+pub fn storm_with(
+    seed: u64,
+    loss: u64,
+    policies: u32,
+    mischief: fn(&mut Pair, u64),
+    change: fn(usize, &mut Config),
+) -> Pair {
     let with = |node| {
         let mut c = config(node, "secret");
         c.peers[0].children = (1..=policies).map(|p| child(node, p)).collect();
+        change(node, &mut c);
         c
     };
     let mut pair = Pair::with(seed, with(A), with(B));
@@ -52,10 +62,10 @@ fn rekey_ike(pair: &mut Pair, what: u64) {
         pair.input(n, Input::RekeyIke { peer });
     }
 }
-fn rekey_all(pair: &mut Pair, what: u64) {
+pub fn rekey_all(pair: &mut Pair, what: u64) {
     if what >> 8 & 1 == 0 { rekey_children(pair, what) } else { rekey_ike(pair, what) }
 }
-fn seeds() -> std::ops::Range<u64> {
+pub fn seeds() -> std::ops::Range<u64> {
     let count = std::env::var("ESPWAY_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(6);
     0..count
 }
@@ -72,7 +82,7 @@ fn check(mischief: fn(&mut Pair, u64), policies: u32) {
     }
 }
 /// Names the seed when a check fails.
-struct Told(String);
+pub struct Told(pub String);
 impl Drop for Told {
     fn drop(&mut self) {
         eprintln!("{}", self.0);

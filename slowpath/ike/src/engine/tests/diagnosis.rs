@@ -265,8 +265,14 @@ fn traffic() -> Vec<Pair> {
     wider.loss = 100;
     let (slot, spi) = (wider.inbound(A).0, spis_of(&wider, A)[0]);
     wider.input(A, Input::RekeyChild { slot });
-    let wishes =
-        EspWishes { protocol: sa::Protocol::Esp, suites: &[gcm()], pfs: None, in_auth: false, esn: false };
+    let wishes = EspWishes {
+        protocol: sa::Protocol::Esp,
+        suites: &[gcm()],
+        pfs: None,
+        additional: &[],
+        in_auth: false,
+        esn: false,
+    };
     let everything = Ts {
         protocol: None,
         ports: sa::PortRange::ANY,

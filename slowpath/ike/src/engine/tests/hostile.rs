@@ -5,7 +5,7 @@ use crate::engine::Refused;
 use crate::engine::ike_sa::State;
 use crate::message::*;
 
-const EXCHANGES: [u8; 7] = [34, 35, 36, 37, 38, 43, 99];
+const EXCHANGES: [u8; 8] = [34, 35, 36, 37, 38, 43, 44, 99];
 
 /// Everything that must not change.
 fn dump(node: &Node) -> String {
@@ -446,6 +446,7 @@ fn c7_rekeys_of_what_is_not_there() {
             protocol: sa::Protocol::Esp,
             suites: &[gcm()],
             pfs: None,
+            additional: &[],
             in_auth: false,
             esn: false,
         };
@@ -482,8 +483,14 @@ fn c7_rekeys_of_what_is_not_there() {
 fn c8_a_storm_of_children_is_bounded() {
     let mut pair = Pair::up(49);
     let spi = spis_of(&pair, B)[0];
-    let wishes =
-        EspWishes { protocol: sa::Protocol::Esp, suites: &[gcm()], pfs: None, in_auth: false, esn: false };
+    let wishes = EspWishes {
+        protocol: sa::Protocol::Esp,
+        suites: &[gcm()],
+        pfs: None,
+        additional: &[],
+        in_auth: false,
+        esn: false,
+    };
     for id in 2..1000 {
         let (local, remote) = split(&[selector(A, 1)]);
         let payloads = vec![

@@ -16,6 +16,7 @@ mod certificates;
 mod chaos;
 mod diagnosis;
 mod extensions;
+mod followup;
 mod fragments;
 mod hostile;
 mod life;

@@ -78,6 +78,7 @@ pub fn child(node: usize, policy: u32) -> Child {
         protocol: sa::Protocol::Esp,
         suites: vec![gcm()],
         pfs: None,
+        additional: vec![],
         lifetime: secs(1800),
         lifetime_bytes: 0,
         replay_window: 128,

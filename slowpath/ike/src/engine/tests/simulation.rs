@@ -53,6 +53,15 @@ fn draw(number: u64) -> Run {
         if rng.percent(20) {
             profile.proposal.groups.reverse();
         }
+        // A quick one in place of ML-KEM, whose messages are tried elsewhere.
+        let methods = vec![DhGroup::Ecp256, DhGroup::X25519, DhGroup::Ecp384];
+        let rounds = vec![KeRound { methods, optional: true }; rng.below(3) as usize];
+        if rng.percent(40) {
+            profile.proposal.additional.clone_from(&rounds);
+        }
+        if rng.percent(40) {
+            peer.children.iter_mut().for_each(|child| child.additional.clone_from(&rounds));
+        }
         if fate == Fate::NoProposal && node == B {
             profile.proposal.prf = vec![Prf::HmacSha512];
         }
