@@ -19,7 +19,7 @@ pub(super) const HEADER: usize = 8;
 /// Packets in a stage. Longer bursts are cut.
 pub(super) const STAGE: usize = 64;
 /// How many packets ahead keys are prefetched.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 /// How many packets ahead texts are prefetched, but for the first lines, which who wrote the headers has brought near.
 const NEXT: usize = 2;
 const LINE: usize = 64;
@@ -130,11 +130,11 @@ impl KeyRecord {
         Some(())
     }
     #[inline(always)]
-    fn is_native(&self, direction: Direction) -> bool {
+    pub(super) fn is_native(&self, direction: Direction) -> bool {
         matches!(self.keys, Keys::Native(_)) && self.direction == direction
     }
     #[inline]
-    fn prefetch(&self, packet: usize) {
+    pub(super) fn prefetch(&self, packet: usize) {
         match &self.keys {
             Keys::Native(keys) => keys.prefetch(packet),
             Keys::Mb(keys) => keys.prefetch(packet),
@@ -501,7 +501,7 @@ fn approach_key<W: Work>(keys: &[Option<&KeyRecord>], job: Option<&W>) {
     }
 }
 #[inline(always)]
-fn native_key(key: &KeyRecord) -> Option<(&native::Keys, [u8; 4])> {
+pub(super) fn native_key(key: &KeyRecord) -> Option<(&native::Keys, [u8; 4])> {
     match &key.keys {
         Keys::Native(keys) => Some((keys, key.salt)),
         _ => None,

@@ -7,6 +7,7 @@
 //!
 //! Keys are found through the SA table at submission. The worker keeps the table a job was submitted
 //! under alive until the job has come back, so a key outlives every operation that uses it.
+mod at_once;
 pub mod auto;
 pub mod cpu;
 mod mb;
@@ -81,6 +82,20 @@ impl<B: PacketBuf> Job<B> {
     }
 }
 
+/// One of several packets that lie side by side, for [`Engine::at_once`].
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub sa: SaRef,
+    /// Where the SPI starts in the packet.
+    pub at: u16,
+    /// Bytes from the SPI to the end of the ICV.
+    pub len: u16,
+    /// As in [`Job`].
+    pub seq_high: Option<u32>,
+    /// The engine's verdict. False until then.
+    pub ok: bool,
+}
+
 /// Finds keys by job. `None` when the SA is gone.
 pub trait Keys<K> {
     fn key(&self, sa: SaRef) -> Option<&K>;
@@ -98,4 +113,18 @@ pub trait Engine<B: PacketBuf> {
     fn collect(&mut self, done: &mut Vec<Job<B>>);
     /// Jobs submitted and not yet collected.
     fn in_flight(&self) -> usize;
+
+    /// Whether packets under this key can be worked on where they are, by [`Self::at_once`].
+    fn is_at_once(&self, _key: &Self::Key, _operation: Operation) -> bool {
+        false
+    }
+    /// Seals or opens each packet before it returns. For keys of which [`Self::is_at_once`] says so, others are not `ok`.
+    fn at_once(
+        &mut self,
+        _operation: Operation,
+        _packets: &mut [B],
+        _parts: &mut [Part],
+        _keys: &impl Keys<Self::Key>,
+    ) {
+    }
 }

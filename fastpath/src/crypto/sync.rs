@@ -1,7 +1,7 @@
 //! The CPU engines behind the seam: jobs are done when `submit` returns.
 use super::cpu::CpuEngineKind;
 use super::cpu::{CpuCrypto, EngineError, KeyRecord, STAGE as CHUNK, Work};
-use super::{Engine, Job, KeyMaker, Keys, Operation, SaRef, Unsupported};
+use super::{Engine, Job, KeyMaker, Keys, Operation, Part, SaRef, Unsupported, at_once};
 use sa::{Direction, SaSpec};
 use wire::PacketBuf;
 
@@ -52,6 +52,31 @@ impl<B: PacketBuf> Engine<B> for CpuEngine<B> {
     fn in_flight(&self) -> usize {
         self.done.len()
     }
+
+    #[inline]
+    fn is_at_once(&self, key: &KeyRecord, operation: Operation) -> bool {
+        key.is_native(direction(operation))
+    }
+    #[inline]
+    fn at_once(
+        &mut self,
+        operation: Operation,
+        packets: &mut [B],
+        parts: &mut [Part],
+        keys: &impl Keys<KeyRecord>,
+    ) {
+        match operation {
+            Operation::Seal => at_once::run::<_, true>(packets, parts, keys),
+            Operation::Open => at_once::run::<_, false>(packets, parts, keys),
+        }
+    }
+}
+#[inline(always)]
+const fn direction(operation: Operation) -> Direction {
+    match operation {
+        Operation::Seal => Direction::Outbound,
+        Operation::Open => Direction::Inbound,
+    }
 }
 
 /// Moves all jobs behind those that are there. Vectors change places where that does it.
@@ -66,10 +91,7 @@ fn take_over<B>(from: &mut Vec<Job<B>>, to: &mut Vec<Job<B>>) {
 /// At most `CHUNK` jobs of one operation. Jobs without key or with an impossible length keep `ok == false`.
 fn run<B: PacketBuf>(cpu: &mut CpuCrypto, jobs: &mut [Job<B>], keys: &impl Keys<KeyRecord>) {
     let Some(operation) = jobs.first().map(|job| job.operation) else { return };
-    let direction = match operation {
-        Operation::Seal => Direction::Outbound,
-        Operation::Open => Direction::Inbound,
-    };
+    let direction = direction(operation);
     let mut found: [Option<&KeyRecord>; CHUNK] = [None; CHUNK];
     // Packets of one SA come in runs.
     let mut before: Option<(SaRef, Option<&KeyRecord>)> = None;

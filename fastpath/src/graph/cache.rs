@@ -1,7 +1,8 @@
 //! What the policy said of a flow, and where a next hop is reached, remembered per worker.
 //!
 //! An entry that hashes to the place of another takes it, or the one after. It is good for one generation
-//! of the tables it was made from, takes one cache line, and is found with one compare.
+//! of the tables it was made from, and for the next ones if no change since was about it; it takes one cache line, and is
+//! found with one compare.
 use super::forward::Way;
 use crate::crypto::SaRef;
 use crate::pages;
@@ -38,6 +39,19 @@ pub enum Verdict {
     Link,
     /// Out of a tunnel that is not for such packets.
     Mismatch,
+}
+
+/// What was known of a flow in an earlier generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    verdict: Word,
+    generation: u32,
+}
+impl Before {
+    /// If nothing has changed about it.
+    pub fn still<K>(self, tables: &Tables<K>, flow: &Flow) -> Option<Verdict> {
+        tables.recent.holds(self.generation, tables.generation, flow).then(|| self.verdict.verdict())
+    }
 }
 
 /// A [`Verdict`] in one register. The low half is the installation of an SA, never 0, with its slot above it; or it is
@@ -156,6 +170,18 @@ impl Key {
         let differing = (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h);
         differing | (self.rest ^ other.rest) | (self.scope ^ other.scope) == 0
     }
+    fn before(&self, line: &WideLine) -> Option<Before> {
+        let addresses = self.addresses.iter().zip(&line.key.addresses);
+        let differing = addresses.fold(self.rest ^ line.key.rest, |all, (a, b)| all | (a ^ b));
+        before(differing, line.key.scope, self.scope, line.verdict)
+    }
+}
+
+/// What is known in one scope, but may be of another generation.
+#[inline(always)]
+fn before(differing: u64, known: u64, scope: u64, verdict: Word) -> Option<Before> {
+    let same = differing == 0 && known >> 32 == scope >> 32 && known as u32 != 0;
+    same.then_some(Before { verdict, generation: known as u32 })
 }
 
 #[inline(always)]
@@ -175,6 +201,11 @@ impl PlainKey {
     pub const fn new(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
         Self { addresses: (src as u64) << 32 | dst as u64, rest: Key::rest(protocol, ports, origin) | IPV4 }
     }
+    /// As a number.
+    #[inline(always)]
+    pub const fn destination(self) -> u32 {
+        (self.addresses as u32).swap_bytes()
+    }
     #[inline(always)]
     pub const fn within(self, scope: u64) -> Key {
         Key { addresses: [self.addresses, 0, 0, 0], rest: self.rest, scope }
@@ -186,6 +217,10 @@ impl PlainKey {
     #[inline(always)]
     fn is(self, scope: u64, line: &Line) -> bool {
         (self.addresses ^ line.key.addresses) | (self.rest ^ line.key.rest) | (scope ^ line.scope) == 0
+    }
+    fn before(self, scope: u64, line: &Line) -> Option<Before> {
+        let differing = (self.addresses ^ line.key.addresses) | (self.rest ^ line.key.rest);
+        before(differing, line.scope, scope, line.verdict)
     }
 }
 
@@ -259,6 +294,15 @@ impl FlowCache {
     fn pair(&self, place: u32) -> usize {
         place as usize & self.pairs.len().wrapping_sub(1)
     }
+    /// The same as [`Self::look_up_at`] for what is known already.
+    #[inline(always)]
+    pub fn peek(&self, place: u32, key: PlainKey, scope: u64) -> Option<Word> {
+        let Pair([newer, older]) = self.pairs.get(self.pair(place))?;
+        if key.is(scope, newer) {
+            return Some(newer.verdict);
+        }
+        key.is(scope, older).then_some(older.verdict)
+    }
     /// What is known of the flow, at the place that [`Self::approach`] told.
     #[inline(always)]
     pub fn look_up_at(
@@ -266,22 +310,26 @@ impl FlowCache {
         place: u32,
         key: PlainKey,
         scope: u64,
-        judge: impl FnOnce() -> Verdict,
+        judge: impl FnOnce(Option<Before>) -> Verdict,
     ) -> Word {
         let pair = self.pair(place);
-        let Some(Pair([newer, older])) = self.pairs.get_mut(pair) else { return judge().into() };
+        let Some(Pair([newer, older])) = self.pairs.get_mut(pair) else { return judge(None).into() };
         if key.is(scope, newer) {
             return newer.verdict;
         }
         if key.is(scope, older) {
             return older.verdict;
         }
-        let verdict = judge().into();
-        (*older, *newer) = (*newer, Line { key, scope, verdict });
+        let (first, second) = (key.before(scope, newer), key.before(scope, older));
+        if first.is_none() {
+            *older = *newer;
+        }
+        let verdict = judge(first.or(second)).into();
+        *newer = Line { key, scope, verdict };
         verdict
     }
     /// For any flow.
-    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce() -> Verdict) -> Word {
+    pub fn look_up(&mut self, key: &Key, judge: impl FnOnce(Option<Before>) -> Verdict) -> Word {
         if key.rest & IPV4 != 0 {
             let plain = PlainKey { addresses: key.addresses[0], rest: key.rest };
             return self.look_up_at(plain.hash(key.scope), plain, key.scope, judge);
@@ -293,8 +341,12 @@ impl FlowCache {
         if older.key.is(key) {
             return older.verdict;
         }
-        let verdict = judge().into();
-        (*older, *newer) = (*newer, WideLine { key: *key, verdict });
+        let (first, second) = (key.before(newer), key.before(older));
+        if first.is_none() {
+            *older = *newer;
+        }
+        let verdict = judge(first.or(second)).into();
+        *newer = WideLine { key: *key, verdict };
         verdict
     }
 }
@@ -414,10 +466,31 @@ mod tests {
             v4(A, B, 17, Some(0x1_0002), Origin::Own, 3, 7),
         ];
         for other in others {
-            assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
-            assert_eq!(cache.look_up(&key, || Verdict::Link), Word::OURS, "remembered");
-            assert_eq!(cache.look_up(&other, || Verdict::Link), Word::LINK, "{other:?}");
-            assert_eq!(cache.look_up(&key, || Verdict::Ours), Word::OURS);
+            assert_eq!(cache.look_up(&key, |_| Verdict::Ours), Word::OURS);
+            assert_eq!(cache.look_up(&key, |_| Verdict::Link), Word::OURS, "remembered");
+            assert_eq!(cache.look_up(&other, |_| Verdict::Link), Word::LINK, "{other:?}");
+            assert_eq!(cache.look_up(&key, |_| Verdict::Ours), Word::OURS);
+        }
+    }
+    #[test]
+    fn who_asks_again_is_told_what_was_known_before() {
+        let v4 = PlainKey::new(1, 2, 17, Some(3), Origin::Clear);
+        let v6 = Key { addresses: [1, 2, 3, 4], rest: Key::rest(17, Some(3), Origin::Clear), scope: 0 };
+        for of in [|v4: PlainKey, _: Key, scope| v4.within(scope), |_, v6: Key, scope| Key { scope, ..v6 }] {
+            let mut cache = FlowCache::new(16);
+            let mut ask = |scope, generation, verdict| {
+                let mut told = None;
+                cache.look_up(&of(v4, v6, scope_of(scope, generation)), |before| {
+                    told = before.map(|b| (b.verdict, b.generation));
+                    verdict
+                });
+                told
+            };
+            assert_eq!(ask(1, 7, Verdict::Ours), None);
+            assert_eq!(ask(2, 7, Verdict::Link), None, "another scope");
+            assert_eq!(ask(1, 8, Verdict::Pass), Some((Word::OURS, 7)), "though it was the older");
+            assert_eq!(ask(1, 9, Verdict::Pass), Some((Word::PASS, 8)));
+            assert_eq!(ask(2, 9, Verdict::Pass), Some((Word::LINK, 7)), "it was not pushed out");
         }
     }
     #[test]
@@ -443,10 +516,10 @@ mod tests {
             let both = both.map(|(a, b)| ports(a, b));
             let short = PlainKey::new(address(src), address(dst), protocol, both, Origin::Clear);
             assert_eq!(short.within(scope), whole);
-            assert_eq!(cache.look_up(&whole, || Verdict::Ours), Word::OURS);
+            assert_eq!(cache.look_up(&whole, |_| Verdict::Ours), Word::OURS);
             let place = cache.approach(short, scope);
-            assert_eq!(cache.look_up_at(place, short, scope, || Verdict::Link), Word::OURS);
-            assert_eq!(cache.look_up_at(place, short, scope_of(6, 9), || Verdict::Link), Word::LINK);
+            assert_eq!(cache.look_up_at(place, short, scope, |_| Verdict::Link), Word::OURS);
+            assert_eq!(cache.look_up_at(place, short, scope_of(6, 9), |_| Verdict::Link), Word::LINK);
         }
     }
     #[test]

@@ -1,5 +1,5 @@
 //! First node: what is this frame, and who is it for.
-use super::cache::{FlowCache, Key, Origin, Word, scope_of};
+use super::cache::{Before, FlowCache, Key, Origin, Word, scope_of};
 use super::forward::{Forward, enqueue, judge_flow, judge_packet};
 use super::inbound::Incoming;
 use super::seen::{Plain, Seen, flow_of};
@@ -22,46 +22,58 @@ const NAT_T_PORT: u16 = 4500;
 /// cache and the SA table know of them is on its way when it is needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    packet: Plain,
+    pub packet: Plain,
     /// Where the flow cache has it.
-    place: u32,
+    pub place: u32,
     /// A plain IPv4 packet to our MAC address, untagged; everything else is read again at leisure.
-    plain: bool,
+    pub plain: bool,
+}
+
+impl Head {
+    const OTHER: Self = Self { packet: Plain::NOTHING, place: 0, plain: false };
 }
 
 /// The untagged interface of a port.
 #[derive(Clone, Copy)]
-struct Untagged<'a> {
-    index: u16,
+pub(crate) struct Untagged<'a> {
+    pub index: u16,
     interface: &'a Interface,
     /// The MAC address, its first byte the lowest.
     mac: u64,
-    scope: u64,
+    pub scope: u64,
 }
 
-/// All frames of a burst from one port.
-pub(crate) fn burst<B: PacketBuf, K>(
+/// The interface of a port's untagged frames.
+#[inline(always)]
+pub(crate) fn untagged<K>(tables: &Tables<K>, port: u16) -> Option<Untagged<'_>> {
+    let (index, interface) = tables.ports.interface_of(port, None)?;
+    let [a, b, c, d, e, f] = interface.mac.0;
+    let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    Some(Untagged { index, interface, mac, scope: scope_of(index.into(), tables.generation) })
+}
+/// Reads the heads of a burst.
+#[inline(always)]
+pub(crate) fn read_heads<B: PacketBuf, K>(
     tables: &Tables<K>,
     work: &mut Work<B>,
+    link: Untagged<'_>,
+    packets: &[B],
+) {
+    let Work { heads, cache, .. } = work;
+    heads.clear();
+    heads
+        .extend(packets.iter().map(|packet| read(tables, cache, link, packet.data()).unwrap_or(Head::OTHER)));
+}
+/// A burst whose heads have been read.
+pub(crate) fn sort<B: PacketBuf, K>(
+    tables: &Tables<K>,
+    work: &mut Work<B>,
+    link: Untagged<'_>,
     port: u16,
     packets: &mut Vec<B>,
     out: &mut Out<B>,
 ) {
-    let Some((index, interface)) = tables.ports.interface_of(port, None) else {
-        return packets.drain(..).for_each(|packet| classify(tables, work, port, packet, out));
-    };
-    let [a, b, c, d, e, f] = interface.mac.0;
-    let mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    let link = Untagged { index, interface, mac, scope: scope_of(index.into(), tables.generation) };
-    let mut heads = std::mem::take(&mut work.heads);
-    heads.clear();
-    heads.reserve(packets.len());
-    for packet in packets.iter() {
-        match read(tables, &work.cache, link, packet.data()) {
-            Some(head) => heads.push(head),
-            None => other(&mut heads),
-        }
-    }
+    let heads = std::mem::take(&mut work.heads);
     for (packet, head) in packets.drain(..).zip(&heads) {
         match head.plain {
             true => plain(tables, work, link, port, packet, head, out),
@@ -80,12 +92,6 @@ fn read<K>(tables: &Tables<K>, cache: &FlowCache, link: Untagged<'_>, frame: &[u
         frame.last().into_iter().for_each(near);
     }
     Some(Head { packet, place: cache.approach(packet.key, link.scope), plain: true })
-}
-/// Out of the way of the others.
-#[cold]
-#[inline(never)]
-fn other(heads: &mut Vec<Head>) {
-    heads.push(Head { packet: Plain::NOTHING, place: 0, plain: false });
 }
 #[inline(always)]
 fn read_plain(link: Untagged<'_>, frame: &[u8]) -> Option<Plain> {
@@ -110,7 +116,8 @@ fn plain<B: PacketBuf, K>(
     out: &mut Out<B>,
 ) {
     let Untagged { index, interface, scope, .. } = link;
-    let judge = || first_look(tables, interface, buf.data().get(eth::HEADER..).unwrap_or_default());
+    let judge =
+        |before| first_look(tables, interface, buf.data().get(eth::HEADER..).unwrap_or_default(), before);
     let verdict = work.cache.look_up_at(head.place, head.packet.key, scope, judge);
     let is_esp = head.packet.protocol == protocol::ESP;
     if verdict == Word::LINK || verdict == Word::OURS && !is_esp {
@@ -128,7 +135,7 @@ fn plain<B: PacketBuf, K>(
 
 /// Any frame.
 #[inline(never)]
-fn classify<B: PacketBuf, K>(
+pub(crate) fn classify<B: PacketBuf, K>(
     tables: &Tables<K>,
     work: &mut Work<B>,
     port: u16,
@@ -158,7 +165,7 @@ fn classify<B: PacketBuf, K>(
     };
     buf.truncate(seen.total_len.into());
     let key = seen.key.within(index.into(), tables.generation);
-    let verdict = work.cache.look_up(&key, || first_look(tables, interface, buf.data()));
+    let verdict = work.cache.look_up(&key, |before| first_look(tables, interface, buf.data(), before));
     match verdict {
         Word::OURS if seen.plain && seen.protocol == protocol::ESP => {
             let esp_at = ip::V4_HEADER as u16;
@@ -178,8 +185,14 @@ fn classify<B: PacketBuf, K>(
 }
 
 #[cold]
-fn first_look<K>(tables: &Tables<K>, interface: &Interface, bytes: &[u8]) -> Verdict {
-    match flow_of(bytes) {
+fn first_look<K>(tables: &Tables<K>, interface: &Interface, bytes: &[u8], before: Option<Before>) -> Verdict {
+    let seen = flow_of(bytes);
+    if let (Some(before), Ok((_, flow))) = (before, &seen)
+        && let Some(verdict) = before.still(tables, flow)
+    {
+        return verdict;
+    }
+    match seen {
         Ok((packet, _)) if tables.ports.is_own(packet.dst) => Verdict::Ours,
         Ok((packet, _)) if is_link(interface, packet.dst) => Verdict::Link,
         seen => judge_flow(tables, Origin::Clear, seen.ok().map(|(_, flow)| flow).as_ref()),
@@ -262,7 +275,8 @@ fn local<B: PacketBuf, K>(
     let exempt = !own || is_neighbour_discovery(&packet, &flow);
     if !exempt {
         let key = Key::of(&flow, Origin::ToUs).within(0, tables.generation);
-        let verdict = work.cache.look_up(&key, || judge_packet(tables, Origin::ToUs, buf.data()));
+        let verdict =
+            work.cache.look_up(&key, |before| judge_packet(tables, Origin::ToUs, buf.data(), before));
         if let Verdict::Drop(reason) = verdict.verdict() {
             return out.drop_packet(reason, buf.data(), 0);
         }
@@ -363,7 +377,7 @@ pub(crate) fn originate<B: PacketBuf, K>(
     let key = seen.key.within(tables.clients.version(), tables.generation);
     let verdict = match exempt {
         true => Word::PASS,
-        false => work.cache.look_up(&key, || judge_packet(tables, Origin::Own, buf.data())),
+        false => work.cache.look_up(&key, |before| judge_packet(tables, Origin::Own, buf.data(), before)),
     };
     enqueue(tables, work, Forward { buf, verdict, origin: Origin::Own, interface: None }, out);
 }

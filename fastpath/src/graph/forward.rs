@@ -1,5 +1,5 @@
 //! What the policy says of each packet, then routing and the link layer.
-use super::cache::{Origin, To, Word};
+use super::cache::{Before, Origin, To, Word};
 use super::fragment::{self, Whole};
 use super::seen::flow_of;
 use super::{ErrorReport, Out, Unresolved, Verdict, Work, outbound};
@@ -151,12 +151,19 @@ fn sa_for<'a, K>(tables: &Tables<K>, origin: Origin, entry: &'a Entry, flow: &'a
 
 /// The same for a packet that is looked at for the first time.
 #[cold]
-pub(crate) fn judge_packet<K>(tables: &Tables<K>, origin: Origin, bytes: &[u8]) -> Verdict {
-    judge_flow(tables, origin, flow_of(bytes).ok().map(|(_, flow)| flow).as_ref())
+pub(crate) fn judge_packet<K>(
+    tables: &Tables<K>,
+    origin: Origin,
+    bytes: &[u8],
+    before: Option<Before>,
+) -> Verdict {
+    let flow = flow_of(bytes).ok().map(|(_, flow)| flow);
+    let still = before.zip(flow.as_ref()).and_then(|(before, flow)| before.still(tables, flow));
+    still.unwrap_or_else(|| judge_flow(tables, origin, flow.as_ref()))
 }
 /// Whether a packet for the gateway that came in clear may have.
 pub fn refuses<K>(tables: &Tables<K>, packet: &[u8]) -> Option<DropReason> {
-    match judge_packet(tables, Origin::ToUs, packet) {
+    match judge_packet(tables, Origin::ToUs, packet, None) {
         Verdict::Drop(reason) => Some(reason),
         _ => None,
     }

@@ -1,5 +1,5 @@
 //! Inbound: find the SA, look at the window, open; then commit, unwrap and check what was inside.
-use super::cache::{FlowCache, Origin, Word, scope_of};
+use super::cache::{Before, FlowCache, Origin, Word, scope_of};
 use super::classify::to_host;
 use super::forward::{Forward, enqueue, judge_flow, packet_info};
 use super::seen::{Plain, Seen, flow_of};
@@ -118,28 +118,43 @@ fn check<B: PacketBuf, K>(
     if sa.form.is_ah() {
         return Err(refuse(DropReason::NoSuchSa));
     }
+    match check_of(sa, packet, item.esp_at.into(), item.ports) {
+        Ok(candidate) => Ok((at, sa.esn.then(|| candidate.seq().high()), candidate)),
+        Err(reason) => Err(refuse(reason)),
+    }
+}
+
+/// The same for an ESP packet whose SA is known.
+#[inline(always)]
+pub(crate) fn check_of<K>(
+    sa: &Sa<K>,
+    packet: &[u8],
+    esp_at: usize,
+    ports: Option<(u16, u16)>,
+) -> Result<Candidate, DropReason> {
+    let bytes = packet.get(esp_at..).unwrap_or_default();
+    let header = esp::Header::parse(bytes).map_err(|_| DropReason::EspTooShort)?;
     let (from_peer, to_us) = sa.header.answered_by(packet);
-    match (item.ports, sa.encap) {
+    match (ports, sa.encap) {
         //= rfc4301#4.1/outer-addresses: an SPI of one peer is not another's.
-        (None, None) if !(from_peer && to_us) => return Err(refuse(DropReason::NoSuchSa)),
+        (None, None) if !(from_peer && to_us) => return Err(DropReason::NoSuchSa),
         (None, None) => {}
         // Behind a NAT the source may change; the ICV decides, not the address.
-        (Some(_), Some(_)) if !to_us => return Err(refuse(DropReason::NoSuchSa)),
+        (Some(_), Some(_)) if !to_us => return Err(DropReason::NoSuchSa),
         (Some((_, to)), Some(encap)) if to == encap.local_port => {}
-        _ => return Err(refuse(DropReason::EncapMismatch)),
+        _ => return Err(DropReason::EncapMismatch),
     }
     let fixed = esp::HEADER + usize::from(sa.iv_len) + usize::from(sa.icv_len);
     let cipher = bytes.len().checked_sub(fixed).filter(|n| *n >= esp::TRAILER);
-    let cipher = cipher.ok_or_else(|| refuse(DropReason::EspTooShort))?;
+    let cipher = cipher.ok_or(DropReason::EspTooShort)?;
     // Counter modes and NULL take any length; CBC takes whole blocks.
     if usize::from(sa.pad_to) > ALIGNMENT && cipher % usize::from(sa.pad_to) != 0 {
-        return Err(refuse(DropReason::EngineErrorIn));
+        return Err(DropReason::EngineErrorIn);
     }
     if sa.shared.state() == State::Dead {
-        return Err(refuse(DropReason::SaExpiredIn));
+        return Err(DropReason::SaExpiredIn);
     }
-    let candidate = sa.shared.window().check(header.seq_low).map_err(|why| refuse(stale(why)))?;
-    Ok((at, sa.esn.then(|| candidate.seq().high()), candidate))
+    sa.shared.window().check(header.seq_low).map_err(stale)
 }
 
 pub(crate) fn stale(why: Stale) -> DropReason {
@@ -198,13 +213,13 @@ pub(crate) fn commit<B: PacketBuf, K>(sa: &Sa<K>, run: &mut [Job<B>]) {
 pub(crate) struct Opened {
     packet: Plain,
     /// Where the flow cache has it.
-    place: u32,
+    pub place: u32,
     /// Where the inner packet begins.
-    start: u16,
+    pub start: u16,
     /// From there to the padding.
     len: u16,
     /// Of the outer header.
-    tos: u8,
+    pub tos: u8,
     inside: Inside,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +234,19 @@ enum Inside {
     Refused(DropReason),
 }
 impl Opened {
+    /// What is to be looked into at leisure.
+    pub const OTHER: Self = Self::refused(DropReason::EngineErrorIn);
+
+    /// The inner packet, if it is plain.
+    #[inline(always)]
+    pub fn plain(&self) -> Option<&Plain> {
+        (self.inside == Inside::Plain).then_some(&self.packet)
+    }
+    /// Asks for what the flow cache knows of it.
+    #[inline(always)]
+    pub fn approached(self, cache: &FlowCache, scope: u64) -> Self {
+        Self { place: cache.approach(self.packet.key, scope), ..self }
+    }
     const fn refused(reason: DropReason) -> Self {
         let inside = Inside::Refused(reason);
         Self { packet: Plain::NOTHING, place: 0, start: 0, len: 0, tos: 0, inside }
@@ -238,8 +266,10 @@ pub(crate) fn look_inside<B: PacketBuf, K>(
     let scope = scope_of(sa.install, tables.generation);
     opened.reserve(run.len());
     for job in run {
-        match plain_inner(sa, job) {
-            Some(inner) => opened.push(Opened { place: cache.approach(inner.packet.key, scope), ..inner }),
+        let good = matches!(job.context.progress, Progress::Accepted | Progress::Newest);
+        let plain = if good { plain_inner(sa, job.packet.data(), job.esp_at, job.esp_len) } else { None };
+        match plain {
+            Some(inner) => opened.push(inner.approached(cache, scope)),
             None => opened.push(inner(sa, job).unwrap_or_else(Opened::refused)),
         }
     }
@@ -247,13 +277,11 @@ pub(crate) fn look_inside<B: PacketBuf, K>(
 
 /// What most packets hold. `None` says nothing, but that this is to be looked at at leisure.
 #[inline(always)]
-fn plain_inner<B: PacketBuf, K>(sa: &Sa<K>, job: &Job<B>) -> Option<Opened> {
-    let good = matches!(job.context.progress, Progress::Accepted | Progress::Newest);
-    if !good || !sa.form.is_esp_tunnel() {
+pub(crate) fn plain_inner<K>(sa: &Sa<K>, packet: &[u8], esp_at: u16, esp_len: u16) -> Option<Opened> {
+    if !sa.form.is_esp_tunnel() {
         return None;
     }
-    let packet = job.packet.data();
-    let (esp_at, esp_len) = (usize::from(job.esp_at), usize::from(job.esp_len));
+    let (esp_at, esp_len) = (usize::from(esp_at), usize::from(esp_len));
     let start = esp_at + esp::HEADER + usize::from(sa.iv_len);
     let end = (esp_at + esp_len).checked_sub(usize::from(sa.icv_len))?;
     let trailer = esp::parse_trailer(packet.get(start..end)?).ok()?;
@@ -394,7 +422,7 @@ impl<K> Back<'_, K> {
                 //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
                 buf.cut(opened.start.into(), total_len.into()).ok_or(DropReason::BadTrailer)?;
                 let scope = scope_of(self.sa.install, self.tables.generation);
-                let judge = || first_look(self.tables, self.sa, buf.data());
+                let judge = |before| first_look(self.tables, self.sa, buf.data(), before);
                 (work.cache.look_up_at(opened.place, key, scope, judge), tos)
             }
             Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, buf, opened)?,
@@ -431,15 +459,18 @@ impl<K> Back<'_, K> {
         //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
         buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
         let key = seen.key.within(self.sa.install, self.tables.generation);
-        let judge = || first_look(self.tables, self.sa, buf.data());
+        let judge = |before| first_look(self.tables, self.sa, buf.data(), before);
         Ok((work.cache.look_up(&key, judge), seen.tos))
     }
 }
 
 /// What an inner packet of this SA may do.
 #[cold]
-pub(crate) fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8]) -> Verdict {
+pub(crate) fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8], before: Option<Before>) -> Verdict {
     let Ok((packet, flow)) = flow_of(bytes) else { return Verdict::Mismatch };
+    if let Some(verdict) = before.and_then(|before| before.still(tables, &flow)) {
+        return verdict;
+    }
     //= rfc4301#5.2/selector-check: the inner packet must be what the SA is for; our own address never is.
     if !spd::within(&sa.about.selectors, &flow.reversed()) || tables.ports.is_own(packet.src) {
         return Verdict::Mismatch;

@@ -25,6 +25,7 @@ mod fragment;
 mod framing;
 mod inbound;
 mod iv;
+mod lane;
 pub mod lost;
 mod modes;
 mod mss;
@@ -148,6 +149,7 @@ pub(crate) struct Work<B> {
     moved: Option<(SaRef, IpAddr, u16)>,
     pieces: Vec<Forward<B>>,
     make: Option<MakeBuffer<B>>,
+    lane: lane::Lane,
 }
 
 /// A few a second.
@@ -194,6 +196,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             moved: None,
             pieces: Vec::with_capacity(BURST),
             make: None,
+            lane: lane::Lane::new(),
         };
         Ok(Self {
             reader,
@@ -236,9 +239,35 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         if self.looks_on() {
             return self.look_on(Arrival::Port(port), burst, now, out);
         }
-        let tables: &Tables<_> = self.reader.table();
-        classify::burst(tables, &mut self.work, port, burst, out);
-        ended!(self, tables, Stage::Classify, packets);
+        let Self { reader, work, engine, meter, notes, turn, .. } = self;
+        let tables: &Tables<_> = reader.table();
+        let mut ended = |stage, work: &Work<B>| {
+            if meter.attends() {
+                attend(meter, notes, tables, work, stage, packets);
+            }
+        };
+        let Some(link) = classify::untagged(tables, port) else {
+            for packet in burst.drain(..) {
+                classify::classify(tables, work, port, packet, out);
+            }
+            ended(Stage::Classify, work);
+            return self.run(out);
+        };
+        classify::read_heads(tables, work, link, burst);
+        // An engine that works at once has nothing of before, and nobody waits for this burst.
+        if turn.is_none() && engine.in_flight() == 0 {
+            match lane::pass(tables, work, engine, link, burst, out, &mut ended) {
+                lane::Way::Untouched => {}
+                lane::Way::Done => return self.let_go(),
+                lane::Way::Planned => return self.frame(packets, out),
+                lane::Way::Opened => {
+                    self.finish([Stage::Open, Stage::Unwrap], false, out);
+                    return self.onwards(out);
+                }
+            }
+        }
+        classify::sort(tables, work, link, port, burst, out);
+        ended(Stage::Classify, work);
         self.run(out);
     }
 
@@ -329,6 +358,10 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         inbound::admit(tables, &mut self.work, out);
         ended!(self, tables, Stage::Admit, arrived);
         self.crypto([Stage::Open, Stage::Unwrap], out);
+        self.onwards(out);
+    }
+    /// What came out of tunnels, or needs none.
+    fn onwards(&mut self, out: &mut Out<B>) {
         if !self.work.incoming.is_empty() {
             self.nested(out);
         }
@@ -345,12 +378,22 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             turn.pass();
         }
         ended!(self, tables, Stage::Forward, leaving);
+        self.frame(leaving, out);
+    }
+    /// What has been planned.
+    fn frame(&mut self, leaving: usize, out: &mut Out<B>) {
+        let tables: &Tables<_> = self.reader.table();
         forward::forward(tables, &mut self.work, out);
         if let Some(turn) = &mut self.turn {
             turn.pass();
         }
         ended!(self, tables, Stage::Frame, leaving);
         self.crypto([Stage::Seal, Stage::Send], out);
+        self.let_go();
+    }
+    /// Of tables that no job needs any more.
+    #[inline(always)]
+    fn let_go(&mut self) {
         while self.retired.front().is_some_and(|(last, _)| *last <= self.collected) {
             self.retired.pop_front();
         }
@@ -368,7 +411,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
     }
 
     /// Hands jobs over and finishes those that are back.
-    fn crypto(&mut self, [engine, after]: [Stage; 2], out: &mut Out<B>) {
+    fn crypto(&mut self, stages: [Stage; 2], out: &mut Out<B>) {
         let waiting = self.work.jobs.len();
         if waiting == 0 && self.engine.in_flight() == 0 {
             return;
@@ -384,9 +427,14 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
             });
         }
         self.engine.collect(&mut self.work.done);
-        ended!(self, tables, engine, waiting);
+        ended!(self, tables, stages[0], waiting);
+        self.collected += self.work.done.len() as u64;
+        self.finish(stages, true, out);
+    }
+    /// What is done: numbers, if that is left to be done, then what was inside, or out.
+    fn finish(&mut self, [engine, after]: [Stage; 2], commit: bool, out: &mut Out<B>) {
+        let tables: &Tables<_> = self.reader.table();
         let mut done = std::mem::take(&mut self.work.done);
-        self.collected += done.len() as u64;
         let finished = done.len();
         if let Some(turn) = &mut self.turn
             && engine == Stage::Open
@@ -398,6 +446,7 @@ impl<B: PacketBuf, E: Engine<B>> Worker<B, E> {
         let mut opened = std::mem::take(&mut self.work.opened);
         for run in runs(&mut done) {
             if let [Job { operation: Operation::Open, sa: at, .. }, ..] = run
+                && commit
                 && let Some(sa) = find(tables, &self.retired, *at)
             {
                 inbound::commit(sa, run);

@@ -446,7 +446,7 @@ pub(crate) fn unwrap<B: PacketBuf, K>(
     //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
     buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
     let key = seen.key.within(sa.install, of.tables.generation);
-    let verdict = work.cache.look_up(&key, || first_look(of.tables, sa, buf.data()));
+    let verdict = work.cache.look_up(&key, |before| first_look(of.tables, sa, buf.data(), before));
     if sa.form.is_transport() {
         //= rfc4301#4.1/transport-ends: for ourselves, or it is not of this SA.
         let ours = matches!(verdict, Word::OURS | Word::MISMATCH);

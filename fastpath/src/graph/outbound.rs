@@ -50,12 +50,13 @@ pub(crate) fn inner_mtu<K>(sa: &Sa<K>, way: &Way) -> usize {
 /// What was found out about a run before its first packet is touched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    pub sa: SaRef,
     /// How many packets.
-    count: usize,
+    pub count: usize,
     /// `None`: there is no SA, or no route to its peer.
-    way: Option<Way>,
+    pub way: Option<Way>,
     /// `None`: some packets do not fit and are split first.
-    reserved: Option<Reserved>,
+    pub reserved: Option<Reserved>,
 }
 impl Plan {
     /// Whether its packets take no numbers any more: they have them, or go nowhere.
@@ -70,10 +71,10 @@ impl Plan {
 pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, packets: &[Forward<B>]) {
     work.plans.clear();
     for run in packets.chunk_by(|a, b| a.verdict == b.verdict) {
-        let Some(sa) = run.first().and_then(|item| item.verdict.sa()) else { continue };
+        let Some(at) = run.first().and_then(|item| item.verdict.sa()) else { continue };
         let count = run.len();
-        let mut plan = Plan { count, way: None, reserved: None };
-        if let Some(sa) = outbound(tables, sa)
+        let mut plan = Plan { sa: at, count, way: None, reserved: None };
+        if let Some(sa) = outbound(tables, at)
             && let Some(way) = work.ways.find(tables, peer(sa))
         {
             plan.way = Some(*way);
@@ -88,7 +89,7 @@ pub(crate) fn plan<B: PacketBuf, K>(tables: &Tables<K>, work: &mut Work<B>, pack
 
 /// Where the tunnel ends, from the line of the SA that each packet reads anyway.
 #[inline(always)]
-fn peer<K>(sa: &Sa<K>) -> To {
+pub(crate) fn peer<K>(sa: &Sa<K>) -> To {
     match (sa.header.is_ipv4, sa.header.bytes.get(16..20).and_then(<[u8]>::first_chunk)) {
         (true, Some(dst)) => To::v4(u32::from_be_bytes(*dst)),
         _ => sa.ends.remote.into(),
@@ -96,7 +97,7 @@ fn peer<K>(sa: &Sa<K>) -> To {
 }
 
 #[inline(always)]
-fn outbound<K>(tables: &Tables<K>, at: SaRef) -> Option<&Sa<K>> {
+pub(crate) fn outbound<K>(tables: &Tables<K>, at: SaRef) -> Option<&Sa<K>> {
     tables.sad.by_ref(at).filter(|sa| sa.direction == Direction::Outbound)
 }
 
@@ -156,8 +157,8 @@ pub(crate) struct Run<'a, K> {
 }
 
 /// The commonest shape: AES-GCM in IPv4 on an untagged link. Its headers are finished in registers.
-#[derive(Clone, Copy)]
-struct Short {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Short {
     link: [u8; eth::HEADER],
     /// TTL and protocol.
     ttl: [u8; 2],
@@ -169,12 +170,13 @@ struct Short {
 }
 impl Short {
     const FRONT: usize = eth::HEADER + ip::V4_HEADER + esp::HEADER + Self::IV;
+    pub const ESP_AT: u16 = (eth::HEADER + ip::V4_HEADER) as u16;
     const IV: usize = 8;
     const ICV: usize = 16;
     const PAD_TO: usize = 4;
 
     #[inline(always)]
-    fn of<K>(sa: &Sa<K>, way: &Way) -> Option<Self> {
+    pub fn of<K>(sa: &Sa<K>, way: &Way) -> Option<Self> {
         let header = &sa.header;
         let shape = (usize::from(sa.iv_len), usize::from(sa.icv_len), usize::from(sa.pad_to));
         let fits = shape == (Self::IV, Self::ICV, Self::PAD_TO) && sa.form == Form::Counter;
@@ -194,7 +196,7 @@ impl Short {
 
     /// As [`encapsulate`].
     #[inline(always)]
-    fn encapsulate<B: PacketBuf>(&self, buf: &mut B, seq: u64) -> Option<u16> {
+    pub fn encapsulate<B: PacketBuf>(&self, buf: &mut B, seq: u64) -> Option<u16> {
         let inner = buf.len();
         let trailer = esp::padding(inner, Self::PAD_TO) + esp::TRAILER;
         let esp_len = u16::try_from(esp::HEADER + Self::IV + inner + trailer + Self::ICV).ok()?;

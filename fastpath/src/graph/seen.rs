@@ -23,6 +23,7 @@ pub(crate) struct Plain {
     pub upper: u32,
     pub total_len: u16,
     pub tos: u8,
+    pub ttl: u8,
     pub protocol: u8,
 }
 impl Plain {
@@ -31,6 +32,7 @@ impl Plain {
         upper: 0,
         total_len: 0,
         tos: 0,
+        ttl: 0,
         protocol: 0,
     };
 
@@ -62,7 +64,7 @@ impl Plain {
             return None;
         }
         let key = PlainKey::new((b >> 32) as u32, c as u32, protocol, ports, origin);
-        Some(Self { key, upper, total_len, tos: (a >> 8) as u8, protocol })
+        Some(Self { key, upper, total_len, tos: (a >> 8) as u8, ttl: b as u8, protocol })
     }
 }
 

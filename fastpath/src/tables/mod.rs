@@ -14,6 +14,7 @@ pub mod hash;
 mod order;
 mod paths;
 pub mod ports;
+mod recent;
 pub mod sad;
 mod shards;
 pub mod shared;
@@ -23,13 +24,15 @@ pub use clients::Clients;
 pub use control::{Completion, Control};
 pub use fib::{Fib, NextHop};
 pub use ports::{Interface, Ports};
+pub use recent::Recent;
 pub use sad::{Sa, Sad};
 pub use shared::{Publisher, Reader};
 pub use spd::Spd;
 
 use crate::crypto::{Keys, SaRef};
 use crate::graph::watch::Watch;
-use sa::{Encap, PolicyId, Prefix, TunnelEnds};
+use recent::About;
+use sa::{Direction, Encap, PolicyId, Prefix, TunnelEnds};
 use std::net::IpAddr;
 use std::sync::Arc;
 use wire::Mac;
@@ -42,6 +45,8 @@ pub struct Tables<K> {
     pub ports: Ports,
     /// Grows when a cached verdict of the policy look-up may have become wrong.
     pub generation: u32,
+    /// What its last steps were about.
+    pub recent: Recent,
     /// Grows when the way to a next hop may have become another. Never 0, like `generation`.
     pub links: u32,
     /// Whether a policy transaction was ever committed. Nothing is forwarded before.
@@ -97,6 +102,7 @@ impl<K> Tables<K> {
             fib: Fib::default(),
             ports: Ports::default(),
             generation: 1,
+            recent: Recent::default(),
             links: 1,
             policies_loaded: false,
             clients: Arc::default(),
@@ -105,6 +111,7 @@ impl<K> Tables<K> {
     }
 
     pub(crate) fn apply(&mut self, op: &Op<K>) {
+        let verdicts = self.verdicts_changed_by(op);
         match op {
             Op::InstallSa(install) => {
                 self.sad.install(install);
@@ -127,21 +134,55 @@ impl<K> Tables<K> {
             }
             Op::Watch(watch) => self.watch = watch.clone(),
         }
-        // What is ours decides what a packet is, so an interface counts for both.
-        let (verdicts, links) = match op {
-            Op::InstallSa(_) | Op::RemoveSa { .. } | Op::Policies { .. } => (true, false),
-            Op::MoveSa { .. } | Op::Watch(_) => (false, false),
-            Op::SetInterface { .. } => (true, true),
-            Op::SetRoute { .. } | Op::RemoveRoute { .. } | Op::SetNeighbour { .. } => (false, true),
-        };
-        let grow = |number: &mut u32, changed| {
-            if changed {
-                *number = number.wrapping_add(1).max(1);
-            }
-        };
-        grow(&mut self.generation, verdicts);
-        grow(&mut self.links, links);
+        if let Some(about) = verdicts {
+            self.generation = next(self.generation);
+            self.recent.note(self.generation, about);
+        }
+        match op {
+            Op::SetInterface { .. }
+            | Op::SetRoute { .. }
+            | Op::RemoveRoute { .. }
+            | Op::SetNeighbour { .. } => self.links = next(self.links),
+            Op::InstallSa(_)
+            | Op::RemoveSa { .. }
+            | Op::MoveSa { .. }
+            | Op::Policies { .. }
+            | Op::Watch(_) => {}
+        }
     }
+
+    /// Whose verdicts a change makes others, in the state before it. An inbound SA gives none: what comes out of a new one
+    /// is judged under its own number.
+    fn verdicts_changed_by(&self, op: &Op<K>) -> Option<About> {
+        let of = |id: PolicyId| self.spd.by_id(id).map(|entry| entry.placed.spec.selector);
+        match op {
+            Op::InstallSa(install) if install.direction == Direction::Outbound => {
+                let policies = std::iter::once(install.policy).chain(install.also.iter().copied());
+                Some(About::policies(policies.filter_map(of)))
+            }
+            Op::RemoveSa { slot } => {
+                let policies = self.spd.bound_to(*slot);
+                (!policies.is_empty()).then(|| About::policies(policies.iter().copied().filter_map(of)))
+            }
+            Op::Policies { .. } if !self.policies_loaded => Some(About::Everything),
+            Op::Policies { remove, insert } => {
+                let inserted = insert.iter().map(|placed| placed.spec.selector);
+                Some(About::policies(remove.iter().copied().filter_map(of).chain(inserted)))
+            }
+            // What is ours decides what a packet is.
+            Op::SetInterface { .. } => Some(About::Everything),
+            Op::InstallSa(_)
+            | Op::MoveSa { .. }
+            | Op::SetRoute { .. }
+            | Op::RemoveRoute { .. }
+            | Op::SetNeighbour { .. }
+            | Op::Watch(_) => None,
+        }
+    }
+}
+
+fn next(number: u32) -> u32 {
+    number.wrapping_add(1).max(1)
 }
 
 impl<K> Keys<K> for Tables<K> {

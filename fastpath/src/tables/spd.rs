@@ -2,6 +2,7 @@
 //!
 //! `search` finds the first policy that fits; here are the policies themselves, and the SAs bound to them. Behind the
 //! per-worker flow cache it answers for the first packet of a flow, and once for each flow after a change.
+mod parts;
 mod search;
 
 use super::hash::Map;
@@ -207,6 +208,14 @@ impl Spd {
             selectors: install.selectors.clone(),
         });
         true
+    }
+    /// The policies that the SA in a slot serves.
+    pub(crate) fn bound_to(&self, slot: u32) -> &[PolicyId] {
+        match (self.several.get(&slot), self.by_slot.get(spread(slot))) {
+            (Some(several), _) => several,
+            (None, Some(one)) => std::slice::from_ref(one),
+            (None, None) => &[],
+        }
     }
     pub(crate) fn unbind(&mut self, slot: u32) {
         for id in self.several.remove(&slot).into_iter().flatten() {

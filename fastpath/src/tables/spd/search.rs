@@ -3,8 +3,10 @@
 //! A selector is one or more rows, each a value under a mask of its own: addresses under the lengths of its prefixes,
 //! the protocol or nothing, ports in aligned blocks of a power of two, so that a range is at most thirty blocks
 //! and mostly a handful. Rows with the same mask are looked for with one hash; the best rank over the masks wins. A
-//! look-up costs one hash per different mask, not per policy, and a range of ports no more than a prefix does.
+//! look-up costs one hash per mask that has rows like the packet, see `parts`, not per policy, and a range of ports no
+//! more than a prefix does.
 use super::super::shards::{Shards, Slab};
+use super::parts::Part;
 use sa::{PortRange, Selector};
 use std::net::IpAddr;
 use wire::Flow;
@@ -12,9 +14,9 @@ use wire::Flow;
 /// What a flow or a selector says, in words: both IPv4 addresses are one, both IPv6 addresses four.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Words<const N: usize> {
-    addresses: [u64; N],
+    pub addresses: [u64; N],
     /// Protocol, source port, destination port.
-    rest: u64,
+    pub rest: u64,
     /// Bits of `rest` that the packet does not have.
     missing: u64,
 }
@@ -42,14 +44,14 @@ impl<const N: usize> Words<N> {
 
 /// The bits a row looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mask<const N: usize> {
-    addresses: [u64; N],
-    rest: u64,
+pub(super) struct Mask<const N: usize> {
+    pub addresses: [u64; N],
+    pub rest: u64,
 }
 
 #[derive(Debug)]
-struct Probe<const N: usize> {
-    mask: Mask<N>,
+pub(super) struct Probe<const N: usize> {
+    pub mask: Mask<N>,
     /// Follows from the mask.
     seed: u64,
     /// No row here ranks before this. Never raised while the probe lives: a bound, not a fact.
@@ -69,15 +71,14 @@ struct Cell {
 
 #[derive(Debug)]
 pub(super) struct Family<const N: usize> {
-    /// By `first_rank`, so that a search can stop early.
-    probes: Vec<Probe<N>>,
+    parts: Vec<Part<N>>,
     cells: Shards<Cell>,
     /// Rows behind the best one of a cell, the best of them last.
     lists: Slab<Vec<(u64, u32)>>,
 }
 impl<const N: usize> Default for Family<N> {
     fn default() -> Self {
-        Self { probes: Vec::new(), cells: Shards::default(), lists: Slab::default() }
+        Self { parts: Vec::new(), cells: Shards::default(), lists: Slab::default() }
     }
 }
 
@@ -106,10 +107,10 @@ impl<const N: usize> Probe<N> {
 }
 
 /// A row of a selector, to be put in or taken out.
-struct Row<const N: usize> {
-    mask: Mask<N>,
-    addresses: [u64; N],
-    rest: u64,
+pub(super) struct Row<const N: usize> {
+    pub mask: Mask<N>,
+    pub addresses: [u64; N],
+    pub rest: u64,
 }
 
 impl<const N: usize> Family<N> {
@@ -117,11 +118,8 @@ impl<const N: usize> Family<N> {
     #[inline(always)]
     pub fn find(&self, flow: &Words<N>, fits: impl Fn(u32) -> bool) -> Option<u32> {
         let mut best = (u64::MAX, None);
-        for probe in &self.probes {
-            if best.0 < probe.first_rank {
-                break;
-            }
-            if probe.mask.rest & flow.missing != 0 {
+        for probe in self.parts.iter().flat_map(|part| part.worth_asking(flow)) {
+            if best.0 < probe.first_rank || probe.mask.rest & flow.missing != 0 {
                 continue;
             }
             let Some(cell) = self.cells.get(probe.hash(&flow.addresses, flow.rest)) else { continue };
@@ -151,9 +149,12 @@ impl<const N: usize> Family<N> {
     }
 
     fn put(&mut self, row: &Row<N>, rank: u64, index: u32) {
-        let at = self.probe_for(row.mask, rank);
-        self.probes[at].rows += 1;
-        let hash = self.probes[at].hash(&row.addresses, row.rest);
+        let (part, at) = self.probe_for(row.mask, rank);
+        let part = &mut self.parts[part];
+        part.note(at, row);
+        let probe = part.get_mut(at);
+        probe.rows += 1;
+        let hash = probe.hash(&row.addresses, row.rest);
         let Some(cell) = self.cells.get_mut(hash) else {
             self.cells.insert(hash, Cell { rank, index, more: 0 });
             return;
@@ -172,11 +173,13 @@ impl<const N: usize> Family<N> {
         }
     }
     fn take(&mut self, row: &Row<N>, rank: u64, index: u32) {
-        let Some(at) = self.probes.iter().position(|p| p.mask == row.mask) else { return };
-        let hash = self.probes[at].hash(&row.addresses, row.rest);
-        self.probes[at].rows -= 1;
-        if self.probes[at].rows == 0 {
-            self.probes.remove(at);
+        let Some((part, at)) = self.place(&row.mask) else { return };
+        let part = &mut self.parts[part];
+        let probe = part.get_mut(at);
+        let hash = probe.hash(&row.addresses, row.rest);
+        probe.rows -= 1;
+        if probe.rows == 0 {
+            part.remove(at);
         }
         let Some(cell) = self.cells.get_mut(hash) else { return };
         let Some(list) = cell.more.checked_sub(1) else {
@@ -197,16 +200,22 @@ impl<const N: usize> Family<N> {
             self.lists.take(list);
         }
     }
+    /// The part and the place in it of a mask.
+    fn place(&mut self, mask: &Mask<N>) -> Option<(usize, usize)> {
+        self.parts.iter_mut().enumerate().find_map(|(n, part)| Some((n, part.find(mask)?)))
+    }
     /// The probe of a mask, made if need be, with its bound lowered to `rank`.
-    fn probe_for(&mut self, mask: Mask<N>, rank: u64) -> usize {
-        let probe = match self.probes.iter().position(|p| p.mask == mask) {
-            Some(at) if self.probes[at].first_rank <= rank => return at,
-            Some(at) => Probe { first_rank: rank, ..self.probes.remove(at) },
-            None => Probe::new(mask, rank),
-        };
-        let at = self.probes.partition_point(|p| p.first_rank <= rank);
-        self.probes.insert(at, probe);
-        at
+    fn probe_for(&mut self, mask: Mask<N>, rank: u64) -> (usize, usize) {
+        if let Some((part, at)) = self.place(&mask) {
+            let probe = self.parts[part].get_mut(at);
+            probe.first_rank = probe.first_rank.min(rank);
+            return (part, at);
+        }
+        let part = self.parts.iter().position(|part| !part.is_full()).unwrap_or(self.parts.len());
+        if part == self.parts.len() {
+            self.parts.push(Part::default());
+        }
+        (part, self.parts[part].add(Probe::new(mask, rank)))
     }
 }
 
