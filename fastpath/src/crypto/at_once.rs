@@ -1,7 +1,7 @@
 //! AES-GCM of our own on packets that lie side by side, two at a time, with no job in between.
 use super::cpu::{AHEAD, KeyRecord, native_key};
 use super::native::{self, Esp};
-use super::{Keys, Part};
+use super::{Keys, Part, SaRef};
 use sa::Direction;
 use wire::PacketBuf;
 
@@ -13,7 +13,15 @@ pub(super) fn run<B: PacketBuf, const SEAL: bool>(
     keys: &impl Keys<KeyRecord>,
 ) {
     let direction = if SEAL { Direction::Outbound } else { Direction::Inbound };
-    let key = |part: &Part| keys.key(part.sa).filter(|key| key.is_native(direction)).and_then(native_key);
+    // Packets of one SA come in runs.
+    let mut before = (SaRef { slot: 0, install: 0 }, None);
+    let mut key = |part: &Part| {
+        if before.0 != part.sa {
+            let found = keys.key(part.sa).filter(|key| key.is_native(direction));
+            before = (part.sa, found.and_then(native_key));
+        }
+        before.1
+    };
     // One length for both, so that nothing is checked twice.
     let count = packets.len().min(parts.len());
     let (mut pairs, rest) = packets[..count].split_at_mut(count & !1);
@@ -24,8 +32,7 @@ pub(super) fn run<B: PacketBuf, const SEAL: bool>(
         for n in 0..2 {
             approach(keys, parts_ahead.get(n + AHEAD - 3), parts_ahead.get(n + AHEAD - 2));
         }
-        let a = key(part);
-        let b = if part.sa == beside.sa { a } else { key(beside) };
+        let (a, b) = (key(part), key(beside));
         if let (Some((a, salt)), Some((b, salt_beside))) = (a, b)
             && let (Some(esp), Some(esp_beside)) = (esp(first, part), esp(second, beside))
         {
@@ -37,8 +44,7 @@ pub(super) fn run<B: PacketBuf, const SEAL: bool>(
             [part.ok, beside.ok] =
                 native::Keys::two::<SEAL>([a, b], [esp, esp_beside], behind.unwrap_or_default());
         } else {
-            (part.ok, beside.ok) =
-                (one::<B, SEAL>(first, part, key(part)), one::<B, SEAL>(second, beside, key(beside)));
+            (part.ok, beside.ok) = (one::<B, SEAL>(first, part, a), one::<B, SEAL>(second, beside, b));
         }
         (pairs, of_pairs) = (ahead, parts_ahead);
     }

@@ -144,7 +144,7 @@ impl Key {
         match (flow.src, flow.dst) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 let word = |address: Ipv4Addr| u64::from(u32::from_le_bytes(address.octets()));
-                Self { addresses: [word(src) << 32 | word(dst), 0, 0, 0], rest: rest | IPV4, scope: 0 }
+                Self { addresses: [word(dst) << 32 | word(src), 0, 0, 0], rest: rest | IPV4, scope: 0 }
             }
             (src, dst) => {
                 let (src, dst) = (bits(src), bits(dst));
@@ -198,13 +198,13 @@ pub struct PlainKey {
 impl PlainKey {
     /// Source and destination, and the ports if the protocol has them, as they stand in the packet.
     #[inline(always)]
-    pub const fn new(src: u32, dst: u32, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
-        Self { addresses: (src as u64) << 32 | dst as u64, rest: Key::rest(protocol, ports, origin) | IPV4 }
+    pub const fn new(addresses: u64, protocol: u8, ports: Option<u32>, origin: Origin) -> Self {
+        Self { addresses, rest: Key::rest(protocol, ports, origin) | IPV4 }
     }
     /// As a number.
     #[inline(always)]
     pub const fn destination(self) -> u32 {
-        (self.addresses as u32).swap_bytes()
+        ((self.addresses >> 32) as u32).swap_bytes()
     }
     #[inline(always)]
     pub const fn within(self, scope: u64) -> Key {
@@ -449,11 +449,11 @@ mod tests {
     }
     #[test]
     fn a_verdict_is_for_one_flow_one_way_of_coming_and_one_generation() {
-        const A: u32 = 0x0a00_0001;
-        const B: u32 = 0x0a00_0002;
+        const A: u64 = 0x0a00_0001;
+        const B: u64 = 0x0a00_0002;
         let mut cache = FlowCache::new(16);
         let v4 = |src, dst, protocol, ports, origin, scope, generation| {
-            PlainKey::new(src, dst, protocol, ports, origin).within(scope_of(scope, generation))
+            PlainKey::new(src << 32 | dst, protocol, ports, origin).within(scope_of(scope, generation))
         };
         let key = v4(A, B, 17, Some(0x1_0002), Origin::Clear, 3, 7);
         let others = [
@@ -474,7 +474,7 @@ mod tests {
     }
     #[test]
     fn who_asks_again_is_told_what_was_known_before() {
-        let v4 = PlainKey::new(1, 2, 17, Some(3), Origin::Clear);
+        let v4 = PlainKey::new(1 << 32 | 2, 17, Some(3), Origin::Clear);
         let v6 = Key { addresses: [1, 2, 3, 4], rest: Key::rest(17, Some(3), Origin::Clear), scope: 0 };
         for of in [|v4: PlainKey, _: Key, scope| v4.within(scope), |_, v6: Key, scope| Key { scope, ..v6 }] {
             let mut cache = FlowCache::new(16);
@@ -499,7 +499,7 @@ mod tests {
             let ([a, b], [c, d]) = (a.to_be_bytes(), b.to_be_bytes());
             u32::from_le_bytes([a, b, c, d])
         };
-        let address = |octets| u32::from_le_bytes(octets);
+        let address = |octets| u64::from(u32::from_le_bytes(octets));
         for n in 0..200u8 {
             let (src, dst) = ([10, 0, n, 1], [10, 1, n, 2]);
             let (protocol, both) =
@@ -514,7 +514,7 @@ mod tests {
             let (mut cache, whole) = (FlowCache::new(16), Key::of(&flow, Origin::Clear).within(5, 9));
             let scope = scope_of(5, 9);
             let both = both.map(|(a, b)| ports(a, b));
-            let short = PlainKey::new(address(src), address(dst), protocol, both, Origin::Clear);
+            let short = PlainKey::new(address(dst) << 32 | address(src), protocol, both, Origin::Clear);
             assert_eq!(short.within(scope), whole);
             assert_eq!(cache.look_up(&whole, |_| Verdict::Ours), Word::OURS);
             let place = cache.approach(short, scope);

@@ -234,9 +234,6 @@ enum Inside {
     Refused(DropReason),
 }
 impl Opened {
-    /// What is to be looked into at leisure.
-    pub const OTHER: Self = Self::refused(DropReason::EngineErrorIn);
-
     /// The inner packet, if it is plain.
     #[inline(always)]
     pub fn plain(&self) -> Option<&Plain> {

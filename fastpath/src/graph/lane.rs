@@ -4,10 +4,10 @@
 //! It does what the stages do, in their order, but the packets stay where they are, and what is known of each is a
 //! [`Part`] of 24 bytes. Whatever is not as it should be is left to the stages, before anything was changed: before the
 //! first number is taken outbound; inbound before the first packet is opened, and after that packet by packet.
-use super::cache::{Origin, To, Word, scope_of};
+use super::cache::{Origin, PlainKey, To, Word, scope_of};
 use super::classify::Untagged;
 use super::forward::Forward;
-use super::inbound::{self, Opened, plain_inner};
+use super::inbound::{self, plain_inner};
 use super::outbound::{self, BACK, FRONT, Plan, Short, inner_mtu, peer};
 use super::{Context, Out, Progress, Stage, Work};
 use crate::crypto::{Engine, Job, Operation, Part, SaRef};
@@ -40,8 +40,22 @@ pub(crate) struct Lane {
     shorts: Vec<Short>,
     /// Inbound.
     marks: Vec<Mark>,
-    opened: Vec<Opened>,
+    inside: Vec<Inside>,
     ports: Vec<u16>,
+}
+/// What is to be known of an inner packet that is plain and may go on as it is.
+#[derive(Clone, Copy, Debug)]
+struct Inside {
+    key: PlainKey,
+    place: u32,
+    start: u16,
+    total_len: u16,
+    /// Otherwise the rest says nothing.
+    fine: bool,
+}
+impl Inside {
+    const OTHER: Self =
+        Self { key: PlainKey::new(0, 0, None, Origin::Clear), place: 0, start: 0, total_len: 0, fine: false };
 }
 /// An inbound packet's number, and how far it has come.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +69,7 @@ impl Lane {
             parts: Vec::with_capacity(MOST),
             shorts: Vec::with_capacity(MOST),
             marks: Vec::with_capacity(MOST),
-            opened: Vec::with_capacity(MOST),
+            inside: Vec::with_capacity(MOST),
             ports: Vec::with_capacity(MOST),
         }
     }
@@ -396,23 +410,29 @@ fn unwrap<B: PacketBuf, K>(
     lane: &mut Lane,
     packets: &mut [B],
 ) -> usize {
-    lane.opened.clear();
     lane.ports.clear();
+    lane.inside.resize(packets.len(), Inside::OTHER);
+    let mut each = packets.iter().zip(lane.inside.iter_mut()).zip(&lane.marks);
     for run in lane.parts.chunk_by(|a, b| a.sa == b.sa) {
         let Some(sa) = run.first().and_then(|part| tables.sad.by_ref(part.sa)) else { break };
         let scope = scope_of(sa.install, tables.generation);
-        let from = lane.opened.len();
-        let of_run = packets.iter().zip(&lane.marks).skip(from).zip(run);
-        let inner = |((packet, mark), part): ((&B, &Mark), &Part)| {
+        for (part, ((packet, inside), mark)) in run.iter().zip(each.by_ref()) {
             let good = matches!(mark.progress, Progress::Accepted | Progress::Newest);
-            let inner = if good { plain_inner(sa, packet.data(), part.at, part.len) } else { None };
-            let Some(inner) = inner else { return Opened::OTHER };
-            if let Some(packet) = inner.plain() {
-                work.ways.approach(To::v4(packet.key.destination()));
-            }
-            inner.approached(&work.cache, scope)
-        };
-        lane.opened.extend(of_run.map(inner));
+            let opened = plain_inner(sa, packet.data(), part.at, part.len).filter(|_| good);
+            let Some((opened, plain)) = opened.and_then(|opened| Some((opened, *opened.plain()?))) else {
+                inside.fine = false;
+                continue;
+            };
+            work.ways.approach(To::v4(plain.key.destination()));
+            *inside = Inside {
+                key: plain.key,
+                place: work.cache.approach(plain.key, scope),
+                start: opened.start,
+                total_len: plain.total_len,
+                //= rfc6040#4.2/decapsulation: nothing to do where both say the same; everything else at leisure.
+                fine: plain.ttl > 1 && (opened.tos ^ plain.tos) & 3 == 0,
+            };
+        }
     }
     let mut done = 0;
     for run in lane.parts.chunk_by(|a, b| a.sa == b.sa) {
@@ -421,8 +441,8 @@ fn unwrap<B: PacketBuf, K>(
         let scope = scope_of(sa.install, tables.generation);
         let (mut passed, mut bytes, mut last) = (0, 0, 0);
         for part in run {
-            let (Some(packet), Some(opened)) = (packets.get_mut(done), lane.opened.get(done)) else { break };
-            let Some(port) = onwards(tables, work, packet, opened, scope) else { break };
+            let (Some(packet), Some(inside)) = (packets.get_mut(done), lane.inside.get(done)) else { break };
+            let Some(port) = onwards(tables, work, packet, inside, scope) else { break };
             lane.ports.push(port);
             last = lane.marks.get(done).map_or(last, |mark| mark.candidate.seq().0.max(last));
             (passed, bytes, done) = (passed + 1, bytes + u64::from(part.len), done + 1);
@@ -443,21 +463,18 @@ fn onwards<B: PacketBuf, K>(
     tables: &Tables<K>,
     work: &mut Work<B>,
     packet: &mut B,
-    opened: &Opened,
+    inside: &Inside,
     scope: u64,
 ) -> Option<u16> {
-    let inner = opened.plain()?;
-    let verdict = work.cache.peek(opened.place, inner.key, scope)?;
-    let way = work.ways.find(tables, To::v4(inner.key.destination()))?;
+    let verdict = work.cache.peek(inside.place, inside.key, scope)?;
+    let way = work.ways.find(tables, To::v4(inside.key.destination()))?;
     let (link, port) = (*way.untagged()?, way.port()?);
-    let fits = inner.total_len <= way.mtu && inner.ttl > 1;
-    //= rfc6040#4.2/decapsulation: nothing to do where both say the same; everything else at leisure.
-    if verdict != Word::PASS || !fits || (opened.tos ^ inner.tos) & 3 != 0 {
+    if !inside.fine || verdict != Word::PASS || inside.total_len > way.mtu {
         return None;
     }
     // The link header goes where the ESP header ended.
-    let start = usize::from(opened.start).checked_sub(eth::HEADER)?;
-    let bytes = packet.cut(start, eth::HEADER + usize::from(inner.total_len))?;
+    let start = usize::from(inside.start).checked_sub(eth::HEADER)?;
+    let bytes = packet.cut(start, eth::HEADER + usize::from(inside.total_len))?;
     let (header, rest) = bytes.split_first_chunk_mut()?;
     *header = link;
     ip::decrement_ttl(rest)?;

@@ -28,7 +28,7 @@ pub(crate) struct Plain {
 }
 impl Plain {
     pub const NOTHING: Self = Self {
-        key: PlainKey::new(0, 0, 0, None, Origin::Clear),
+        key: PlainKey::new(0, 0, None, Origin::Clear),
         upper: 0,
         total_len: 0,
         tos: 0,
@@ -47,7 +47,9 @@ impl Plain {
         let [a, b, c] = *header.as_chunks::<8>().0 else { return None };
         let [a, b, c] = [a, b, c].map(u64::from_le_bytes);
         // In either byte order the sum of a right header is 0 in the arithmetic of ones' complement.
-        let sum = (a & LOW) + (a >> 32) + (b & LOW) + (b >> 32) + (c & LOW);
+        let (sum, carry) = a.overflowing_add(b);
+        let (sum, more) = sum.overflowing_add((c & LOW) + u64::from(carry));
+        let sum = sum + u64::from(more);
         // Added to itself with the halves changed over, the upper half is the sum of the halves with their carry.
         let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
         let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
@@ -63,7 +65,9 @@ impl Plain {
         if a & SHAPE != 0x45 || sum != 0xffff || !fits || from_group {
             return None;
         }
-        let key = PlainKey::new((b >> 32) as u32, c as u32, protocol, ports, origin);
+        let (_, addresses) = header.split_first_chunk::<12>()?;
+        let addresses = u64::from_le_bytes(*addresses.first_chunk()?);
+        let key = PlainKey::new(addresses, protocol, ports, origin);
         Some(Self { key, upper, total_len, tos: (a >> 8) as u8, ttl: b as u8, protocol })
     }
 }

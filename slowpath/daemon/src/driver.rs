@@ -8,7 +8,6 @@ use crate::carried::Ledger;
 use crate::diagnoses::Diagnoses;
 use crate::dynamic::Dynamic;
 use crate::edits;
-use crate::manual::Manual;
 use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
 use crate::watch::Watching;
@@ -71,7 +70,6 @@ pub struct Driver<E> {
     /// The same with the places of templates, if policies are made from them.
     pub(crate) ranks: Arc<Vec<Rank>>,
     pub(crate) dynamic: Dynamic,
-    pub(crate) manual: Manual,
     /// Peers whose names are to be looked up again.
     unresolved: Vec<String>,
     /// Addresses and routes, as the transaction that says them.
@@ -120,7 +118,6 @@ impl<E: Negotiator> Driver<E> {
             policies: Arc::default(),
             ranks: Arc::default(),
             dynamic: Dynamic::default(),
-            manual: Manual::default(),
             unresolved: Vec::new(),
             network: Vec::new(),
             slow: None,
@@ -195,9 +192,6 @@ impl<E: Negotiator> Driver<E> {
     }
     pub fn input(&mut self, input: Input, now: Now) {
         self.now = now;
-        if self.manual_input(&input) {
-            return;
-        }
         let mut out = Vec::new();
         self.engine.handle(input, now, &mut out);
         self.perform(out);

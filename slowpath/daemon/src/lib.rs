@@ -2,7 +2,7 @@
 //!
 //! `driver` is the heart: it takes what the fast path says, hands it to the engine, and performs the engine's actions
 //! in their order. `takeover` makes engine and fast path agree after either was restarted. `translate` turns the
-//! configuration into the engine's terms, `manual` runs SAs whose keys stand in it, `changes` works out changes of it, `report` turns everything into the status
+//! configuration into the engine's terms, `changes` works out changes of it, `report` turns everything into the status
 //! answer, `control` is its socket. `api` is REST in a thread of its own, which asks the driver through `desk`.
 #![forbid(unsafe_code)]
 
@@ -18,8 +18,6 @@ mod edits;
 pub mod explain;
 pub mod fastpath_log;
 pub mod keylog;
-mod manual;
-pub mod marks;
 pub mod metrics;
 pub mod negotiator;
 pub mod report;
