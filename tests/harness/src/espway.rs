@@ -67,9 +67,34 @@ impl Espway {
         config: &Path,
         words: &[&str],
     ) -> Result<Self> {
+        let command = ns.command(binaries.dir.join("espway"));
+        Self::start_command(lab, binaries, ns, name, config, words, command)
+    }
+    /// The same with a hosts file of its own: what is written into `hosts` later is found as well.
+    pub fn start_with_hosts(
+        lab: &Lab,
+        binaries: &Binaries,
+        ns: &Netns,
+        name: &str,
+        config: &Path,
+        hosts: &Path,
+    ) -> Result<Self> {
+        let mut command = ns.command("unshare");
+        command.args(["-m", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+        command.arg(binaries.dir.join("espway"));
+        Self::start_command(lab, binaries, ns, name, config, &[], command)
+    }
+    fn start_command(
+        lab: &Lab,
+        binaries: &Binaries,
+        ns: &Netns,
+        name: &str,
+        config: &Path,
+        words: &[&str],
+        mut command: Command,
+    ) -> Result<Self> {
         let run_dir = lab.file(&format!("run-{name}"));
         std::fs::create_dir_all(&run_dir)?;
-        let mut command = ns.command(binaries.dir.join("espway"));
         command.arg("run").arg("--config").arg(config).arg("--run-dir").arg(&run_dir).args(words);
         let supervisor = Process::start(name, &mut command, &lab.file(&format!("{name}.log")))?;
         let mut this = Self { supervisor, ns: ns.clone(), binaries: binaries.clone(), run_dir };
