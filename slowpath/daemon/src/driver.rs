@@ -12,11 +12,13 @@ use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
 use crate::watch::Watching;
 use ike::api::{Action, Config, Datagram, Input, Now, Rank, Report, ReportLevel};
+use ike::job::Job;
 use ipc::{
     Ack, Command, Event, FrameKind, FrameMeta, Refusal, SendError, SlowSide, StatsReader, Vault, VaultKey,
 };
 use sa::{Direction, PolicySpec, SaSlot, Spi};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +74,8 @@ pub struct Driver<E> {
     pub(crate) dynamic: Dynamic,
     /// Peers whose names are to be looked up again.
     unresolved: Vec<String>,
+    /// Public-key operations that are to be done elsewhere.
+    jobs: Vec<(u64, IpAddr, Job)>,
     /// Addresses and routes, as the transaction that says them.
     network: Vec<Command>,
     pub(crate) slow: Option<SlowSide>,
@@ -119,6 +123,7 @@ impl<E: Negotiator> Driver<E> {
             ranks: Arc::default(),
             dynamic: Dynamic::default(),
             unresolved: Vec::new(),
+            jobs: Vec::new(),
             network: Vec::new(),
             slow: None,
             previous: None,
@@ -231,6 +236,10 @@ impl<E: Negotiator> Driver<E> {
     /// Peers that do not answer where their names have led to.
     pub fn take_unresolved(&mut self) -> Vec<String> {
         std::mem::take(&mut self.unresolved)
+    }
+    /// What is to be computed; what comes of it is an input (`Input::Computed`).
+    pub fn take_jobs(&mut self) -> Vec<(u64, IpAddr, Job)> {
+        std::mem::take(&mut self.jobs)
     }
     /// Nothing waits to leave or to be answered.
     pub fn settled(&self) -> bool {
@@ -437,6 +446,7 @@ impl<E: Negotiator> Driver<E> {
                     }
                 }
                 Action::Resolve { peer } => self.unresolved.push(peer),
+                Action::Compute { id, from, job } => self.jobs.push((id, from, job)),
                 // No packet waits for a template.
                 Action::AcquireFailed { policy, .. } if self.dynamic.is_template(policy) => {}
                 Action::AcquireFailed { policy, retry_ms } => {

@@ -3,13 +3,14 @@
 //! `driver` is the heart: it takes what the fast path says, hands it to the engine, and performs the engine's actions
 //! in their order. `takeover` makes engine and fast path agree after either was restarted. `translate` turns the
 //! configuration into the engine's terms, `changes` works out changes of it, `report` turns everything into the status
-//! answer, `control` is its socket. `api` is REST in a thread of its own, which asks the driver through `desk`.
+//! answer, `control` is its socket, `crew` does public-key operations beside the driver. `api` is REST in a thread of its own, which asks the driver through `desk`.
 #![forbid(unsafe_code)]
 
 pub mod api;
 mod carried;
 pub mod changes;
 pub mod control;
+pub mod crew;
 pub mod desk;
 pub mod diagnoses;
 pub mod driver;

@@ -36,6 +36,9 @@ struct Arguments {
     /// Folder for former configurations. Without it changes cannot be taken back.
     #[arg(long)]
     history: Option<PathBuf>,
+    /// Threads for Diffie-Hellman and signatures, while which messages, timers and questions go on; 0 for none.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(..=64))]
+    crypto_threads: u8,
 }
 
 fn main() -> Result<()> {
@@ -52,6 +55,7 @@ fn main() -> Result<()> {
         vault_key,
         key_log: arguments.key_log,
         history: arguments.history,
+        crypto_threads: arguments.crypto_threads.into(),
     };
     run(options, &logs)
 }

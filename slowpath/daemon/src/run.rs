@@ -2,6 +2,7 @@
 use crate::api;
 use crate::changes::{Changes, Done, REQUEST, Task, reload, summary};
 use crate::control::{Answer, Control};
+use crate::crew::{AT_ONCE, Crew};
 use crate::desk::{Desk, Pulse};
 use crate::driver::Driver;
 use crate::explain;
@@ -38,6 +39,8 @@ pub struct Options {
     pub key_log: Option<PathBuf>,
     /// Where former configurations are kept.
     pub history: Option<PathBuf>,
+    /// Threads for public-key operations; 0: the driver does them.
+    pub crypto_threads: usize,
 }
 
 /// How often an absent fast path is looked for.
@@ -45,6 +48,8 @@ const ATTACH_RETRY: Duration = Duration::from_millis(100);
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(2);
 /// SAs deleted in one turn by a flush.
 const FLUSHED: usize = 256;
+/// Results of public-key operations that are acted on in one turn.
+const COMPUTED: usize = 64;
 /// How long peers have to answer the deletes of a shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -73,6 +78,7 @@ struct Process<'a> {
     control: Control,
     desk: Desk,
     resolver: Resolver,
+    crew: Crew,
     _api: api::Server,
     _fastpath_log: fastpath_log::Collector,
     /// SAs that are still to be deleted, behind this IKE SA.
@@ -137,6 +143,8 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     }
     // With or without a fast path.
     logs.set_rules(rules(store.config()));
+    let crew = Crew::new(options.crypto_threads).context("threads for public-key operations")?;
+    engine.compute_beside(if crew.size() > 0 { AT_ONCE } else { 0 });
     let driver = Driver::new(engine, options.vault_key.clone());
     let mut process = Process {
         driver,
@@ -150,6 +158,7 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
         control,
         desk,
         resolver: Resolver::new(Arc::new(system)).context("an event descriptor")?,
+        crew,
         _api: api,
         _fastpath_log: fastpath_log,
         flushing: None,
@@ -178,6 +187,7 @@ impl Process<'_> {
             more |= self.flush(now);
             self.change(now);
             self.resolve(now);
+            more |= self.compute(now);
             self.desk.deliver();
             self.desk.tell(Pulse {
                 log: 0,
@@ -247,6 +257,16 @@ impl Process<'_> {
         for found in self.resolver.turn(now) {
             self.driver.input(found, now);
         }
+    }
+    /// Public-key operations: acts on what was done, and says what is to be done. `true`: there is more.
+    fn compute(&mut self, now: Now) -> bool {
+        let done: Vec<Input> = self.crew.done().take(COMPUTED).collect();
+        let more = done.len() == COMPUTED;
+        for input in done {
+            self.driver.input(input, now);
+        }
+        self.crew.add(self.driver.take_jobs());
+        more
     }
     /// Whose messages are logged one by one.
     fn watch(&mut self) {
@@ -339,6 +359,7 @@ impl Process<'_> {
             self.changes.poll_fd(),
             self.desk.poll_fd(),
             self.resolver.poll_fd(),
+            self.crew.poll_fd(),
         ];
         if let Some(slow) = self.driver.slow() {
             fds.push(PollFd::from_borrowed_fd(slow.wake_fd(), PollFlags::IN));

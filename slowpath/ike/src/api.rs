@@ -2,6 +2,7 @@
 //! `handle` takes a datagram, a command, an event or the time, and answers with actions.
 use crate::diagnosis::Diagnosis;
 pub use crate::extensions::{Extensions, GatewayExtensions};
+use crate::job::{Done, Job};
 pub use pki::Ways;
 use sa::{Key, Level, PolicyId, PolicySpec, Prefix, SaSlot, SaSpec, Spi, Suite, TrafficSelector};
 use std::net::{IpAddr, SocketAddr};
@@ -98,6 +99,11 @@ pub enum Input {
         peer: String,
         addresses: Result<Vec<IpAddr>, String>,
     },
+    /// What `Action::Compute` asked for. They come in any order, each of them once.
+    Computed {
+        id: u64,
+        done: Done,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +153,12 @@ pub enum Action {
         vault_key: u64,
     },
     Log(Report),
+    /// `Job::run`, somewhere else, for a peer at this address. Only after `Engine::compute_beside`.
+    Compute {
+        id: u64,
+        from: IpAddr,
+        job: Job,
+    },
 }
 
 /// One line for a person: which peer, which exchange, what, and which setting would change it.

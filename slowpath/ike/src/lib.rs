@@ -6,6 +6,7 @@ pub mod crypto;
 pub mod diagnosis;
 pub mod engine;
 pub mod extensions;
+pub mod job;
 pub mod message;
 
 pub use engine::Engine;

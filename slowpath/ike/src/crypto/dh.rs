@@ -12,7 +12,7 @@ use openssl::pkey::{Id, PKey, Private};
 use sa::GroupKind;
 use std::sync::OnceLock;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DhError {
     #[error("a public value of {group} has {expected} bytes, this one has {len}", group = .group.name())]
     Length { group: DhGroup, expected: usize, len: usize },

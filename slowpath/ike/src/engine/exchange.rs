@@ -117,6 +117,9 @@ impl Engine {
 
     fn on_request(&mut self, sa: &mut IkeSa, d: &Datagram, header: &Header, cx: &mut Cx) {
         let id = header.message_id;
+        if sa.waiting.is_some() {
+            return self.counters.refuse(Refused::Retransmit);
+        }
         if sa.window.answered.iter().any(|a| a.id == id) {
             return self.repeat_answer(sa, d, cx);
         }
@@ -142,10 +145,23 @@ impl Engine {
         let response = match opened {
             Ok(message) => {
                 self.trace(sa, "received", &message, cx);
+                if self.put_off_auth(sa, d, header, &message, cx) {
+                    return;
+                }
                 self.dispatch_request(sa, d, &message, cx)
             }
             Err(error) => Some(self.broken_inside(sa, &error, cx)),
         };
+        self.answer(sa, d, header, response, cx);
+    }
+    pub(super) fn answer(
+        &mut self,
+        sa: &mut IkeSa,
+        d: &Datagram,
+        header: &Header,
+        response: Option<Vec<Payload>>,
+        cx: &mut Cx,
+    ) {
         match response {
             Some(payloads) => {
                 self.respond(sa, d, header, payloads, cx);
@@ -157,7 +173,7 @@ impl Engine {
     }
 
     /// `None`: does not belong here.
-    fn dispatch_request(
+    pub(super) fn dispatch_request(
         &mut self,
         sa: &mut IkeSa,
         d: &Datagram,

@@ -7,7 +7,8 @@ use pki::{Refusal, Rule, SignatureError};
 use std::net::IpAddr;
 
 /// Why their AUTH payload, or what came with it, proves nothing.
-pub(super) enum Problem {
+#[derive(Clone)]
+pub(crate) enum Problem {
     /// Not the way the identity asks for.
     Method,
     /// Something is wrong here.

@@ -1,11 +1,12 @@
 //! One IKE SA: what it is, in which state, what it waits for, what it still wants to do.
 use super::agreed::Agreed;
+use super::beside::Waiting;
 use super::child::{ChildSa, Half, Place};
 use super::followup::{Followup, Pending};
 use super::fragment::Pieces;
 use super::intermediate::{IntAuth, Rounds, RoundsAnswered};
 use super::mobike::Path;
-use super::proof::Known;
+use super::proof::{Known, Proven};
 use super::templates::{Chosen, Made};
 use super::timers::Series;
 use crate::api::{ChildStatus, Identity, IkeProposal, Now, Peer, PeerStatus};
@@ -55,6 +56,9 @@ pub(super) struct IkeSa {
     /// What they say about certificates and signatures.
     pub known: Known,
     pub int_auth: IntAuth,
+    /// Their IKE_AUTH, while its signatures are looked at elsewhere; and what has come of that.
+    pub waiting: Option<Box<Waiting>>,
+    pub proven: Option<Box<Proven>>,
     pub created: Now,
     pub established: Option<Now>,
     /// Last authentic message or protected traffic from the peer.
@@ -345,6 +349,8 @@ impl IkeSa {
             remote_id: None,
             known: Known::default(),
             int_auth: IntAuth::default(),
+            waiting: None,
+            proven: None,
             created: now,
             established: None,
             last_seen: now,

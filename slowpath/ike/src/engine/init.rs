@@ -1,6 +1,7 @@
 //! IKE_SA_INIT, both ends (RFC 7296 1.2, 2.6, 2.7, 2.23). Nothing in it is authenticated: a message that
 //! makes no sense is dropped, and an error only remembered.
 use super::agreed::{of_initiator, of_responder};
+use super::beside::Caller;
 use super::counters::Refused;
 use super::exchange::notify;
 use super::explain::{self, INIT};
@@ -10,7 +11,7 @@ use super::proof;
 use super::report::Stranger;
 use super::{Cx, Engine};
 use crate::api::{Action, Datagram, DhGroup, IkeProposal, KeyLog, Now, Peer, ReportLevel};
-use crate::crypto::{DhPrivate, IkeSuite, ike_keys, nat_detection, nonce, skeyseed};
+use crate::crypto::{DhError, DhPrivate, IkeSuite, Secret, ike_keys, nat_detection, nonce, skeyseed};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::message::{
     Blame, ExchangeType, Header, KeyExchange, Message, Notify, NotifyType, ParseError, Payload, confirm_ike,
@@ -294,6 +295,9 @@ impl Engine {
         if header.message_id != 0 || header.spi_r != 0 {
             return self.counters.refuse(Refused::Malformed);
         }
+        if self.beside.has_caller(d.remote, header.spi_i) {
+            return self.counters.refuse(Refused::Retransmit);
+        }
         if let Some(local_spi) = self.half_open.get(&(d.remote, header.spi_i)).copied() {
             return self.repeat_init(local_spi, d, cx);
         }
@@ -355,7 +359,7 @@ impl Engine {
         let header = message.header;
         let nonce_i = message.nonce().map_err(|_| (Refused::Malformed, None))?.clone();
         //= rfc7296#2.6/demand: with many half-open SAs nothing is kept or computed before the address is proven.
-        if self.half_open.len() >= self.config.ddos_cookie_threshold.max(1) as usize {
+        if self.half_open.len() + self.beside.callers() >= self.config.ddos_cookie_threshold.max(1) as usize {
             self.rotate_cookies(cx.now);
             self.overloaded(d, cx);
             match message.notify(NotifyType::COOKIE) {
@@ -402,30 +406,33 @@ impl Engine {
             let data = group.transform().to_be_bytes().to_vec();
             return told(Refused::InvalidKe, NotifyType::INVALID_KE_PAYLOAD, data);
         }
-        self.make_half_open(d, message, &peer, chosen, nonce_i, &their_ke.data, cx)
+        let (d, theirs) = (d.clone(), their_ke.data.clone());
+        let caller = Caller { d, message: message.clone(), peer, chosen, nonce_i };
+        if self.beside.is_on() {
+            self.put_off_init(caller, &theirs, group, cx);
+            return Ok(());
+        }
+        let made = DhPrivate::answer(group, &theirs, self.rng.as_mut());
+        self.half_open_with(caller, made, cx)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn make_half_open(
+    /// `made`: our public value, and the secret.
+    pub(super) fn half_open_with(
         &mut self,
-        d: &Datagram,
-        message: &Message,
-        peer: &Arc<Peer>,
-        chosen: crate::message::ChosenIke,
-        nonce_i: Vec<u8>,
-        their_value: &[u8],
+        caller: Caller,
+        made: Result<(Vec<u8>, Secret), DhError>,
         cx: &mut Cx,
     ) -> Result<(), (Refused, Option<Notify>)> {
-        let silent = |_| (Refused::InvalidKe, None);
-        let dh = DhPrivate::generate(chosen.suite.group, self.rng.as_mut()).map_err(silent)?;
-        let shared = dh.shared(their_value).map_err(|error| {
+        let Caller { d, message, peer, chosen, nonce_i } = caller;
+        let (d, message, peer) = (&d, &message, &peer);
+        let (public, shared) = made.map_err(|error| {
             let who = Stranger { remote: d.remote, local: d.local, peer: Some(peer) };
             self.of_stranger(who, Cause::IkeKeyExchange, (), cx, || {
                 Diagnosis::new(Cause::IkeKeyExchange, INIT)
                     .detail(format!("{error}, {}", chosen.suite.group.name()))
                     .tell("this is a fault of the program there: update it")
             });
-            silent(error)
+            (Refused::InvalidKe, None)
         })?;
         self.make_room();
         let nonce_r = nonce(self.rng.as_mut(), NONCE_LEN);
@@ -433,7 +440,9 @@ impl Engine {
         let local_spi = self.new_spi();
         let spi_i = message.header.spi_i;
         let header = Header { spi_r: local_spi, initiator: false, response: true, ..message.header };
-        let mut payloads = vec![Payload::Sa(vec![chosen.answer]), ke(&dh), Payload::Nonce(nonce_r.clone())];
+        let ke = KeyExchange { group: chosen.suite.group.transform(), data: public };
+        let mut payloads =
+            vec![Payload::Sa(vec![chosen.answer]), Payload::Ke(ke), Payload::Nonce(nonce_r.clone())];
         payloads.extend(natds(spi_i, local_spi, d.local, d.remote));
         payloads.extend(of_responder(peer, message));
         payloads.extend(proof::announce(peer));

@@ -7,6 +7,7 @@
 mod agreed;
 mod auth;
 mod backup;
+mod beside;
 mod child;
 mod counters;
 mod create;
@@ -48,6 +49,7 @@ use ::sa::{PolicyId, SaSlot, SaSpec, Spi};
 pub use counters::{Counters, Failure, Refused};
 use ike_sa::{IkeSa, Task};
 use index::{ByAddress, Filed, Starts};
+pub(crate) use proof::{Proven, Task as ProofTask};
 use rekey_child::End;
 pub use snapshot::RestoreError;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -93,6 +95,7 @@ pub struct Engine {
     /// Bytes of messages that are not whole yet.
     fragments: fragment::Budget,
     redirects: redirect::Redirects,
+    beside: beside::Beside,
     /// When the calendar was last looked at, and what it said (since 1970).
     calendar: Option<(Now, Duration)>,
 }
@@ -135,6 +138,7 @@ impl Engine {
             watched: Watched::default(),
             fragments: fragment::Budget::default(),
             redirects: redirect::Redirects::default(),
+            beside: beside::Beside::default(),
             calendar: None,
         }
     }
@@ -180,6 +184,7 @@ impl Engine {
             Input::TerminateSa { spi_i } => self.on_terminate_sa(spi_i, &mut cx),
             Input::RekeySa { spi_i } => self.on_rekey_sa(spi_i, &mut cx),
             Input::RekeyIke { peer } => self.on_rekey_ike(&peer, &mut cx),
+            Input::Computed { id, done } => self.on_computed(id, done, &mut cx),
             Input::Resolved { peer, addresses } => self.on_resolved(&peer, addresses, &mut cx),
         }
         self.finish(cx, out);

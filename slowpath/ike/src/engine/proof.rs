@@ -3,13 +3,13 @@ use super::explain;
 use super::explain_proof::{self as words, Problem};
 use super::ike_sa::IkeSa;
 use super::peers::claimed;
-use crate::api::{Check, Id, Identity, Peer, Proof, Psk, RemoteId};
+use crate::api::{Check, Id, Identity, Peer, Prf, Proof, Psk, RemoteId};
 use crate::crypto::{psk_auth, signed_octets, verify_psk_auth};
 use crate::diagnosis::Diagnosis;
 use crate::message::{
     AuthMethod, Authentication, Certificate, Identification, Message, Notify, NotifyType, Payload,
 };
-use pki::{Hashes, Role, Signature};
+use pki::{Hashes, Role, SignError, Signature};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,11 @@ pub(super) fn learn(known: &mut Known, message: &Message) {
     }
     for request in message.certificate_requests().filter(|r| r.encoding == X509) {
         let hashes = request.data.chunks_exact(20).filter_map(|c| <[u8; 20]>::try_from(c).ok());
-        known.authorities.extend(hashes.take(MAX_AUTHORITIES.saturating_sub(known.authorities.len())));
+        for hash in hashes.take(MAX_AUTHORITIES) {
+            if known.authorities.len() < MAX_AUTHORITIES && !known.authorities.contains(&hash) {
+                known.authorities.push(hash);
+            }
+        }
     }
 }
 //= rfc7296#3.6/order: the certificate whose key signs comes first.
@@ -93,10 +97,12 @@ pub(super) fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Result<Pa
             (AuthMethod::SHARED_KEY_MIC, data)
         }
         Proof::Signature(signer) => {
-            let octets = signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &said);
-            let made = signer.sign(sa.known.hashes, identity.auth.ways, &octets);
+            let made = match sa.proven.as_ref().and_then(|proven| proven.signature.clone()) {
+                Some(made) => made,
+                None => Signing::of(sa, signer, identity, p, s).make(),
+            };
             let made = made.map_err(|error| match error {
-                pki::SignError::Library(_) | pki::SignError::Mismatch => broken(error.to_string()),
+                SignError::Library(_) | SignError::Mismatch => broken(error.to_string()),
                 _ => Box::new(words::no_common_hash(&sa.peer, identity, &error.to_string())),
             })?;
             (AuthMethod(made.method), made.data)
@@ -107,22 +113,23 @@ pub(super) fn sign(sa: &IkeSa, identity: &Identity, s: &Signed<'_>) -> Result<Pa
 }
 
 /// Everything that a verdict about a signature needs; nothing of the engine.
-struct Case<'a> {
-    check: &'a Check,
+#[derive(Clone)]
+struct Case {
+    check: Check,
     /// They need not be who they say.
     any_id: bool,
     ways: pki::Ways,
     id: Option<Id>,
-    certificates: Vec<&'a Certificate>,
+    certificates: Vec<Certificate>,
     signature: Signature,
     octets: Vec<u8>,
     role: Role,
     /// Since 1970, as far as it is known.
     wall: Option<Duration>,
 }
-impl Case<'_> {
+impl Case {
     fn judge(&self) -> Result<(), Problem> {
-        match self.check {
+        match &self.check {
             Check::Secret(_) => Err(Problem::Method),
             Check::Missing(why) => Err(Problem::Local(why.to_string())),
             Check::Key(key) => self.verify(key),
@@ -175,7 +182,7 @@ impl Case<'_> {
     }
     //= rfc7296#3.6/hash-and-url: never asked for (no HTTP_CERT_LOOKUP_SUPPORTED is sent), so never followed.
     fn encodings(&self) -> String {
-        let name = |c: &&Certificate| match c.encoding {
+        let name = |c: &Certificate| match c.encoding {
             1 => "PKCS#7".to_owned(),
             7 => "a revocation list".into(),
             12 | 13 => "a hash and a URL, which are not followed".into(),
@@ -185,6 +192,89 @@ impl Case<'_> {
         let all: Vec<_> = self.certificates.iter().map(name).collect();
         if all.is_empty() { "nothing".into() } else { all.join(", ") }
     }
+}
+
+/// A signature of ours that is to be made.
+#[derive(Clone)]
+struct Signing {
+    signer: Arc<pki::Signer>,
+    theirs: Option<Hashes>,
+    ways: pki::Ways,
+    octets: Vec<u8>,
+}
+impl Signing {
+    /// `p`: our SK_p.
+    fn of(sa: &IkeSa, signer: &Arc<pki::Signer>, identity: &Identity, p: &[u8], s: &Signed<'_>) -> Self {
+        let prf = sa.keys.as_ref().map_or(Prf::HmacSha256, |k| k.suite.prf);
+        let octets = signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &sa.int_auth.octets());
+        Self { signer: Arc::clone(signer), theirs: sa.known.hashes, ways: identity.auth.ways, octets }
+    }
+    fn make(&self) -> Result<Signature, SignError> {
+        self.signer.sign(self.theirs, self.ways, &self.octets)
+    }
+}
+
+/// What of an IKE_AUTH is worth to be computed beside the engine.
+#[derive(Clone)]
+pub(crate) struct Task {
+    theirs: Option<Case>,
+    ours: Option<Signing>,
+}
+/// What has come of it. `None`: it was no part of the task.
+#[derive(Clone)]
+pub(crate) struct Proven {
+    verdict: Option<Result<(), Problem>>,
+    signature: Option<Result<Signature, SignError>>,
+}
+impl Task {
+    pub fn run(&self) -> Proven {
+        let verdict = self.theirs.as_ref().map(Case::judge);
+        // Nothing is signed for somebody who has proven nothing.
+        let ours = self.ours.as_ref().filter(|_| !matches!(verdict, Some(Err(_))));
+        Proven { signature: ours.map(Signing::make), verdict }
+    }
+}
+/// `None`: there are no signatures in it.
+pub(super) fn task(
+    sa: &IkeSa,
+    identity: &Identity,
+    theirs: &Signed<'_>,
+    ours: &Signed<'_>,
+    message: &Message,
+    wall: Option<Duration>,
+) -> Option<Task> {
+    let p = sa.keys.as_ref()?.keys.p(sa.initiator).expose();
+    let ours = match &identity.auth.ours {
+        Proof::Signature(signer) => Some(Signing::of(sa, signer, identity, p, ours)),
+        _ => None,
+    };
+    let theirs = match &identity.auth.theirs {
+        Check::Certificate { .. } | Check::Key(_) => case(sa, identity, theirs, message, wall),
+        _ => None,
+    };
+    (ours.is_some() || theirs.is_some()).then_some(Task { theirs, ours })
+}
+/// `None`: they have not signed.
+fn case(
+    sa: &IkeSa,
+    identity: &Identity,
+    s: &Signed<'_>,
+    message: &Message,
+    wall: Option<Duration>,
+) -> Option<Case> {
+    let (k, auth) = (sa.keys.as_ref()?, message.auth().ok()?);
+    let (prf, p) = (k.suite.prf, k.keys.p(!sa.initiator).expose());
+    (auth.method != AuthMethod::SHARED_KEY_MIC).then(|| Case {
+        check: identity.auth.theirs.clone(),
+        any_id: identity.remote_id == RemoteId::Ignore,
+        ways: identity.auth.ways,
+        id: Id::try_from(s.id).ok(),
+        certificates: message.certificates().cloned().collect(),
+        signature: Signature { method: auth.method.0, data: auth.data.clone() },
+        octets: signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &sa.int_auth.octets()),
+        role: if sa.initiator { Role::Responder } else { Role::Initiator },
+        wall,
+    })
 }
 
 /// Whether they have proven to be who the identity is for; if not, why.
@@ -210,19 +300,14 @@ pub(super) fn verify(
             Err(Box::new(explain::secret(&sa.peer, identity, s.id, hint, sa.local.ip())))
         }
         (_, AuthMethod::SHARED_KEY_MIC) | (Check::Secret(_), _) => problem(Problem::Method),
-        (check, method) => {
-            let case = Case {
-                check,
-                any_id: identity.remote_id == RemoteId::Ignore,
-                ways: identity.auth.ways,
-                id: Id::try_from(s.id).ok(),
-                certificates: message.certificates().collect(),
-                signature: Signature { method: method.0, data: auth.data.clone() },
-                octets: signed_octets(prf, p, s.first_message, s.their_nonce, s.id, &said),
-                role: if sa.initiator { Role::Responder } else { Role::Initiator },
-                wall,
+        _ => {
+            let verdict = match sa.proven.as_ref().and_then(|proven| proven.verdict.clone()) {
+                Some(verdict) => verdict,
+                None => {
+                    case(sa, identity, s, message, wall).map_or(Err(Problem::Method), |case| case.judge())
+                }
             };
-            case.judge().or_else(problem)
+            verdict.or_else(problem)
         }
     }
 }

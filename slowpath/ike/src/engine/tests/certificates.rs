@@ -58,11 +58,12 @@ fn identity(ours: Proof, theirs: Check) -> Identity {
 fn secret() -> Psk {
     Psk(b"a secret of theirs".to_vec())
 }
-fn pair(a: Vec<Identity>, b: Vec<Identity>) -> Pair {
+pub fn pair(a: Vec<Identity>, b: Vec<Identity>) -> Pair {
     let (mut on_a, mut on_b) = (config(A, "secret"), config(B, "secret"));
     (on_a.peers[0].identities, on_b.peers[0].identities) = (a, b);
     let mut pair = Pair::with(5, on_a, on_b);
     pair.record = true;
+    pair.compute_beside(B, 8);
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     pair.nodes.iter_mut().for_each(|node| node.engine.set_calendar(pair.now, wall));
     pair
@@ -74,7 +75,7 @@ fn run(a: Identity, b: Identity) -> Pair {
     pair
 }
 /// The usual two, each with a certificate of the same authority.
-fn usual() -> (Identity, Identity) {
+pub fn usual() -> (Identity, Identity) {
     let w = &*WORLD;
     (identity(signer(&w.a, &[]), signed_by(&w.root)), identity(signer(&w.b, &[]), signed_by(&w.root)))
 }

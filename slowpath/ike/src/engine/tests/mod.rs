@@ -12,6 +12,7 @@ fn a_pre_shared_key_brings_up_ike_sa_and_child() {
 }
 mod additional;
 mod backup;
+mod beside;
 mod certificates;
 mod chaos;
 mod diagnosis;

@@ -2,6 +2,7 @@
 //! only remembers what it was told, and numbered data packets that must all find an SA.
 use crate::api::*;
 use crate::engine::Engine;
+use crate::job::Done;
 use sa::{
     Direction, Encryption, Integrity, PolicyId, PortRange, Prefix, SaSlot, SaSpec, Spi, Suite,
     TrafficSelector,
@@ -144,6 +145,9 @@ pub struct Node {
     /// Keys of the last SAs, as bytes.
     keys: VecDeque<Vec<u8>>,
     hinted: BTreeMap<SaSlot, Now>,
+    /// Public-key operations take a while, and come back in any order.
+    beside: usize,
+    pub computed: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -151,6 +155,7 @@ pub enum Event {
     Ike(Datagram),
     Data { spi: Spi, key: Vec<u8> },
     SlotFree(SaSlot),
+    Computed { id: u64, done: Done },
 }
 struct Queued {
     at: Now,
@@ -215,6 +220,8 @@ pub fn node(seed: u64, config: Config) -> Node {
         sent: 0,
         keys: VecDeque::new(),
         hinted: BTreeMap::new(),
+        beside: 0,
+        computed: 0,
     }
 }
 
@@ -294,6 +301,11 @@ impl Pair {
         self.perform(n, out);
     }
 
+    /// From now on this end has its public-key operations made elsewhere, at most so many at a time.
+    pub fn compute_beside(&mut self, n: usize, limit: usize) {
+        self.nodes[n].beside = limit;
+        self.nodes[n].engine.compute_beside(limit);
+    }
     fn push(&mut self, after: Now, to: usize, event: Event) {
         self.seq += 1;
         self.queue.push(Queued { at: self.now + after, seq: self.seq, to, event });
@@ -334,6 +346,11 @@ impl Pair {
                     assert!(node.policies.remove(&id).is_some(), "only what was made is taken back");
                     let left = node.order.iter().filter(|slot| node.table[slot].policies().any(|p| p == id));
                     assert_eq!(left.count(), 0, "its SAs are gone before it");
+                }
+                Action::Compute { id, job, .. } => {
+                    self.nodes[n].computed += 1;
+                    let after = self.draw_latency();
+                    self.push(after, n, Event::Computed { id, done: job.run() });
                 }
                 Action::Resolve { peer } => self.nodes[n].resolve.push(peer),
                 Action::AcquireFailed { policy, .. } => self.nodes[n].acquire_failed.push(policy),
@@ -431,6 +448,7 @@ impl Pair {
         match event {
             Event::Ike(d) => self.input(to, Input::Datagram(d)),
             Event::SlotFree(slot) => self.input(to, Input::SlotFree(slot)),
+            Event::Computed { id, done } => self.input(to, Input::Computed { id, done }),
             Event::Data { spi, key } => {
                 let found =
                     self.nodes[to].table.values().find(|s| s.direction == Direction::Inbound && s.spi == spi);
@@ -518,6 +536,8 @@ impl Pair {
     pub fn restart(&mut self, n: usize) {
         let seed = self.rng.next();
         self.nodes[n].engine = Engine::new(Box::new(Seeded::new(seed)));
+        self.nodes[n].engine.compute_beside(self.nodes[n].beside);
+        self.queue.retain(|queued| queued.to != n || !matches!(queued.event, Event::Computed { .. }));
         let (mut out, config) = (vec![], self.nodes[n].config.clone());
         let now = self.now;
         let node = &mut self.nodes[n];
@@ -530,8 +550,11 @@ impl Pair {
     /// The whole machine ends, and one comes up that remembers nothing.
     pub fn crash(&mut self, n: usize) {
         let (seed, logs) = (self.rng.next(), std::mem::take(&mut self.nodes[n].logs));
+        let beside = self.nodes[n].beside;
         self.nodes[n] = Node { logs, ..node(seed, self.nodes[n].config.clone()) };
-        self.queue.retain(|queued| queued.to != n || !matches!(queued.event, Event::SlotFree(_)));
+        self.compute_beside(n, beside);
+        let of_the_old = |event: &Event| matches!(event, Event::SlotFree(_) | Event::Computed { .. });
+        self.queue.retain(|queued| queued.to != n || !of_the_old(&queued.event));
         self.configure(n);
     }
     pub fn is_quiet(&self) -> bool {
