@@ -31,7 +31,12 @@ impl Floor {
                 ChaChaKey::new(&cipher_key).map(Keys::ChaCha)
             }
             Integrity::None if encryption.is_aes_gcm() => manager.gcm_key(&cipher_key).map(Keys::Gcm),
-            Integrity::HmacSha256 => {
+            Integrity::HmacSha256
+                if matches!(
+                    encryption,
+                    Encryption::Aes128Cbc | Encryption::Aes192Cbc | Encryption::Aes256Cbc
+                ) =>
+            {
                 // The one that is faster here, as the engine has it.
                 if let Some(sha_ni) = Manager::new_sha_ni()? {
                     manager = sha_ni;

@@ -76,12 +76,14 @@ impl Path {
     pub fn new(label: Label, setup: &Setup, pair: Rc<RefCell<Pair>>, load: Load, buffers: &Buffers) -> Self {
         let suite = setup.suite;
         let text = (load.bytes + 2).next_multiple_of(suite.encryption().pad_to());
+        let traffic = Traffic::new(setup.sas, load.flows, load.bytes, load.buffers);
         Self {
             label,
             pair,
             buffers: buffers.clone(),
             rings: Rings::new(load.buffers),
-            traffic: Traffic::new(setup.sas, load.flows, load.bytes, load.buffers),
+            // What goes out is opened as well, to be checked.
+            traffic: if load.direction == Direction::In { traffic.others() } else { traffic },
             sealed_len: IPV4 + 8 + suite.iv_len() + text + suite.icv_len(),
             stages: None,
         }

@@ -27,13 +27,21 @@ pub struct Traffic {
     flows: Flows,
     frames: Vec<Vec<u8>>,
     packets: u64,
+    /// Where new flows begin.
+    from: u64,
 }
 
 impl Traffic {
     /// `bytes` long without the Ethernet header.
     pub fn new(sas: usize, flows: Flows, bytes: usize, packets: usize) -> Self {
-        let mut this =
-            Self { sas, flows, frames: (0..packets).map(|n| frame(n, bytes)).collect(), packets: 0 };
+        let frames = (0..packets).map(|n| frame(n, bytes)).collect();
+        let mut this = Self { sas, flows, frames, packets: 0, from: 0 };
+        this.draw();
+        this
+    }
+    /// New flows that nobody meets who began without this: two cases on the same gateways must not know each other's.
+    pub fn others(self) -> Self {
+        let mut this = Self { packets: 0, from: 1 << 31, ..self };
         this.draw();
         this
     }
@@ -54,7 +62,10 @@ impl Traffic {
                 // With many SAs one flow for each.
                 Flows::Known if self.sas > 1 => (1024 + (far % FLOWS) as u16, 9),
                 Flows::Known => (1024 + (n % FLOWS as u64) as u16, 9),
-                Flows::New => (n as u16, 1024 + (n >> 16) as u16),
+                Flows::New => {
+                    let n = self.from + n;
+                    (n as u16, 1024_u16.wrapping_add((n >> 16) as u16))
+                }
             };
             address(frame, far, src, dst);
         }
@@ -115,6 +126,9 @@ mod tests {
         assert_eq!(seen(1, Flows::Known), FLOWS);
         assert_eq!(seen(1000, Flows::Known), 1000, "every SA gets its share, one flow each");
         assert_eq!(seen(1, Flows::New), 200 * 512, "beyond 16 bits as well");
+        let (one, other) =
+            (Traffic::new(1, Flows::New, 64, 512), Traffic::new(1, Flows::New, 64, 512).others());
+        assert!(one.frames().iter().zip(other.frames()).all(|(a, b)| flow(a) != flow(b)));
     }
     #[test]
     fn headers_are_sound() {

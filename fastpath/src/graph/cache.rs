@@ -206,6 +206,10 @@ impl PlainKey {
     pub const fn destination(self) -> u32 {
         ((self.addresses >> 32) as u32).swap_bytes()
     }
+    /// Source and destination.
+    pub fn ends(self) -> (Ipv4Addr, Ipv4Addr) {
+        (Ipv4Addr::from((self.addresses as u32).swap_bytes()), Ipv4Addr::from(self.destination()))
+    }
     #[inline(always)]
     pub const fn within(self, scope: u64) -> Key {
         Key { addresses: [self.addresses, 0, 0, 0], rest: self.rest, scope }

@@ -116,8 +116,7 @@ fn plain<B: PacketBuf, K>(
     out: &mut Out<B>,
 ) {
     let Untagged { index, interface, scope, .. } = link;
-    let judge =
-        |before| first_look(tables, interface, buf.data().get(eth::HEADER..).unwrap_or_default(), before);
+    let judge = |before| first_look(tables, interface, Some(&head.packet.flow()), before);
     let verdict = work.cache.look_up_at(head.place, head.packet.key, scope, judge);
     let is_esp = head.packet.protocol == protocol::ESP;
     if verdict == Word::LINK || verdict == Word::OURS && !is_esp {
@@ -165,7 +164,10 @@ pub(crate) fn classify<B: PacketBuf, K>(
     };
     buf.truncate(seen.total_len.into());
     let key = seen.key.within(index.into(), tables.generation);
-    let verdict = work.cache.look_up(&key, |before| first_look(tables, interface, buf.data(), before));
+    let verdict = work.cache.look_up(&key, |before| {
+        let flow = flow_of(buf.data()).ok().map(|(_, flow)| flow);
+        first_look(tables, interface, flow.as_ref(), before)
+    });
     match verdict {
         Word::OURS if seen.plain && seen.protocol == protocol::ESP => {
             let esp_at = ip::V4_HEADER as u16;
@@ -185,17 +187,19 @@ pub(crate) fn classify<B: PacketBuf, K>(
 }
 
 #[cold]
-fn first_look<K>(tables: &Tables<K>, interface: &Interface, bytes: &[u8], before: Option<Before>) -> Verdict {
-    let seen = flow_of(bytes);
-    if let (Some(before), Ok((_, flow))) = (before, &seen)
-        && let Some(verdict) = before.still(tables, flow)
-    {
+fn first_look<K>(
+    tables: &Tables<K>,
+    interface: &Interface,
+    flow: Option<&Flow>,
+    before: Option<Before>,
+) -> Verdict {
+    if let Some(verdict) = before.zip(flow).and_then(|(before, flow)| before.still(tables, flow)) {
         return verdict;
     }
-    match seen {
-        Ok((packet, _)) if tables.ports.is_own(packet.dst) => Verdict::Ours,
-        Ok((packet, _)) if is_link(interface, packet.dst) => Verdict::Link,
-        seen => judge_flow(tables, Origin::Clear, seen.ok().map(|(_, flow)| flow).as_ref()),
+    match flow {
+        Some(flow) if tables.ports.is_own(flow.dst) => Verdict::Ours,
+        Some(flow) if is_link(interface, flow.dst) => Verdict::Link,
+        flow => judge_flow(tables, Origin::Clear, flow),
     }
 }
 

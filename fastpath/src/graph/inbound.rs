@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::vec::Drain;
 use wire::eth::ethertype;
 use wire::ip::{self, protocol};
-use wire::{PacketBuf, ah, esp, udp};
+use wire::{Flow, PacketBuf, ah, esp, udp};
 
 /// An ESP or AH packet for us, starting at its outer IP header.
 #[derive(Debug)]
@@ -416,10 +416,11 @@ impl<K> Back<'_, K> {
             Inside::Refused(reason) => return Err(reason),
             Inside::Plain => {
                 let Plain { key, total_len, tos, .. } = opened.packet;
+                let flow = || opened.packet.flow();
                 //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
                 buf.cut(opened.start.into(), total_len.into()).ok_or(DropReason::BadTrailer)?;
                 let scope = scope_of(self.sa.install, self.tables.generation);
-                let judge = |before| first_look(self.tables, self.sa, buf.data(), before);
+                let judge = |before| first_look(self.tables, self.sa, Some(&flow()), before);
                 (work.cache.look_up_at(opened.place, key, scope, judge), tos)
             }
             Inside::Ipv4 | Inside::Ipv6 => self.at_leisure(work, buf, opened)?,
@@ -456,29 +457,35 @@ impl<K> Back<'_, K> {
         //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
         buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
         let key = seen.key.within(self.sa.install, self.tables.generation);
-        let judge = |before| first_look(self.tables, self.sa, buf.data(), before);
+        let flow = || flow_of(buf.data()).ok().map(|(_, flow)| flow);
+        let judge = |before| first_look(self.tables, self.sa, flow().as_ref(), before);
         Ok((work.cache.look_up(&key, judge), seen.tos))
     }
 }
 
 /// What an inner packet of this SA may do.
 #[cold]
-pub(crate) fn first_look<K>(tables: &Tables<K>, sa: &Sa<K>, bytes: &[u8], before: Option<Before>) -> Verdict {
-    let Ok((packet, flow)) = flow_of(bytes) else { return Verdict::Mismatch };
-    if let Some(verdict) = before.and_then(|before| before.still(tables, &flow)) {
+pub(crate) fn first_look<K>(
+    tables: &Tables<K>,
+    sa: &Sa<K>,
+    flow: Option<&Flow>,
+    before: Option<Before>,
+) -> Verdict {
+    let Some(flow) = flow else { return Verdict::Mismatch };
+    if let Some(verdict) = before.and_then(|before| before.still(tables, flow)) {
         return verdict;
     }
     //= rfc4301#5.2/selector-check: the inner packet must be what the SA is for; our own address never is.
-    if !spd::within(&sa.about.selectors, &flow.reversed()) || tables.ports.is_own(packet.src) {
+    if !spd::within(&sa.about.selectors, &flow.reversed()) || tables.ports.is_own(flow.src) {
         return Verdict::Mismatch;
     }
-    if tables.ports.is_own(packet.dst) {
+    if tables.ports.is_own(flow.dst) {
         return Verdict::Ours;
     }
-    if packet.dst.is_multicast() {
+    if flow.dst.is_multicast() {
         return Verdict::Drop(DropReason::UnsupportedProtocol);
     }
-    judge_flow(tables, Origin::Protected, Some(&flow))
+    judge_flow(tables, Origin::Protected, Some(flow))
 }
 
 /// TOS or traffic class of a packet that was parsed before.

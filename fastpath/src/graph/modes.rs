@@ -446,7 +446,8 @@ pub(crate) fn unwrap<B: PacketBuf, K>(
     //= rfc4303#2.7/tfc-padding: what follows the inner packet is padding.
     buf.truncate(seen.total_len.into()).ok_or(DropReason::BadTrailer)?;
     let key = seen.key.within(sa.install, of.tables.generation);
-    let verdict = work.cache.look_up(&key, |before| first_look(of.tables, sa, buf.data(), before));
+    let flow = || flow_of(buf.data()).ok().map(|(_, flow)| flow);
+    let verdict = work.cache.look_up(&key, |before| first_look(of.tables, sa, flow().as_ref(), before));
     if sa.form.is_transport() {
         //= rfc4301#4.1/transport-ends: for ourselves, or it is not of this SA.
         let ours = matches!(verdict, Word::OURS | Word::MISMATCH);

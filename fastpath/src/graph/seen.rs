@@ -72,6 +72,22 @@ impl Plain {
     }
 }
 
+impl Plain {
+    /// As [`flow_of`] has it.
+    pub fn flow(&self) -> Flow {
+        let (src, dst) = self.key.ends();
+        let has_ports = matches!(self.protocol, protocol::TCP | protocol::UDP);
+        let port = |at: u32| has_ports.then_some(((self.upper >> at) as u16).swap_bytes());
+        Flow {
+            src: src.into(),
+            dst: dst.into(),
+            protocol: self.protocol,
+            src_port: port(0),
+            dst_port: port(16),
+        }
+    }
+}
+
 impl Seen {
     #[inline]
     pub fn parse(bytes: &[u8], origin: Origin) -> Result<Self, Malformed> {
@@ -132,7 +148,8 @@ mod tests {
             bytes[10..12].copy_from_slice(&sum.to_be_bytes());
             if !right { bytes[10] ^= 0x10; }
             match (Plain::parse(&bytes, Origin::Clear), Seen::general(&bytes, Origin::Clear)) {
-                (Some(_), Ok(b)) => {
+                (Some(a), Ok(b)) => {
+                    prop_assert_eq!(Ok(a.flow()), flow_of(&bytes).map(|(_, flow)| flow));
                     prop_assert!(!b.from_group && b.ipv4);
                     prop_assert_eq!(Seen::parse(&bytes, Origin::Clear), Ok(Seen { plain: true, ..b }));
                 }
