@@ -22,7 +22,7 @@ fn config(us: &Site, them: &Site, v: &Value, direction: &str) -> String {
     let v6 = usize::from(flag("outer_v6"));
     let port = if flag("encap") { 4500 } else { 0 };
     let mut out = String::from(
-        "interface:\n  - {name: lan, device: \"null\"}\n  - {name: wan, device: \"null\"}\nip:\n  address:\n",
+        "system: {lab: yes}\ninterface:\n  - {name: lan, device: \"null\"}\n  - {name: wan, device: \"null\"}\nip:\n  address:\n",
     );
     for (site, name) in [(us.lan, "lan"), (us.wan, "wan")] {
         let host = if name == "lan" { "1" } else { "" };

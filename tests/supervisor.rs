@@ -254,7 +254,7 @@ fn a_folder_has_one_supervisor() {
 }
 
 #[test]
-fn nothing_is_started_with_a_bad_configuration_or_with_keys_in_it() {
+fn nothing_is_started_with_a_bad_configuration_or_with_a_log_of_keys() {
     let bench = Bench::new();
     let refused = |text: &str| {
         std::fs::write(bench.path("gw.yaml"), text).unwrap();
@@ -266,14 +266,21 @@ fn nothing_is_started_with_a_bad_configuration_or_with_keys_in_it() {
     assert!(
         refused(&CONFIG.replace("interface: wan", "interface: lan")).contains("there is no interface `lan`")
     );
-    let manual = format!(
+    let manual = |spi: u32, direction: &str| {
+        format!(
+            "      - {{spi: {spi}, direction: {direction}, local-address: 192.0.2.1, remote-address: 192.0.2.7, \
+             enc-algorithm: aes-128-gcm, enc-key: \"0x{}\", policy: 0}}\n",
+            "5a".repeat(20)
+        )
+    };
+    let twice = format!(
         "{CONFIG}  ipsec:\n    policy:\n      - {{src-address: 10.0.0.0/8, dst-address: 172.16.0.0/12, tunnel: yes}}\n    \
-         manual-sa:\n      - {{spi: 0x1000, direction: out, local-address: 192.0.2.1, remote-address: 192.0.2.7, \
-         enc-algorithm: aes-128-gcm, enc-key: \"0x{}\", policy: 0}}\n",
-        "5a".repeat(20)
+         manual-sa:\n{}{}",
+        manual(0x1000, "out"),
+        manual(0x2000, "in")
     );
-    let said = refused(&manual);
-    assert!(said.contains("would send the same (key, IV) pairs again"), "{said}");
+    let said = refused(&twice);
+    assert!(said.contains("has the same key"), "{said}");
     assert!(!said.contains("5a5a"), "{said}");
     std::fs::write(bench.path("gw.yaml"), CONFIG).unwrap();
     let out = output(bench.run().arg("--key-log").arg(bench.path("keys")));

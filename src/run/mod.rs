@@ -52,13 +52,6 @@ const GRACE: Duration = Duration::from_secs(4);
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.logs.start()?;
     let config = crate::check::load(&args.config)?;
-    //= rfc4106#3.1/unique-iv: a restart would begin to count again under the same key.
-    if !config.ipsec.manual_sas.is_empty() {
-        bail!(
-            "SAs of `ip.ipsec.manual-sa` would send the same (key, IV) pairs again after a restart (RFC 4106 3.1); \
-             they are for `espway packet`, here name a `peer` in the policies"
-        );
-    }
     if args.key_log.is_some() && !config.system.lab {
         bail!("--key-log writes down every key; if this is a lab, write `lab: yes` under `system`");
     }

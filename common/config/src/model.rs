@@ -181,7 +181,7 @@ pub struct Ipsec {
     /// In their order.
     pub templates: Vec<Template>,
     pub settings: Settings,
-    /// SAs with keys from the file, for offline runs. Whoever runs a gateway refuses them.
+    /// SAs with keys from the file. Their slots number them; whoever runs a gateway hands out others.
     pub manual_sas: Vec<SaSpec>,
     pub credentials: Credentials,
 }

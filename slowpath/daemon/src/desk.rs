@@ -155,7 +155,7 @@ impl Desk {
     pub fn show<E: Negotiator>(&mut self, driver: &Driver<E>, now: Now) -> bool {
         for ask in self.pages.drain(..) {
             match ask {
-                Ask::Page(after, reply) => _ = reply.send(driver.engine.page(after, PAGE, now)),
+                Ask::Page(after, reply) => _ = reply.send(driver.page(after, PAGE, now)),
                 Ask::Statistics(reply) => _ = reply.send(driver.slow().map(|slow| slow.statistics().clone())),
                 Ask::Head(reply) => _ = reply.send(driver.head()),
                 Ask::Request(..) => {}

@@ -8,6 +8,7 @@ use crate::carried::Ledger;
 use crate::diagnoses::Diagnoses;
 use crate::dynamic::Dynamic;
 use crate::edits;
+use crate::manual::Manual;
 use crate::negotiator::Negotiator;
 use crate::takeover::Progress;
 use crate::watch::Watching;
@@ -72,6 +73,7 @@ pub struct Driver<E> {
     /// The same with the places of templates, if policies are made from them.
     pub(crate) ranks: Arc<Vec<Rank>>,
     pub(crate) dynamic: Dynamic,
+    pub(crate) manual: Manual,
     /// Peers whose names are to be looked up again.
     unresolved: Vec<String>,
     /// Public-key operations that are to be done elsewhere.
@@ -122,6 +124,7 @@ impl<E: Negotiator> Driver<E> {
             policies: Arc::default(),
             ranks: Arc::default(),
             dynamic: Dynamic::default(),
+            manual: Manual::default(),
             unresolved: Vec::new(),
             jobs: Vec::new(),
             network: Vec::new(),
@@ -197,6 +200,9 @@ impl<E: Negotiator> Driver<E> {
     }
     pub fn input(&mut self, input: Input, now: Now) {
         self.now = now;
+        if self.manual_input(&input) {
+            return;
+        }
         let mut out = Vec::new();
         self.engine.handle(input, now, &mut out);
         self.perform(out);

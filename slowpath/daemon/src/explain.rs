@@ -70,7 +70,9 @@ impl Live for Known<'_> {
         let slots: HashMap<SaSlot, &ChildStatus> =
             of.flat_map(|child| [(child.inbound.0, child), (child.outbound.0, child)]).collect();
         let ours = self.running.installed.iter().filter_map(|spec| Some((spec, *slots.get(&spec.slot)?)));
-        ours.filter_map(|(spec, child)| self.sa(spec, child)).collect()
+        let manual = self.running.head.manual.iter().filter(|spec| spec.policies().any(|of| of == policy));
+        let all = ours.map(|(spec, child)| (spec, Some(child))).chain(manual.map(|spec| (spec, None)));
+        all.filter_map(|(spec, child)| self.sa(spec, child)).collect()
     }
     fn drops(&self) -> Vec<LiveDrop> {
         let Some(statistics) = self.statistics else { return Vec::new() };
@@ -80,7 +82,7 @@ impl Live for Known<'_> {
 }
 impl Known<'_> {
     /// `None` while the fast path does not have it.
-    fn sa(&self, spec: &SaSpec, child: &ChildStatus) -> Option<LiveSa> {
+    fn sa(&self, spec: &SaSpec, child: Option<&ChildStatus>) -> Option<LiveSa> {
         let statistics = self.statistics?;
         let identity = statistics.identity(spec.slot).filter(|identity| identity.spi == spec.spi)?;
         let counters = statistics.sa(spec.slot);
@@ -96,7 +98,7 @@ impl Known<'_> {
             dst_address: dst.to_string(),
             current_packets: counters.packets,
             current_bytes: counters.bytes,
-            expires_in: child.expires_in.as_secs(),
+            expires_in: child.map_or(0, |child| child.expires_in.as_secs()),
             used: false,
         };
         Some(LiveSa {
@@ -105,7 +107,7 @@ impl Known<'_> {
             outbound,
             remote: spec.ends.remote,
             // Younger ones are preferred; of one second the child says which.
-            installed: u64::MAX - child.age.as_nanos() as u64,
+            installed: child.map_or(0, |child| u64::MAX - child.age.as_nanos() as u64),
         })
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! `driver` is the heart: it takes what the fast path says, hands it to the engine, and performs the engine's actions
 //! in their order. `takeover` makes engine and fast path agree after either was restarted. `translate` turns the
-//! configuration into the engine's terms, `changes` works out changes of it, `report` turns everything into the status
-//! answer, `control` is its socket, `crew` does public-key operations beside the driver. `api` is REST in a thread of its own, which asks the driver through `desk`.
+//! configuration into the engine's terms, `manual` runs SAs whose keys stand in it, `changes` works out changes of it,
+//! `report` turns everything into the status answer, `control` is its socket, `crew` does public-key operations beside the
+//! driver. `api` is REST in a thread of its own, which asks the driver through `desk`.
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -19,6 +20,8 @@ mod edits;
 pub mod explain;
 pub mod fastpath_log;
 pub mod keylog;
+mod manual;
+pub mod marks;
 pub mod metrics;
 pub mod negotiator;
 pub mod report;

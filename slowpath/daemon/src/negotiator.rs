@@ -1,6 +1,6 @@
 //! What the driver needs of an IKE engine. One implementation ships; tests script another, to see the driver's own part.
 use ike::api::{Action, ChildStatus, Config, Generated, Input, KeyLog, Now, Page, PeerStatus, Rng};
-use sa::SaSpec;
+use sa::{SaSlot, SaSpec};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -17,6 +17,10 @@ pub trait Negotiator {
     fn restore(&mut self, record: &[u8], now: Now, out: &mut Vec<Action>) -> Result<u64, String>;
     /// Every SA the fast path is to run now.
     fn installed(&self) -> Vec<SaSpec>;
+    /// A place in the SA table for an SA that is not negotiated. `None`: the table is full.
+    fn take_slot(&mut self) -> Option<SaSlot>;
+    /// Its SA is being removed; [`Input::SlotFree`] gives it back.
+    fn drain_slot(&mut self, slot: SaSlot);
     /// Every policy that negotiations have made.
     fn generated(&self) -> Vec<Generated> {
         Vec::new()
@@ -58,6 +62,12 @@ impl Negotiator for ike::Engine {
     }
     fn installed(&self) -> Vec<SaSpec> {
         self.installed()
+    }
+    fn take_slot(&mut self) -> Option<SaSlot> {
+        self.take_slot()
+    }
+    fn drain_slot(&mut self, slot: SaSlot) {
+        self.drain_slot(slot);
     }
     fn generated(&self) -> Vec<Generated> {
         self.generated()

@@ -108,6 +108,11 @@ impl Report {
                 of.ends.get_or_insert((child.local.ip(), child.remote.ip()));
             }
         }
+        for spec in of.manual.iter().filter(|spec| spec.direction == Direction::Outbound) {
+            let served = by_policy.entry(spec.policy).or_default();
+            served.live += 1;
+            served.ends.get_or_insert((spec.ends.local, spec.ends.remote));
+        }
         let slots = |(at, c): (usize, &ChildStatus)| [(c.inbound.0, at), (c.outbound.0, at)];
         let (with_peers, with_sas) = (shown(peers.len()), shown(installed.len()));
         let mut report = Self {

@@ -8,6 +8,7 @@ use crate::driver::Driver;
 use crate::explain;
 use crate::fastpath_log;
 use crate::keylog::KeyLogFiles;
+use crate::marks::Marks;
 use crate::metrics::{self, Sums};
 use crate::negotiator::SystemRng;
 use crate::report::Report;
@@ -145,7 +146,13 @@ pub fn run(options: Options, logs: &logs::Handle) -> Result<()> {
     logs.set_rules(rules(store.config()));
     let crew = Crew::new(options.crypto_threads).context("threads for public-key operations")?;
     engine.compute_beside(if crew.size() > 0 { AT_ONCE } else { 0 });
-    let driver = Driver::new(engine, options.vault_key.clone());
+    let mut driver = Driver::new(engine, options.vault_key.clone());
+    if let Some(path) = options.history.as_ref().map(|dir| dir.with_file_name("manual-sa.numbers")) {
+        match Marks::open(&path) {
+            Ok(marks) => driver.remember_numbers(marks),
+            Err(error) => tracing::error!(file = %path.display(), %error, "sequence numbers are not known"),
+        }
+    }
     let mut process = Process {
         driver,
         config: store.config().clone(),
@@ -248,6 +255,7 @@ impl Process<'_> {
             self.config.ipsec.peers.iter().filter_map(|p| Some((p.name.as_str(), p.host.as_deref()?)));
         self.resolver.configure(named, now);
         self.driver.configure(ike, policies, now);
+        self.driver.set_manual(&self.config.ipsec.manual_sas, now);
     }
     /// Names of peers: asks for them, and tells the engine where they have led to.
     fn resolve(&mut self, now: Now) {
@@ -374,7 +382,7 @@ impl Process<'_> {
     }
     fn log_keys(&mut self) {
         if let Some(files) = self.key_log.as_mut()
-            && let Err(error) = files.write(&self.driver.engine.key_log(), &self.driver.engine.installed())
+            && let Err(error) = files.write(&self.driver.engine.key_log(), &self.driver.installed())
         {
             tracing::error!(%error, "the key log cannot be written");
         }

@@ -8,7 +8,7 @@ use crate::negotiator::Negotiator;
 use ike::api::{ChildStatus, Generated, Now, Page, PeerStatus, Rank, is_served};
 use ipc::StatsReader;
 use ipc::status::Response;
-use sa::{PolicyId, PolicySpec, SaSpec};
+use sa::{Direction, PolicyId, PolicySpec, SaSpec};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +26,8 @@ pub struct Head {
     pub ranks: Arc<Vec<Rank>>,
     /// What SAs that are gone have carried, by policy or template.
     pub ended: Arc<HashMap<PolicyId, Ways>>,
+    /// SAs with keys from the configuration; `installed` has them too.
+    pub manual: Vec<SaSpec>,
 }
 /// The lists are of about one moment: an SA that lived throughout is in them once.
 #[derive(Default)]
@@ -47,6 +49,7 @@ impl<E: Negotiator> Driver<E> {
             policies: Arc::clone(&self.policies),
             ranks: Arc::clone(&self.ranks),
             ended: Arc::clone(&self.ledger.ended),
+            manual: self.manual.specs().cloned().collect(),
         }
     }
     /// All of it at once, for who has the time.
@@ -54,7 +57,7 @@ impl<E: Negotiator> Driver<E> {
         let mut running = Running { head: self.head(), ..Running::default() };
         let mut after = None;
         loop {
-            after = running.add(self.engine.page(after, usize::MAX, now));
+            after = running.add(self.page(after, usize::MAX, now));
             if after.is_none() {
                 return running;
             }
@@ -80,10 +83,12 @@ impl Running {
         self.generated.extend(page.generated);
         page.next
     }
-    /// Policies that have a child.
+    /// Policies that have a child, or an SA of their own to send under.
     pub fn served_policies(&self) -> usize {
         let served = self.children.iter().filter(|child| is_served(child.state));
-        served.flat_map(ChildStatus::policies).collect::<HashSet<PolicyId>>().len()
+        let manual = self.head.manual.iter().filter(|spec| spec.direction == Direction::Outbound);
+        let manual = manual.flat_map(SaSpec::policies);
+        served.flat_map(ChildStatus::policies).chain(manual).collect::<HashSet<PolicyId>>().len()
     }
 }
 

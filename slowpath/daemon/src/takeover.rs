@@ -151,11 +151,14 @@ impl<E: Negotiator> Driver<E> {
         }
     }
 
+    /// Makes engine, configuration and fast path one.
     fn reconcile(&mut self, statistics: &StatsReader) {
+        let accepted = self.accepted(statistics);
+        self.check_manual(statistics);
         let previous = self.previous.take();
         self.end_former(previous.as_ref(), statistics);
         let wanted: BTreeMap<(SaSlot, Spi), SaSpec> =
-            self.engine.installed().into_iter().map(|spec| ((spec.slot, spec.spi), spec)).collect();
+            self.installed().into_iter().map(|spec| ((spec.slot, spec.spi), spec)).collect();
         let mut runs = BTreeSet::new();
         let mut missed = Vec::new();
         for (slot, identity) in statistics.installed() {
@@ -178,6 +181,7 @@ impl<E: Negotiator> Driver<E> {
                 self.remove(slot, identity.spi);
             }
         }
+        self.run_manual(&accepted);
         let (mut installed, mut renegotiated, running) = (0, 0, runs.len());
         // Inbound first, as always.
         let missing =

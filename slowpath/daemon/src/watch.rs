@@ -149,11 +149,16 @@ impl<E: Negotiator> Driver<E> {
             _ => Err("say a policy, a peer, an SPI or a flow, and only one of them".into()),
         }
     }
-    /// Both SAs of the child that one of them belongs to.
+    /// Both SAs of the child that one of them belongs to, or those of the policy whose keys are configured.
     fn pair_of(&self, spi: u32) -> Option<Subject> {
         let children = self.engine.children(self.now());
-        let child = children.iter().find(|c| [c.inbound.1, c.outbound.1].iter().any(|of| of.get() == spi))?;
-        Some(Subject::Sas(vec![child.inbound, child.outbound]))
+        let child = children.iter().find(|c| [c.inbound.1, c.outbound.1].iter().any(|of| of.get() == spi));
+        if let Some(child) = child {
+            return Some(Subject::Sas(vec![child.inbound, child.outbound]));
+        }
+        let named = self.manual.specs().find(|spec| spec.spi.get() == spi)?;
+        let pair = self.manual.specs().filter(|spec| spec.policy == named.policy);
+        Some(Subject::Sas(pair.map(|spec| (spec.slot, spec.spi)).take(Subject::MOST).collect()))
     }
 
     /// A copy, or the end.
@@ -216,7 +221,7 @@ impl<E: Negotiator> Driver<E> {
         for step in sighting.trail.steps() {
             let (Step::Admitted { spi, .. } | Step::Framed { spi, .. }) = step else { continue };
             if told.insert(spi) {
-                let all = self.engine.installed();
+                let all = self.installed();
                 rows.extend(all.iter().filter(|spec| spec.spi.get() == spi).map(esp_line));
             }
         }

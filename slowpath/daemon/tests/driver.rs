@@ -56,6 +56,10 @@ impl Negotiator for Scripted {
     fn installed(&self) -> Vec<SaSpec> {
         self.0.borrow().installed.clone()
     }
+    fn take_slot(&mut self) -> Option<SaSlot> {
+        None
+    }
+    fn drain_slot(&mut self, _: SaSlot) {}
     fn peers(&self, _: Now) -> Vec<PeerStatus> {
         Vec::new()
     }

@@ -95,6 +95,31 @@ fn wycheproof_encapsulation_keys() {
     assert!(good >= 5 && refused >= 10, "{good} {refused}");
 }
 
+/// Sizes are looked at first; what has the right size and is none is rejected implicitly: a secret, and not theirs.
+#[test]
+fn d13_values_that_are_none() {
+    for group in DhGroup::KEMS {
+        let ours = DhPrivate::generate(group, &mut Seeded(11)).unwrap();
+        let (answer, shared) = DhPrivate::answer(group, ours.public(), &mut Seeded(12)).unwrap();
+        for len in [0, 1, 32, answer.len() - 1, answer.len() + 1, 65_000] {
+            assert!(matches!(ours.shared(&vec![7; len]), Err(DhError::Length { .. })), "{len}");
+            if len != group.public_len() {
+                let refused = DhPrivate::answer(group, &vec![7; len], &mut Seeded(13));
+                assert!(matches!(refused, Err(DhError::Length { .. })), "{len}");
+            }
+        }
+        for value in [0, 0x5a, 0xff] {
+            let made = ours.shared(&vec![value; answer.len()]).unwrap();
+            assert!(made != shared && made.iter().any(|b| *b != 0), "{value}");
+            assert_eq!(made, ours.shared(&vec![value; answer.len()]).unwrap(), "the same each time");
+        }
+        //= test fips203#7.2/modulus: coefficients of a key are below q.
+        let mut unreduced = ours.public().to_vec();
+        unreduced[..3].fill(0xff);
+        assert!(DhPrivate::answer(group, &unreduced, &mut Seeded(14)).is_err());
+    }
+}
+
 #[test]
 fn another_implementation_agrees_at_either_end() {
     for group in DhGroup::KEMS {

@@ -14,7 +14,6 @@ fn restart(old: &Config, new: &Config, differences: &[Difference]) -> Vec<String
     let differs = |place: &Place| match place.path {
         "system" => old.system != read_once,
         "interface" => old.interfaces != new.interfaces,
-        "ip.ipsec.manual-sa" => old.ipsec.manual_sas != new.ipsec.manual_sas,
         _ => false,
     };
     let mut said = Vec::new();

@@ -257,6 +257,42 @@ fn d5_ecdsa_edges() {
     assert!(matches!(verify(key, &other, PLAIN, b"x"), Err(SignatureError::Key { .. })));
 }
 
+/// s of the order and above, R and A of small order: what some take and others do not is not taken.
+#[test]
+fn d5_ed25519_edges() {
+    const IDENTIFIER: &[u8] = &[0x30, 5, 6, 3, 0x2b, 101, 112];
+    let signer = signer(Key::Ed25519);
+    let key = signer.certificate().unwrap().key();
+    let good = signer.sign(Some(Hashes::OURS), PLAIN, b"x").unwrap();
+    let (r, s) = good.data[8..].split_at(32);
+    verify(key, &digital(IDENTIFIER, &[r, s].concat()), PLAIN, b"x").unwrap();
+    let order = hex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+    let mut carry = 0;
+    let more: Vec<u8> = s
+        .iter()
+        .zip(&order)
+        .map(|(a, b)| {
+            let sum = u16::from(*a) + u16::from(*b) + carry;
+            carry = sum >> 8;
+            sum as u8
+        })
+        .collect();
+    let small = hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a");
+    for (what, r, s) in [
+        ("s and the order", r, &more[..]),
+        ("the order", r, &order[..]),
+        ("all ones", r, &[0xff; 32][..]),
+        ("R of order 8", &small[..], s),
+        ("R of order 1, s of 0", &hex(&format!("01{}", "00".repeat(31)))[..], &[0; 32][..]),
+    ] {
+        let signature = digital(IDENTIFIER, &[r, s].concat());
+        assert_eq!(verify(key, &signature, PLAIN, b"x"), Err(SignatureError::Wrong), "{what}");
+    }
+    for len in [0, 63, 65, 114] {
+        assert!(verify(key, &digital(IDENTIFIER, &vec![1; len]), PLAIN, b"x").is_err(), "{len}");
+    }
+}
+
 #[test]
 fn a_chain_is_sent_without_its_root() {
     let root = Wish::authority("root", Key::P256).self_signed();

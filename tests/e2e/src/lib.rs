@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 mod many;
-pub use many::{Pair, pairs_pass};
+pub use many::{Pair, near, pairs_pass};
 
 pub const SECRET: &str = "an end-to-end secret";
 pub const SOON: Duration = Duration::from_secs(20);

@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Cipher and integrity in our words, both in strongSwan's.
 pub type Pair = (&'static str, &'static str, &'static str);
 
-fn near(n: usize) -> IpAddr {
+/// An address of our side for the n-th tunnel.
+pub fn near(n: usize) -> IpAddr {
     match Side::A.host4() {
         IpAddr::V4(host) => {
             let [a, b, c, _] = host.octets();

@@ -16,6 +16,7 @@ pub fn build(tables: &Tables, network: &Network, policies: &Numbered, sink: &mut
     let by_number: HashMap<u64, &Policy> = policies.iter().map(|(number, p)| (*number as u64, p)).collect();
     let mut taken = HashSet::new();
     let mut slot = 0;
+    let mut keys = Vec::new();
     let lab = ipsec::lab(tables);
     super::enabled(tables.list("ip.ipsec.manual-sa"), |row| {
         let spec = manual(row, network, &by_number, SaSlot(slot), lab, sink)?;
@@ -26,9 +27,35 @@ pub fn build(tables: &Tables, network: &Network, policies: &Numbered, sink: &mut
             let said = format!("another SA of this direction has the SPI {}", spec.spi);
             return Err(row.error(sink, "spi", said, "write another"));
         }
+        if let Some(first) = same_key(&spec, &keys) {
+            let said = format!(
+                "{first} has the same key, so both use it with the same IVs: whoever sees that reads both, and forges"
+            );
+            let fix = "write another key; each direction takes its own";
+            if !lab {
+                return Err(row.error(sink, "enc-key", said, fix));
+            }
+            row.warning(sink, "enc-key", said, fix);
+        }
+        keys.push((row.place(), spec.clone()));
+        let said = "a manual SA is never rekeyed: who gets the key reads all that ever passed (RFC 4301 4.5.1), and after \
+                    a restart what was sent before is taken once more";
+        row.warning(sink, "spi", said, "let IKE make it: name a `peer` in the policy");
         slot += 1;
         Ok(spec)
     })
+}
+
+//= rfc4106#2/manual-keys: with manual keying nobody makes sure that IVs differ, so no key has two users.
+/// The place of an SA that counts its IVs under the same key.
+fn same_key<'s>(spec: &SaSpec, before: &'s [(String, SaSpec)]) -> Option<&'s str> {
+    let counts = |of: &SaSpec| of.suite.encryption().counts_iv() || of.suite.integrity().iv_len() > 0;
+    let same = |of: &SaSpec| {
+        (&of.encryption_key, &of.salt) == (&spec.encryption_key, &spec.salt)
+            && (of.suite.encryption().counts_iv() || of.integrity_key == spec.integrity_key)
+    };
+    let found = before.iter().find(|(_, of)| counts(of) && counts(spec) && same(of));
+    found.map(|(place, _)| place.as_str())
 }
 
 fn manual(

@@ -550,7 +550,7 @@ pub(super) const POLICY: Menu = Menu {
 };
 pub(super) const MANUAL_SA: Menu = Menu {
     name: "manual-sa",
-    help: "SAs with keys from this file, for `espway packet`. `espway run` refuses them: a restart would use a key and IV twice.",
+    help: "SAs with keys from this file, for laboratories and tests: nobody negotiates, and nothing ever rekeys them.",
     properties: &[
         own("spi", Kind::Integer { min: 256, max: u32::MAX as u64 }, Needed, "The SPI, like 0x1001."),
         own("direction", Kind::One(&[ok("in"), ok("out")]), Needed, "Which way its packets go."),
@@ -594,7 +594,7 @@ pub(super) const MANUAL_SA: Menu = Menu {
             "last-seq",
             Kind::Integer { min: 0, max: u64::MAX },
             Is("0"),
-            "Outbound: last number used. Inbound: highest number accepted.",
+            "Outbound: last number used; a gateway that has used more goes on behind those. Inbound: highest number accepted.",
         ),
         DISABLED,
         COMMENT,

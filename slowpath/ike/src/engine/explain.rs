@@ -83,7 +83,9 @@ fn id_word(id: &Id) -> Option<String> {
         Id::Fqdn(name) => Some(format!("fqdn:{name}")),
         Id::UserFqdn(name) => Some(format!("user-fqdn:{name}")),
         Id::KeyId(bytes) => {
-            let text = str::from_utf8(bytes).ok().filter(|t| t.chars().all(|c| !c.is_control()))?;
+            // Marks that turn the line round, and the like, are shown as bytes.
+            let plain = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+            let text = str::from_utf8(bytes).ok().filter(|text| text.chars().all(plain))?;
             Some(format!("key-id:{text}"))
         }
         Id::Dn(der) => Some(format!("dn:{}", pki::name::text(der))),

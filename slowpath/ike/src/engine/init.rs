@@ -292,7 +292,8 @@ impl Engine {
     }
 
     pub(super) fn on_init_request(&mut self, d: &Datagram, header: &Header, cx: &mut Cx) {
-        if header.message_id != 0 || header.spi_r != 0 {
+        //= rfc7296#3.1/spi-i-not-zero: who has not chosen an SPI cannot be answered.
+        if header.message_id != 0 || header.spi_r != 0 || header.spi_i == 0 {
             return self.counters.refuse(Refused::Malformed);
         }
         if self.beside.has_caller(d.remote, header.spi_i) {

@@ -100,6 +100,9 @@ pub struct Engine {
     calendar: Option<(Now, Duration)>,
 }
 
+/// Whose slots are of no IKE SA: 0 is no SPI (RFC 7296 3.1).
+const NOBODY: u64 = 0;
+
 /// What a step works with besides the engine.
 struct Cx {
     now: Now,
@@ -219,6 +222,16 @@ impl Engine {
     }
     pub fn children(&self, now: Now) -> Vec<ChildStatus> {
         self.sas.values().flat_map(|sa| sa.children.iter().map(|c| sa.child_status(c, now))).collect()
+    }
+    /// A place in the SA table for an SA that is not negotiated.
+    pub fn take_slot(&mut self) -> Option<SaSlot> {
+        self.slots.take(NOBODY)
+    }
+    /// Its SA is being removed; `SlotFree` gives it back.
+    pub fn drain_slot(&mut self, slot: SaSlot) {
+        if self.slots.owner(slot) == Some(NOBODY) {
+            self.slots.drain(slot);
+        }
     }
     /// Every SA the fast path is to run now, complete with keys and as it was installed. A fast path that starts
     /// empty gets these again, and a running one is compared with them.
