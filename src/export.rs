@@ -83,6 +83,9 @@ fn read(name: &Path) -> anyhow::Result<Document> {
     let mut bytes = Zeroizing::new(Vec::new());
     let file = std::fs::File::open(name).with_context(|| path.to_string())?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).with_context(|| path.to_string())?;
+    if let Some(what) = config::foreign(&bytes) {
+        bail!("{path} is {what}");
+    }
     let text = std::str::from_utf8(&bytes).with_context(|| format!("{path} is not text in UTF-8"))?;
     match Document::from_yaml(text) {
         Ok((document, _)) => Ok(document),

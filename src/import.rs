@@ -48,6 +48,48 @@ enum From {
     Swanctl,
 }
 
+/// The files of an `include`, which may have `*` and `?` in its last part; relative to the file it stands in.
+fn included(
+    first: &Path,
+    what: &str,
+    of: Option<&Path>,
+) -> Result<Vec<(PathBuf, script::swanctl::Text)>, String> {
+    let folder = of.unwrap_or(first).parent().unwrap_or(Path::new(""));
+    let wanted = folder.join(what.trim_matches('"'));
+    let (folder, pattern) =
+        (wanted.parent().unwrap_or(Path::new("")), wanted.file_name().unwrap_or_default());
+    let pattern = pattern.to_str().ok_or("its name is not UTF-8")?;
+    let mut paths = vec![wanted.clone()];
+    if pattern.contains(['*', '?']) {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = fs::read_dir(here).map_err(|error| format!("{}: {error}", here.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        paths = names
+            .filter(|name| fits(name.as_bytes(), pattern.as_bytes()))
+            .map(|name| folder.join(name))
+            .collect();
+        paths.sort();
+    }
+    if paths.is_empty() {
+        return Err(format!("no file is called {}", wanted.display()));
+    }
+    let text = |path: PathBuf| {
+        let text = read(&path).map_err(|error| format!("{error:#}"))?;
+        Ok((path, script::swanctl::Text::new(text)))
+    };
+    paths.into_iter().map(text).collect()
+}
+/// A name and what it is to look like.
+fn fits(name: &[u8], pattern: &[u8]) -> bool {
+    match (name, pattern) {
+        ([], []) => true,
+        (_, [b'*', rest @ ..]) => (0..=name.len()).any(|at| fits(&name[at..], rest)),
+        ([_, name @ ..], [b'?', rest @ ..]) => fits(name, rest),
+        ([a, name @ ..], [b, rest @ ..]) => a == b && fits(name, rest),
+        _ => false,
+    }
+}
+
 pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
     let text = read(&args.file)?;
     if let Some(output) = args.output.as_deref().filter(|output| !args.force && output.exists()) {
@@ -55,7 +97,7 @@ pub fn import(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut done = match args.from {
         From::Routeros => script::import(&text),
-        From::Swanctl => script::swanctl::import(&text),
+        From::Swanctl => script::swanctl::import_with(&text, &mut |what, of| included(&args.file, what, of)),
     };
     let given = match &args.secrets_file {
         Some(file) => secrets_of(file)?,
@@ -87,6 +129,9 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let size = file.take(script::MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
     size.with_context(|| path.display().to_string())?;
     ensure!(bytes.len() <= script::MAX_BYTES, "{} has more than {} bytes", path.display(), script::MAX_BYTES);
+    if let Some(what) = config::foreign(&bytes) {
+        bail!("{} is {what}", path.display());
+    }
     Ok(decode(&bytes))
 }
 

@@ -125,3 +125,85 @@ fn a_report_is_json_when_asked_and_swanctl_is_read() {
     );
     assert!(fs::read_to_string(folder.path().join("s.yaml")).expect("read").contains("hidden-from-all"));
 }
+
+/// As Debian lays it out: the connections in a folder, secrets in a file of their own.
+#[test]
+fn files_that_swanctl_includes_are_read_where_they_stand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    fs::create_dir(folder.path().join("conf.d")).expect("made");
+    write(
+        "swanctl.conf",
+        "# all of it\ninclude conf.d/*.conf\ninclude missing.d/*.conf\nsecrets { include conf.d/secret.inc\n}\n",
+    );
+    let gateway = "connections { gw { version = 2\nremote_addrs = 192.0.2.1\nlocal { auth = psk }\nremote { auth = psk }\n\
+                   remote-2 { auth = eap }\nchildren { include child.inc\n} } }\n";
+    write("conf.d/a.conf", gateway);
+    write("conf.d/b.conf", "pools { p { addrs = 10.9.0.0/24 } }\n");
+    write("conf.d/ignored.txt", "nonsense {");
+    write("conf.d/child.inc", "n { local_ts = 10.1.0.0/16\nremote_ts = 10.2.0.0/16 }\n");
+    write("conf.d/secret.inc", "ike { secret = hidden-from-all }\ninclude ../swanctl.conf\n");
+    let args = ["import", "swanctl.conf", "--from", "swanctl", "--output", "s.yaml"];
+    let (ok, out, err) = espway(folder.path(), &args);
+    assert!(ok && !out.contains("hidden-from-all"), "{out}{err}");
+    for said in [
+        "conf.d/a.conf is read",
+        "conf.d/b.conf is read",
+        "missing.d",
+        "only the first section `remote`",
+        "too many files",
+    ] {
+        assert!(out.contains(said), "{said}: {out}");
+    }
+    assert!(!out.contains("ignored.txt"), "{out}");
+    let yaml = fs::read_to_string(folder.path().join("s.yaml")).expect("read");
+    for part in ["hidden-from-all", "10.2.0.0/16", "10.9.0.0/24"] {
+        assert!(yaml.contains(part), "{part}: {yaml}");
+    }
+}
+
+/// Backups, archives and upgrades, signed or not, of whatever version: nothing is unpacked, run or half taken.
+#[test]
+fn g12_backups_archives_and_upgrades_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("here");
+    fs::create_dir(&dir).expect("made");
+    // A tar archive whose one member would be written outside of where it is unpacked.
+    let mut tar = vec![0; 1536];
+    tar[..15].copy_from_slice(b"../escaped.yaml");
+    tar[124..135].copy_from_slice(b"00000000023");
+    tar[257..262].copy_from_slice(b"ustar");
+    tar[512..531].copy_from_slice(b"system: {name: pwn}");
+    let zip = b"PK\x03\x04\x14\0\0\0\0\0../escaped.yaml".to_vec();
+    let gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1];
+    let backup = [&[0x88, 0xac, 0xa1, 0xb1][..], &[0; 64]].concat();
+    let sealed = [&[0xef, 0xa8, 0x91, 0x72][..], &[7; 64]].concat();
+    let upgrade = [&[0x1e, 0xf1, 0xd0, 0xba][..], b"routeros 6.40, signature: none"].concat();
+    for (name, bytes, said) in [
+        ("a.tar", tar, "an archive"),
+        ("a.zip", zip, "an archive"),
+        ("a.gz", gzip, "a compressed file"),
+        ("a.backup", backup, "a backup of RouterOS"),
+        ("sealed.backup", sealed, "an encrypted backup"),
+        ("routeros.npk", upgrade, "an upgrade package"),
+    ] {
+        fs::write(dir.join(name), &bytes).expect("written");
+        for words in [
+            &["import", name, "--output", "out.yaml"][..],
+            &["import", name, "--from", "swanctl", "--output", "out.yaml"],
+            &["check", name],
+            &["export", "--config", name],
+        ] {
+            let (ok, out, err) = espway(&dir, words);
+            assert!(!ok && format!("{out}{err}").contains(said), "{words:?}: {out}{err}");
+        }
+    }
+    // An entry of the history, or an export, of another version is a text like any other: held against the table.
+    fs::write(dir.join("newer.yaml"), "system: {name: t, warp-drive: yes}\n").expect("written");
+    let (ok, out, err) = espway(&dir, &["check", "newer.yaml"]);
+    assert!(!ok && format!("{out}{err}").contains("warp-drive"), "{out}{err}");
+    let left: Vec<_> =
+        fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+    assert_eq!(left, ["here"], "nothing was written beside it");
+    assert!(!dir.join("out.yaml").exists());
+}

@@ -208,8 +208,13 @@ fn read(file: &Path) -> anyhow::Result<Zeroizing<String>> {
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).context("standard input")?;
     } else {
-        let read = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        text = Zeroizing::new(read);
+        let bytes = Zeroizing::new(std::fs::read(file).with_context(|| file.display().to_string())?);
+        if let Some(what) = config::foreign(&bytes) {
+            bail!("{} is {what}", file.display());
+        }
+        let read = std::str::from_utf8(&bytes)
+            .with_context(|| format!("{} is not text in UTF-8", file.display()))?;
+        text = Zeroizing::new(read.to_owned());
     }
     ensure!(!text.trim().is_empty(), "{} is empty", file.display());
     Ok(text)

@@ -45,6 +45,8 @@ pub enum LoadError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("{path} is not text in UTF-8: byte {at} fits nothing", path = path.display())]
     NotText { path: PathBuf, at: usize },
+    #[error("{path} is {what}", path = path.display())]
+    Foreign { path: PathBuf, what: &'static str },
     #[error("{path} is refused:\n{complaints}", path = path.display())]
     Refused { path: PathBuf, complaints: Complaints },
 }
@@ -55,9 +57,45 @@ pub fn load(path: &Path) -> Result<Checked, LoadError> {
     std::fs::File::open(path)
         .and_then(|file| file.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
         .map_err(|error| LoadError::Read { path: path.into(), error })?;
+    if let Some(what) = foreign(&bytes) {
+        return Err(LoadError::Foreign { path: path.into(), what });
+    }
     let text = std::str::from_utf8(&bytes)
         .map_err(|error| LoadError::NotText { path: path.into(), at: error.valid_up_to() })?;
     check(text).map_err(|complaints| LoadError::Refused { path: path.into(), complaints })
+}
+
+/// What a file is that cannot be a configuration or an export, and what to bring instead: backups, archives and upgrades are
+/// never unpacked or taken on trust.
+pub fn foreign(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: &[(usize, &[u8], &str)] = &[
+        (
+            0,
+            &[0x88, 0xac, 0xa1, 0xb1],
+            "a backup of RouterOS, which only RouterOS reads: use `/export show-sensitive file=...` there",
+        ),
+        (
+            0,
+            &[0xef, 0xa8, 0x91, 0x72],
+            "an encrypted backup of RouterOS: use `/export show-sensitive file=...` there",
+        ),
+        (0, &[0x1e, 0xf1, 0xd0, 0xba], "an upgrade package of RouterOS (npk)"),
+        (0, &[0x1f, 0x8b], "a compressed file: unpack it, and give the configuration itself"),
+        (0, b"BZh", "a compressed file: unpack it, and give the configuration itself"),
+        (
+            0,
+            &[0xfd, b'7', b'z', b'X', b'Z'],
+            "a compressed file: unpack it, and give the configuration itself",
+        ),
+        (0, &[0x28, 0xb5, 0x2f, 0xfd], "a compressed file: unpack it, and give the configuration itself"),
+        (0, b"PK\x03\x04", "an archive: unpack it, and give the configuration itself"),
+        (257, b"ustar", "an archive: unpack it, and give the configuration itself"),
+        (0, b"\x7fELF", "a program"),
+    ];
+    KINDS
+        .iter()
+        .find(|(at, magic, _)| bytes.get(*at..).is_some_and(|b| b.starts_with(magic)))
+        .map(|(.., what)| *what)
 }
 
 /// Checks the text of a file.

@@ -146,6 +146,24 @@ pub fn parse(text: &str) -> Result<Option<Node<'_>>, Fault> {
     Ok(root.filter(|node| !matches!(node.body, Body::Nothing)))
 }
 
+/// What stands behind `#`: its line, whether nothing else stands there, and the text; one more than `most` at the most.
+/// For a text that [`parse`] takes.
+pub fn remarks(text: &str, most: usize) -> Vec<(u32, bool, String)> {
+    if !text.contains('#') {
+        return Vec::new();
+    }
+    let events = Parser::new_from_str_with_options(text, options! { emit_comments: true });
+    let remark = |(event, span): (Event, Span)| match event {
+        Event::Comment(said, _) => {
+            let at = spot(&span);
+            let before = text.get(..at.start as usize)?.rsplit('\n').next()?;
+            Some((at.line, before.trim().is_empty(), said.into_owned()))
+        }
+        _ => None,
+    };
+    events.map_while(Result::ok).filter_map(remark).take(most + 1).collect()
+}
+
 fn close(open: Open<'_>, end: Spot) -> Node<'_> {
     let spot = Spot { end: end.start.max(open.spot.end), ..open.spot };
     if !open.map {

@@ -215,3 +215,149 @@ fn every_menu_has_a_path_of_its_own_on_the_console() {
         }
     }
 }
+
+/// Where the built-in template stands among the policies: rows above it come first for what is negotiated.
+#[test]
+fn the_built_in_template_keeps_its_place_in_every_form() {
+    use config::script;
+    use config::script::export::{Amount, Style};
+    let policies = at("ip.ipsec.policy");
+    let text = "system: {name: t}\ninterface: [{name: wan, device: \"null\"}]\n";
+    let mut document = Document::from_yaml(text).expect("good").0;
+    let add = |document: &mut Document, dst: &str| {
+        let cells = [("src-address", "10.1.0.0/16"), ("dst-address", dst), ("action", "discard")];
+        document.add(policies, &cells, None).expect("a row")
+    };
+    let (first, _) = (add(&mut document, "10.2.0.0/16"), add(&mut document, "10.3.0.0/16"));
+    let places_of =
+        |document: &Document| document.rows(policies).iter().map(|row| row.built_in).collect::<Vec<_>>();
+    let built_in = document.rows(policies)[0].id;
+    for (before, expected) in [(None, [true, false, false]), (Some(built_in), [false, true, false])] {
+        if let Some(before) = before {
+            document.move_before(policies, &[first], Some(before)).expect("both are there");
+        }
+        assert_eq!(places_of(&document), expected);
+        let yaml = document.to_yaml(Secrets::Shown);
+        assert_eq!(yaml.contains("default: yes"), before.is_some(), "{}", *yaml);
+        let read = Document::from_yaml(&yaml).expect("good").0;
+        assert_eq!(places_of(&read), expected, "{}", *yaml);
+        let json = Document::from_json(&document.to_json(Secrets::Shown).to_string()).expect("good");
+        assert_eq!(places_of(&json), expected);
+        let style = Style { amount: Amount::Compact, secrets: Secrets::Shown };
+        let script = script::export::export(&document, style, "now", "0");
+        assert_eq!(places_of(&script::import(&script).document), expected, "{}", *script);
+        // And where it stands is where its policies will be.
+        let of = |document: &Document| document.check().expect("good").config.ipsec.templates[0].place;
+        assert_eq!(
+            (of(&document), of(&read)),
+            (usize::from(before.is_some()), usize::from(before.is_some()))
+        );
+    }
+}
+
+#[test]
+fn remarks_stay_with_what_they_stand_before() {
+    let text = "\
+# of the whole
+system: {name: t} # the name
+ip:
+  ipsec:
+    # peers, by site
+    peer:
+      # the first
+      # in two lines
+      - name: a
+        address: 192.0.2.1 # its address
+        # before a property
+        exchange-mode: ike2
+      - {name: b, address: 192.0.2.2, comment: \"no # remark\"}
+      # the last
+      - {name: c, address: 192.0.2.3}
+# at the end
+";
+    let mut document = Document::from_yaml(text).expect("good").0;
+    let of = |document: &Document, name: &str| {
+        document.by_name(peer(), name).expect("there").remark().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&document, "a"), [" the first", " in two lines", " its address", " before a property"]);
+    assert_eq!((of(&document, "b"), of(&document, "c")), (vec![], vec![" the last".to_owned()]));
+    // A row is edited, one removed, one added; what was said of the others stays.
+    let (a, b) = (document.by_name(peer(), "a").expect("a").id, document.by_name(peer(), "b").expect("b").id);
+    document.set(peer(), a, &[("name", Some("a2")), ("passive", Some("yes"))]).expect("good");
+    document.remove(peer(), b).expect("nobody uses it");
+    document.add(peer(), &[("name", "d"), ("address", "192.0.2.4")], None).expect("good");
+    let written = document.to_yaml(Secrets::Shown);
+    let lines: Vec<&str> = written.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "# of the whole",
+            "# the name",
+            "system:",
+            "  name: t",
+            "ip:",
+            "  ipsec:",
+            "    # peers, by site",
+            "    peer:",
+            "      # the first",
+            "      # in two lines",
+            "      # its address",
+            "      # before a property",
+            "      - name: a2",
+            "        address: 192.0.2.1/32",
+            "        exchange-mode: ike2",
+            "        passive: yes",
+            "      # the last",
+            "      - name: c",
+            "        address: 192.0.2.3/32",
+            "      - name: d",
+            "        address: 192.0.2.4/32",
+            "# at the end",
+        ]
+    );
+    let again = Document::from_yaml(&written).expect("good").0;
+    assert_eq!(*again.to_yaml(Secrets::Shown), *written);
+    assert!(
+        again == document && !again.to_yaml(Secrets::Hidden).contains('#'),
+        "nobody knows what is in remarks"
+    );
+    // A RouterOS script has them, too, and what is in one comes with its rows.
+    let style = config::script::export::Style {
+        amount: config::script::export::Amount::Compact,
+        secrets: Secrets::Shown,
+    };
+    let script = config::script::export::export(&document, style, "now", "0");
+    assert!(script.contains("\n# the last\nadd address=192.0.2.3/32 name=c\n"), "{}", *script);
+    let read = config::script::import(&script).document;
+    assert_eq!((of(&read, "c"), of(&read, "d")), (vec![" the last".to_owned()], vec![]));
+    let routeros = "# 2026-01-02 03:04:05 by RouterOS 7.22.3\n# software id = ABCD\n#\n/ip ipsec peer\n\
+                    add address=192.0.2.1/32 name=x\n# This entry is unreachable\nadd address=192.0.2.2/32 name=y\n";
+    let read = config::script::import(routeros).document;
+    assert_eq!((of(&read, "x"), of(&read, "y")), (vec![], vec![" This entry is unreachable".to_owned()]));
+}
+/// Whatever somebody wrote there: what is written is read again.
+#[test]
+fn odd_remarks_break_no_line() {
+    let odd = "/ip ipsec peer\n# a\u{7}b\u{85}c\u{2028}d\u{feff}\\\nadd address=192.0.2.1/32 name=x\n";
+    let document = config::script::import(odd).document;
+    let yaml = document.to_yaml(Secrets::Shown);
+    assert!(yaml.contains("# a b c d \\\n"), "{}", *yaml);
+    let again = Document::from_yaml(&yaml).expect("good").0;
+    assert_eq!(*again.to_yaml(Secrets::Shown), *yaml);
+    assert!(again == document && again.rows(peer()).len() == 1);
+}
+/// Text that looks like a remark and is none: it stays a value and is written nowhere else.
+#[test]
+fn what_is_within_a_value_is_no_remark() {
+    let text = "ip:\n  ipsec:\n    peer: [{name: a, address: 192.0.2.1}]\n    identity:\n      - peer: a\n        secret: \"x\n          #not a remark\"\n";
+    let document = Document::from_yaml(text).expect("good").0;
+    assert!(!document.to_yaml(Secrets::Hidden).contains("not a remark"));
+    assert_eq!(document.to_yaml(Secrets::Shown).matches("not a remark").count(), 1);
+}
+/// A file of nothing but remarks is read in no time, and they are not kept.
+#[test]
+fn g1_very_many_remarks_are_left_out() {
+    let text = format!("{}system: {{name: t}}\n", "# again\n".repeat(1_000_000));
+    let document = Document::from_yaml(&text).expect("good").0;
+    assert_eq!(document.to_yaml(Secrets::Shown).as_str(), "system:\n  name: t\n");
+}

@@ -15,6 +15,8 @@ pub struct Cells {
     read: OnceLock<Arc<walk::Read>>,
     /// As it stands in a file.
     text: OnceLock<Text>,
+    /// Lines behind `#` in front of it, without that. They mean nothing, and stay with it.
+    pub remark: Option<Box<str>>,
 }
 pub struct Text {
     pub lines: Zeroizing<String>,
@@ -24,7 +26,7 @@ pub struct Text {
 }
 impl Cells {
     pub fn of(list: List) -> Self {
-        Self { list, read: OnceLock::new(), text: OnceLock::new() }
+        Self { list, read: OnceLock::new(), text: OnceLock::new(), remark: None }
     }
     pub(super) fn change(&mut self) -> &mut List {
         (self.read, self.text) = (OnceLock::new(), OnceLock::new());
@@ -49,7 +51,7 @@ impl std::fmt::Debug for Cells {
 impl Clone for Cells {
     /// Whoever copies them is about to change them.
     fn clone(&self) -> Self {
-        Self::of(self.list.clone())
+        Self { remark: self.remark.clone(), ..Self::of(self.list.clone()) }
     }
 }
 impl Deref for Cells {

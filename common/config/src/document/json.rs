@@ -102,6 +102,9 @@ impl Document {
             Some(id) => {
                 let changes: Vec<_> = cells.iter().map(|(name, text)| (*name, Some(text.as_str()))).collect();
                 self.set(place, id, &changes)?;
+                if place.menu.ordered {
+                    self.move_before(place, &[id], None)?;
+                }
             }
             None => {
                 let cells: Vec<_> = cells.iter().map(|(name, text)| (*name, text.as_str())).collect();

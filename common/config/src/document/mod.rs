@@ -6,6 +6,7 @@ mod cells;
 mod diff;
 mod edit;
 mod json;
+mod remarks;
 mod tree;
 mod yaml;
 
@@ -66,6 +67,10 @@ impl Object {
     /// To change them: what was found of them before is not so any more.
     fn cells_mut(&mut self) -> &mut Vec<(&'static Field, Zeroizing<String>)> {
         Arc::make_mut(&mut self.cells).change()
+    }
+    /// Lines that stand before it behind `#`.
+    pub fn remark(&self) -> impl Iterator<Item = &str> {
+        self.cells.remark.iter().flat_map(|remark| remark.lines())
     }
     /// What is written, or else what that means.
     pub fn effective<'a>(&'a self, place: &'static Place, name: &str) -> Option<&'a str> {
@@ -144,6 +149,8 @@ impl Table {
 #[derive(Clone, Debug)]
 pub struct Document {
     tables: BTreeMap<&'static str, Arc<Table>>,
+    /// Of menus; those of rows are theirs.
+    remarks: Arc<remarks::OfMenus>,
     /// From the last check of any copy.
     memo: Arc<Mutex<Memo>>,
 }
@@ -165,7 +172,7 @@ impl Document {
             .iter()
             .filter(|p| p.menu.shape.is_written())
             .map(|place| (place.path, Arc::new(built_in(place))));
-        Self { tables: tables.collect(), memo: Arc::default() }
+        Self { tables: tables.collect(), remarks: Arc::default(), memo: Arc::default() }
     }
     /// The rows of a list in their order, or the one object of a group of settings.
     pub fn rows(&self, place: &Place) -> &[Object] {

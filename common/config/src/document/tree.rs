@@ -7,6 +7,7 @@ use crate::walk::{self, Row, Rows, Value};
 use crate::yaml::{Body, Node, Spot};
 use crate::{Checked, check};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Document {
@@ -35,14 +36,18 @@ impl Document {
         folder(self, &ROOT, "").unwrap_or_else(|| node(Body::Nothing))
     }
 
-    pub(super) fn from_rows(rows: &Rows) -> Self {
+    /// With the remarks of the text that the tree was read from.
+    pub(super) fn from_rows(rows: &Rows, text: &str, tree: Option<&Node>) -> Self {
         let mut document = Self::new();
+        let mut ids = BTreeMap::new();
         for place in places() {
             let Some(list) = rows.get(place.path) else { continue };
             let Some(table) = document.tables.get_mut(place.path) else { continue };
             let table = Arc::make_mut(table);
-            list.iter().for_each(|row| take(place, row, table));
+            let taken: Vec<Id> = list.iter().map(|row| take(place, row, table)).collect();
+            ids.insert(place.path, taken);
         }
+        document.take_remarks(text, tree, &ids);
         document
     }
 
@@ -51,8 +56,7 @@ impl Document {
         if let Some((menu, rest)) = path.split_once('[') {
             let (number, rest) = rest.split_once(']')?;
             let place = known(menu)?;
-            let written = self.rows(place).iter().filter(|row| is_written(place, row));
-            let row = written.into_iter().nth(number.parse().ok()?)?;
+            let row = written(self, place).nth(number.parse().ok()?)?;
             return Some((place, row, rest.strip_prefix('.').map(ToOwned::to_owned)));
         }
         let fits = |place: &&Place| {
@@ -85,16 +89,20 @@ fn folder<'a>(document: &'a Document, menu: &'static Menu, path: &str) -> Option
     (!pairs.is_empty()).then(|| node(Body::Map(pairs)))
 }
 fn table<'a>(document: &'a Document, place: &'static Place) -> Option<Node<'a>> {
-    let rows = document.rows(place).iter().filter(|row| is_written(place, row));
+    let rows = written(document, place);
     if place.is_list() {
         let nodes: Vec<_> = rows.map(object).collect();
         return (!nodes.is_empty()).then(|| node(Body::List(nodes)));
     }
     rows.map(object).next()
 }
-/// Something is said that is not so anyway.
-fn is_written(place: &'static Place, row: &Object) -> bool {
-    !row.built_in || super::original(place, row.id).is_none_or(|original| original != *row)
+/// Rows that say what is not so anyway; where the order counts, also a built-in one that does not stand in front.
+fn written<'a>(document: &'a Document, place: &'static Place) -> impl Iterator<Item = &'a Object> {
+    let mut moved = false;
+    document.rows(place).iter().filter(move |row| {
+        moved |= place.menu.ordered && !row.built_in;
+        !row.built_in || moved || super::original(place, row.id).is_none_or(|original| original != **row)
+    })
 }
 fn object(row: &Object) -> Node<'_> {
     node(Body::Row(&row.cells))
@@ -119,28 +127,39 @@ impl Cells {
     }
 }
 
-fn take(place: &'static Place, row: &Row, table: &mut Table) {
+fn take(place: &'static Place, row: &Row, table: &mut Table) -> Id {
     let mut cells = Vec::new();
     texts(row, "", &mut cells);
     let named = row.name();
-    let is_built_in = |object: &&mut Object| {
+    let is_built_in = |object: &&Object| {
         object.built_in
             && (!place.is_list() || object.name() == named && (named.is_some() || same_mark(row, object)))
     };
     let mut new = Object { id: Id(table.next), built_in: false, cells: Arc::default() };
     // They stand in front; a file of many rows is not searched for each of them.
-    let known = table.rows.iter_mut().take_while(|row| row.built_in).find(is_built_in);
+    let known = table.rows.iter().take_while(|row| row.built_in).position(|row| is_built_in(&row));
+    // Where the order counts, a built-in row stands where it is written.
+    let known = known.map(|at| match place.menu.ordered {
+        true => {
+            let row = table.rows.remove(at);
+            table.rows.push(row);
+            table.rows.len() - 1
+        }
+        false => at,
+    });
     let is_new = known.is_none();
-    let object = known.unwrap_or(&mut new);
+    let object = known.and_then(|at| table.rows.get_mut(at)).unwrap_or(&mut new);
     for (name, text) in cells {
         // They were values a moment ago.
         let taken = assign(place, object, &name, Some(&text));
         debug_assert!(taken.is_ok(), "{taken:?}");
     }
+    let id = object.id;
     if is_new {
         table.next += 1;
         table.insert(table.rows.len(), new);
     }
+    id
 }
 /// A built-in row without a name is known by saying so.
 fn same_mark(row: &Row, object: &Object) -> bool {

@@ -26,7 +26,7 @@ impl Document {
         if complaints.errors > 0 {
             return Err(complaints);
         }
-        Ok((Self::from_rows(&rows), complaints))
+        Ok((Self::from_rows(&rows, text, tree.as_ref()), complaints))
     }
 
     /// Reads a file that is to be run: its objects, and what they mean.
@@ -47,7 +47,7 @@ impl Document {
             Some(config) if complaints.errors == 0 => {
                 // Nothing is wrong with it as it is run, so nothing is with keeping it.
                 let rows = walk::walk_to_keep(tree.as_ref(), &mut Sink::default());
-                Ok((Self::from_rows(&rows), Checked { config, warnings: complaints }))
+                Ok((Self::from_rows(&rows, text, tree.as_ref()), Checked { config, warnings: complaints }))
             }
             _ => Err(complaints),
         }
@@ -62,23 +62,26 @@ impl Document {
         let Writer { out, marks, .. } = self.written(Secrets::Shown);
         (out, marks)
     }
-    fn written(&self, secrets: Secrets) -> Writer {
+    fn written(&self, secrets: Secrets) -> Writer<'_> {
         let out = Zeroizing::new(String::with_capacity(256 + 256 * self.len()));
-        let mut writer = Writer { out, secrets, marks: Vec::new() };
-        writer.write(&self.tree(), 0);
+        let mut writer = Writer { out, secrets, marks: Vec::new(), remarks: &self.remarks };
+        writer.write(&self.tree(), "", 0);
+        writer.remarks(super::remarks::END, 0);
         writer
     }
 }
 
-struct Writer {
+struct Writer<'d> {
     out: Zeroizing<String>,
+    /// Where they are hidden, remarks are left out: nobody knows what is in those.
     secrets: Secrets,
     /// Where secrets were written.
     marks: Vec<Range<usize>>,
+    remarks: &'d super::remarks::OfMenus,
 }
-impl Writer {
+impl Writer<'_> {
     /// Block style: a group of properties on lines of its own, rows behind dashes.
-    fn write(&mut self, node: &Node, depth: usize) {
+    fn write(&mut self, node: &Node, path: &str, depth: usize) {
         let pairs = match &node.body {
             Body::Map(pairs) => pairs,
             Body::Row(cells) if self.secrets == Secrets::Shown => return self.known(cells, depth),
@@ -86,8 +89,10 @@ impl Writer {
             _ => return,
         };
         for (at, (key, value)) in pairs.iter().enumerate() {
-            self.begin(at, depth);
             let Body::Scalar(key) = &key.body else { continue };
+            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+            self.remarks(&path, depth);
+            self.begin(at, depth);
             self.out.push_str(key);
             self.out.push(':');
             match &value.body {
@@ -99,21 +104,36 @@ impl Writer {
                 }
                 Body::Map(_) | Body::Row(_) => {
                     self.out.push('\n');
-                    self.write(value, depth + 1);
+                    self.write(value, &path, depth + 1);
                 }
                 Body::List(rows) => {
                     self.out.push('\n');
                     for row in rows {
+                        if let Body::Row(cells) = &row.body {
+                            self.remark(cells.remark.as_deref(), depth + 1);
+                        }
                         indent(depth + 1, &mut self.out);
                         self.out.push_str("- ");
                         // A row in which nothing is written.
                         if row.body.is_empty() {
                             self.out.push_str("{}\n");
                         }
-                        self.write(row, depth + 2);
+                        self.write(row, &path, depth + 2);
                     }
                 }
             }
+        }
+    }
+    fn remarks(&mut self, menu: &str, depth: usize) {
+        let remarks = self.remarks;
+        self.remark(remarks.get(menu).map(String::as_str), depth);
+    }
+    fn remark(&mut self, remark: Option<&str>, depth: usize) {
+        for line in remark.filter(|_| self.secrets == Secrets::Shown).into_iter().flat_map(str::lines) {
+            indent(depth, &mut self.out);
+            self.out.push('#');
+            self.out.push_str(line);
+            self.out.push('\n');
         }
     }
     /// A row that was written before is the same again. It begins behind a dash.
@@ -126,7 +146,7 @@ impl Writer {
                 |(field, text): &(&Field, Zeroizing<String>)| field.name.len() + text.len() + 2 * depth + 5;
             let mut out = Zeroizing::new(String::with_capacity(2 + cells.iter().map(length).sum::<usize>()));
             out.push_str("- ");
-            let mut writer = Writer { out, secrets: self.secrets, marks: Vec::new() };
+            let mut writer = Writer { out, secrets: self.secrets, marks: Vec::new(), remarks: self.remarks };
             writer.row(cells, depth);
             let Writer { out: lines, marks, .. } = writer;
             Text { lines, marks, depth }

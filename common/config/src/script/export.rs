@@ -85,7 +85,7 @@ fn write(document: &Document, style: Style, under: &str, out: &mut String) {
                     place.menu.ordered && built_in.is_some_and(|built_in| at < built_in),
                 )),
             };
-            commands.extend(command);
+            commands.extend(command.map(|command| (row, command)));
         }
         if commands.is_empty() {
             continue;
@@ -93,7 +93,15 @@ fn write(document: &Document, style: Style, under: &str, out: &mut String) {
         if style.amount != Amount::Terse {
             out.push_str(&format!("/{}\n", place.console));
         }
-        for command in commands {
+        for (row, command) in commands {
+            // Nobody knows what is in remarks: they are written with the secrets only.
+            let remarks =
+                row.remark().filter(|_| style.secrets == Secrets::Shown && style.amount != Amount::Terse);
+            for line in remarks {
+                out.push('#');
+                out.push_str(line);
+                out.push('\n');
+            }
             match style.amount {
                 Amount::Terse => {
                     out.push_str(&format!("/{}", place.console));

@@ -136,8 +136,10 @@ fn build(tables: Vec<(&'static Place, Vec<Row>, Row, Index)>) -> Document {
             let ids: Vec<_> =
                 document.rows(place).iter().filter(|row| !row.built_in).map(|row| row.id).collect();
             if !ids.is_empty() {
-                let moved = ids[at.index(ids.len())];
-                document.move_before(place, &[moved], Some(ids[0])).expect("both are there");
+                // Also in front of the built-in one.
+                let all: Vec<_> = document.rows(place).iter().map(|row| row.id).collect();
+                let (moved, before) = (ids[at.index(ids.len())], all[at.index(all.len())]);
+                document.move_before(place, &[moved], Some(before)).expect("both are there");
             }
         }
     }

@@ -88,6 +88,7 @@ impl Putter {
         loop {
             let fault = match self.try_put(place, &draft) {
                 Ok(id) => {
+                    draft.remarks.iter().for_each(|said| self.document.remark(place.path, id, said));
                     self.lines.insert((place.path, id), draft_line);
                     self.not_yet(place, id, &about, draft_line, &written);
                     return Some(id);

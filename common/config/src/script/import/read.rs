@@ -1,7 +1,7 @@
 //! First half of an import: statements become rows of the source's own shape, whatever the order of the lines.
-use super::super::Lines;
 use super::super::ast::{Item, ItemKind, Script, Statement, Text, Value, ValueKind};
 use super::super::names::{self, Command, Here, Resolved, menus};
+use super::super::{Lines, Span};
 use super::foreign;
 use super::put::NARROWING;
 use super::report::{Line, Outcome, Report};
@@ -11,16 +11,26 @@ use super::words::vocabulary;
 /// Commands in blocks within blocks; a script has few.
 const MAX_NESTED: usize = 8;
 
+type Remarks = std::iter::Peekable<std::vec::IntoIter<Span>>;
+
 pub struct Reader<'a> {
     text: &'a str,
     lines: Lines,
     pub tables: Tables,
     pub report: Report,
+    /// Remarks that stand in front of the command that is being read.
+    remarks: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { text, lines: Lines::new(text), tables: Tables::new(), report: Report::default() }
+        Self {
+            text,
+            lines: Lines::new(text),
+            tables: Tables::new(),
+            report: Report::default(),
+            remarks: Vec::new(),
+        }
     }
     pub fn read(&mut self, script: &Script) {
         for fault in &script.faults {
@@ -28,7 +38,11 @@ impl<'a> Reader<'a> {
             self.report.note(line, Outcome::Refused, "text", &*fault.said, "");
         }
         self.remarks(script);
-        self.statements(&script.statements, Here::Known(menus().root()), 0);
+        // Those of the header are about the whole of it.
+        let first = script.statements.first().map_or(usize::MAX, |statement| statement.span.start);
+        let behind = script.comments.iter().filter(|span| span.start > first).copied();
+        let mut remarks = behind.collect::<Vec<_>>().into_iter().peekable();
+        self.statements(&script.statements, Here::Known(menus().root()), 0, &mut remarks);
     }
 
     /// `# 2026-01-02 03:04:05 by RouterOS 7.22.3`, and what the router said about its own export.
@@ -49,8 +63,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn statements(&mut self, statements: &[Statement], mut here: Here, depth: usize) {
+    fn statements(&mut self, statements: &[Statement], mut here: Here, depth: usize, remarks: &mut Remarks) {
         for statement in statements {
+            self.remarks.clear();
+            while let Some(span) = remarks.next_if(|span| span.start < statement.span.start) {
+                let said = span.of(self.text).trim_end();
+                let own = said.trim_start().starts_with("error exporting");
+                self.remarks.extend((!own && !said.is_empty()).then(|| said.to_owned()));
+            }
             let done = names::resolve(&here, statement);
             let block = statement.items.last().and_then(|item| match &item.kind {
                 ItemKind::Value(Value { kind: ValueKind::Block(body), .. }) => Some(body),
@@ -58,7 +78,7 @@ impl<'a> Reader<'a> {
             });
             match (&done.command, block) {
                 (None, Some(body)) if depth < MAX_NESTED => {
-                    self.statements(&body.statements, done.menu.clone(), depth + 1);
+                    self.statements(&body.statements, done.menu.clone(), depth + 1, remarks);
                 }
                 (None, _) if done.arguments.is_empty() => here = done.menu,
                 _ => self.command(statement, &done),
@@ -178,7 +198,8 @@ impl<'a> Reader<'a> {
             let said = "a dynamic row, made by the router itself; left out";
             return self.report.note(line, Outcome::NotCovered, menu, said, "");
         }
-        let mut row = Draft { line, ..Draft::default() };
+        let remarks = std::mem::take(&mut self.remarks);
+        let mut row = Draft { line, remarks, ..Draft::default() };
         if let Some(item) = named(arguments, "copy-from") {
             match choose(self.text, here, self.tables.rows(menu), item).as_deref() {
                 Ok([from, ..]) => row.cells.clone_from(&self.tables.rows(menu)[*from].cells),
@@ -243,6 +264,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             self.cells(line, here.console(), rest, &mut row);
+            row.remarks.append(&mut self.remarks);
             if row.line == 0 {
                 row.line = line;
             }

@@ -15,6 +15,8 @@ pub struct Draft {
     /// A value that says whom it is for could not be read.
     pub doubtful: bool,
     pub cells: Vec<Cell>,
+    /// Lines behind `#` in front of it.
+    pub remarks: Vec<String>,
 }
 #[derive(Clone, Debug)]
 pub struct Cell {

@@ -9,9 +9,16 @@ mod secrets;
 use super::import::{Draft, Imported, Line, Outcome, Putter, Report, finish};
 use read::Section;
 
-/// Reads the text of swanctl.conf.
+pub use super::ast::Text;
+pub use read::Includes;
+
+/// Reads the text of swanctl.conf alone.
 pub fn import(text: &str) -> Imported {
-    let file = if text.len() > super::MAX_BYTES { read::File::default() } else { read::read(text) };
+    import_with(text, &mut |_, _| Err("put the files together and import that".into()))
+}
+/// The same with the files it includes.
+pub fn import_with(text: &str, include: &mut Includes) -> Imported {
+    let file = if text.len() > super::MAX_BYTES { read::File::default() } else { read::read(text, include) };
     let mut report = Report { source: Some("swanctl".into()), ..Report::default() };
     lines(&file.root, "", &mut report);
     let mut put = Putter::new(report, false);
@@ -21,9 +28,15 @@ pub fn import(text: &str) -> Imported {
     for (line, said) in &file.faults {
         put.say(*line, Outcome::Refused, "text", *said, "");
     }
-    for (line, what) in &file.includes {
-        let said = format!("`include {what}` is not followed");
-        put.say(*line, Outcome::Attention, "include", said, "put the files together and import that");
+    for (line, came) in &file.includes {
+        match came {
+            Ok(path) => {
+                let said =
+                    format!("{} is read; what is said of its lines is said of this one", path.display());
+                put.say(*line, Outcome::Done, "include", said, "");
+            }
+            Err(said) => put.say(*line, Outcome::Attention, "include", &**said, ""),
+        }
         put.report.lines.push(Line { line: *line, command: "include".into(), outcome: Outcome::Done });
     }
     let empty = Section::default();

@@ -1,6 +1,7 @@
 //! The text of swanctl.conf: sections within braces, `key = value`, includes, references to other sections.
 use super::super::ast::Text;
 use super::super::{Lines, MAX_DEPTH};
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 #[derive(Clone, Debug, Default)]
@@ -19,8 +20,8 @@ pub struct Setting {
 #[derive(Debug, Default)]
 pub struct File {
     pub root: Section,
-    /// `include`, with what is included.
-    pub includes: Vec<(usize, String)>,
+    /// `include`, and what came of it.
+    pub includes: Vec<(usize, Result<PathBuf, String>)>,
     pub faults: Vec<(usize, &'static str)>,
 }
 
@@ -50,33 +51,79 @@ impl Section {
     }
 }
 
-pub fn read(text: &str) -> File {
-    let mut reader = Reader { text, lines: Lines::new(text), at: 0, file: File::default() };
+/// The files that `include` names in this file (`None`: the one that is read), and their texts; or why there are none.
+pub type Includes<'i> = dyn FnMut(&str, Option<&Path>) -> Result<Vec<(PathBuf, Text)>, String> + 'i;
+/// Files within files, and all of them.
+const MAX_NESTED: usize = 8;
+const MAX_FILES: usize = 1000;
+
+pub fn read(text: &str, include: &mut Includes) -> File {
+    let lines = Lines::new(text);
+    let mut reader =
+        Reader { text, lines, at: 0, file: File::default(), include, path: None, under: None, nested: 0 };
     let mut root = Section::default();
-    while reader.at < text.len() {
-        reader.body(&mut root, 0);
-        if reader.peek() == Some('}') {
-            reader.fault("`}` closes nothing here");
-            reader.at += 1;
-        }
-    }
+    reader.whole(&mut root, 0);
     reader.file.root = root;
     reader.file
 }
 
-struct Reader<'a> {
+struct Reader<'a, 'i> {
     text: &'a str,
     lines: Lines,
     at: usize,
     file: File,
+    include: &'a mut Includes<'i>,
+    /// Of the file that was included.
+    path: Option<&'a Path>,
+    /// Everything in it is said about this line.
+    under: Option<usize>,
+    nested: usize,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
+    fn whole(&mut self, section: &mut Section, depth: usize) {
+        while self.at < self.text.len() {
+            self.body(section, depth);
+            if self.peek() == Some('}') {
+                self.fault("`}` closes nothing here");
+                self.at += 1;
+            }
+        }
+    }
+    /// What the files say stands where `include` does.
+    fn included(&mut self, section: &mut Section, line: usize, what: &str, depth: usize) {
+        let files = match self.nested < MAX_NESTED && self.file.includes.len() < MAX_FILES {
+            true => (self.include)(what, self.path),
+            false => Err("too many files within each other".into()),
+        };
+        match files {
+            Err(why) => {
+                self.file.includes.push((line, Err(format!("`include {what}` is not followed: {why}"))))
+            }
+            Ok(files) => {
+                for (path, text) in files {
+                    self.file.includes.push((line, Ok(path.clone())));
+                    let mut inner = Reader {
+                        text: &text,
+                        lines: Lines::new(&text),
+                        at: 0,
+                        file: std::mem::take(&mut self.file),
+                        include: &mut *self.include,
+                        path: Some(&path),
+                        under: Some(line),
+                        nested: self.nested + 1,
+                    };
+                    inner.whole(section, depth);
+                    self.file = inner.file;
+                }
+            }
+        }
+    }
     fn peek(&self) -> Option<char> {
         self.text.get(self.at..)?.chars().next()
     }
     fn line(&self) -> usize {
-        self.lines.line(self.at)
+        self.under.unwrap_or_else(|| self.lines.line(self.at))
     }
     fn fault(&mut self, said: &'static str) {
         let line = self.line();
@@ -126,7 +173,7 @@ impl Reader<'_> {
                 }
                 _ if name == "include" => {
                     let what = self.while_char(|c| c != '\n').trim().to_owned();
-                    self.file.includes.push((line, what));
+                    self.included(section, line, &what, depth);
                 }
                 _ => self.open(section, name, line, depth),
             }
