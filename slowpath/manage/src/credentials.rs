@@ -220,6 +220,12 @@ impl Files {
 fn same(a: &[Arc<Certificate>], b: &[Arc<Certificate>]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Arc::ptr_eq(a, b))
 }
+/// What the file of a raw key holds, and whether the private part is there. `None`: no key.
+pub fn key_in(path: &Path) -> Option<(PublicKey, bool)> {
+    let bytes = Zeroizing::new(std::fs::read(path).ok()?);
+    let public = pki::read_public_key(&bytes).ok()?;
+    Some((public, pki::read_private_key(&bytes).is_ok()))
+}
 fn said(path: &Path, why: impl std::fmt::Display) -> Arc<str> {
     format!("{}: {why}", path.display()).into()
 }

@@ -4,6 +4,7 @@ use crate::fast;
 use openssl::pkey::{PKey, Private, Public};
 use openssl::rsa::Rsa;
 use std::sync::OnceLock;
+use zeroize::Zeroizing;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
@@ -13,6 +14,17 @@ pub enum KeyKind {
     P521,
     Ed25519,
     Ed448,
+}
+impl KeyKind {
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Rsa { bits } => bits,
+            Self::P256 | Self::Ed25519 => 256,
+            Self::P384 => 384,
+            Self::P521 => 521,
+            Self::Ed448 => 456,
+        }
+    }
 }
 impl std::fmt::Display for KeyKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,6 +87,11 @@ impl PublicKey {
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
+    /// For a file.
+    pub fn to_pem(&self) -> Result<String, KeyError> {
+        let pem = self.key.public_key_to_pem().map_err(|_| KeyError::Unreadable)?;
+        String::from_utf8(pem).map_err(|_| KeyError::Unreadable)
+    }
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
@@ -108,6 +125,17 @@ impl PrivateKey {
     }
     pub fn kind(&self) -> KeyKind {
         self.kind
+    }
+    /// A new one, as PEM. Takes up to seconds.
+    pub fn generate_rsa(bits: u32) -> Result<Zeroizing<String>, KeyError> {
+        if !(STRONG_RSA..=LONGEST_RSA).contains(&bits) {
+            return Err(KeyError::RsaSize(bits));
+        }
+        let made =
+            Rsa::generate(bits).and_then(PKey::from_rsa).and_then(|key| key.private_key_to_pem_pkcs8());
+        let pem = Zeroizing::new(made.map_err(|_| KeyError::Unreadable)?);
+        let text = std::str::from_utf8(&pem).map_err(|_| KeyError::Unreadable)?;
+        Ok(Zeroizing::new(text.to_owned()))
     }
     pub fn is_of(&self, public: &PublicKey) -> bool {
         self.key.public_eq(&public.key)

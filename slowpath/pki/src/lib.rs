@@ -18,6 +18,6 @@ mod signature;
 pub use certificate::{Certificate, CertificateError, Claimed, San};
 pub use key::{KeyError, KeyKind, PrivateKey, PublicKey};
 pub use path::{MAX_CHAIN, Refusal, Revocation, Role, Rule, Trust};
-pub use pem::{FileError, read_certificates, read_private_key, read_public_key};
+pub use pem::{FileError, MAX_FILE, read_certificates, read_private_key, read_public_key};
 pub use scheme::{Hash, Hashes};
 pub use signature::{SignError, Signature, SignatureError, Signer, Ways, verify};

@@ -214,6 +214,44 @@ pub(super) const KEY: Menu = Menu {
         shown("private-key", Kind::YesNo, "The private part is here."),
         shown("rsa", Kind::YesNo, "It is an RSA key."),
     ],
+    commands: &[
+        Command {
+            name: "generate-key",
+            help: "Make a private RSA key in a file of its own, and a row for it.",
+            of_rows: false,
+            arguments: &[
+                shown("name", Kind::Name, "What the row is called."),
+                shown(
+                    "key-size",
+                    Kind::Integer { min: 2048, max: 8192 },
+                    "Its bits: 2048 (left out), 3072, 4096 or 8192.",
+                ),
+                shown(
+                    "file",
+                    Kind::Path,
+                    "The file, which must not be there yet; left out: `/etc/espway/keys/` and the name.",
+                ),
+            ],
+        },
+        Command {
+            name: "import",
+            help: "Add a row for a key in a file on the gateway: private or public, PEM or DER, RSA or another kind.",
+            of_rows: false,
+            arguments: &[
+                shown("file-name", Kind::Path, "The file."),
+                shown("name", Kind::Name, "What the row is called."),
+            ],
+        },
+        Command {
+            name: "export-pub-key",
+            help: "Write the public part of a key to a new file on the gateway, for the other side.",
+            of_rows: false,
+            arguments: &[
+                shown("key", Kind::Reference("ip.ipsec.key"), "The key."),
+                shown("file-name", Kind::Path, "The file, which must not be there yet."),
+            ],
+        },
+    ],
     ..LIST
 };
 pub(super) const KEY_PSK: Menu = Menu {

@@ -15,7 +15,9 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use ike::api::Now;
 use ipc::status::{Request as Ask, Response as Said};
-use manage::api::{self, Answer, Body, Change, Command, Method, Print, Problem, System, Then, Todo, View};
+use manage::api::{
+    self, Answer, Body, Change, Command, Keys, Method, Print, Problem, System, Then, Todo, View,
+};
 use manage::{Shared, Snapshot};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -163,8 +165,23 @@ async fn answer(app: Arc<App>, source: Source, request: Request<Incoming>) -> Re
         Todo::Change(change) => self::change(&app, change).await,
         Todo::Command(command) => self::command(&app, command).await,
         Todo::Remote(remote) => Ok(said(remote.answer(&snapshot.config)?)),
+        Todo::Keys(keys) => self::keys(&app, *keys).await,
         Todo::System(system) => self::system(app, system).await,
     }
+}
+/// The file first: a row without one would be refused.
+async fn keys(app: &App, mut keys: Keys) -> Result<Answered, Trouble> {
+    let change = keys.change.take();
+    if let Some(change) = change.as_ref().filter(|change| change.apply.dry_run) {
+        return self::change(app, Change { apply: change.apply.clone(), then: change.then.clone() }).await;
+    }
+    let keys = aside(move || keys.perform().map(|()| keys)).await??;
+    let Some(change) = change else { return Ok(said(Answer::ok(json!({})))) };
+    let done = self::change(app, change).await;
+    if done.is_err() {
+        aside(move || keys.undo()).await?;
+    }
+    done
 }
 async fn scrape(app: &App, who: Who, method: &hyper::Method) -> Result<Answered, Trouble> {
     match () {
@@ -298,7 +315,11 @@ async fn print(app: Arc<App>, snapshot: Arc<Snapshot>, print: Print) -> Result<A
     };
     Ok(said(Answer { etag: Some(etag), ..Answer::ok(body) }))
 }
-async fn runtime(app: &App, snapshot: &Snapshot, path: &str) -> Result<Runtime, Trouble> {
+async fn runtime(app: &App, snapshot: &Arc<Snapshot>, path: &str) -> Result<Runtime, Trouble> {
+    if path == "ip.ipsec.key" {
+        let snapshot = Arc::clone(snapshot);
+        return Ok(aside(move || Runtime::key_files(&snapshot.rows)).await?);
+    }
     let mut runtime = Runtime::new(&snapshot.rows, &snapshot.config);
     if path == "interface" {
         app.asker.statistics().await?.iter().for_each(|statistics| runtime.ports(statistics));
@@ -358,7 +379,7 @@ impl Live {
 }
 
 /// An array, written while it is read.
-async fn list(app: &App, snapshot: &Snapshot, print: &Print, to: Sender<Bytes>) -> Result<(), Trouble> {
+async fn list(app: &App, snapshot: &Arc<Snapshot>, print: &Print, to: Sender<Bytes>) -> Result<(), Trouble> {
     let mut out = List { print, left: print.offset, most: print.limit, first: true };
     if matches!(print.place.menu.shape, Shape::List | Shape::Settings) {
         let runtime = match Runtime::concerns(print.place) {

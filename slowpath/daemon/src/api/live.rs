@@ -14,6 +14,7 @@ use sa::{Action, PolicyId, SaSlot, Stat};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 type Row = Map<String, Value>;
@@ -171,6 +172,8 @@ pub struct Runtime {
     /// Why the name of a peer has led nowhere.
     unresolved: HashMap<String, String>,
     ports: HashMap<String, PortCounters>,
+    /// By the number of the row: what its file holds.
+    keys: HashMap<u32, Shown>,
     /// By the number of the row: which policy it is.
     rows: HashMap<u32, (PolicyId, bool)>,
     /// Likewise, which template.
@@ -188,7 +191,7 @@ struct Policy {
 impl Runtime {
     /// Whether rows of this menu show anything of it.
     pub fn concerns(place: &Place) -> bool {
-        ["ip.ipsec.policy", "ip.ipsec.peer", "interface"].contains(&place.path)
+        ["ip.ipsec.policy", "ip.ipsec.peer", "ip.ipsec.key", "interface"].contains(&place.path)
     }
     pub fn new(document: &Document, config: &Config) -> Self {
         // Checked policies are the enabled rows in their order; a row of another kind was refused.
@@ -237,11 +240,27 @@ impl Runtime {
     pub fn ports(&mut self, statistics: &StatsReader) {
         self.ports = statistics.ports().into_iter().map(|port| (port.name.clone(), port)).collect();
     }
+    /// What files of raw keys hold; reads each of them.
+    pub fn key_files(document: &Document) -> Self {
+        let rows = config::schema::place("ip.ipsec.key").map_or(&[][..], |place| document.rows(place));
+        let shown = |row: &Object| {
+            let (public, private) = manage::credentials::key_in(Path::new(row.get("file")?))?;
+            let bits = public.kind().bits();
+            let cells = [
+                ("key-size", json!(bits)),
+                ("private-key", private.into()),
+                ("rsa", matches!(public.kind(), pki::KeyKind::Rsa { .. }).into()),
+            ];
+            Some((row.id.0, cells.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+        };
+        Self { keys: rows.iter().filter_map(shown).collect(), ..Self::default() }
+    }
     pub fn shown(&self, place: &Place, row: &Object) -> Shown {
         match place.path {
             "ip.ipsec.policy" => self.policy(row),
             "ip.ipsec.peer" => self.peer(place, row),
             "interface" => self.port(row),
+            "ip.ipsec.key" => self.keys.get(&row.id.0).cloned().unwrap_or_default(),
             _ => Shown::new(),
         }
     }

@@ -163,7 +163,7 @@ fn set(place: &Place, id: u32, values: Values) -> Edit {
 pub(super) fn put(request: &Request, place: &'static Place, view: View) -> Result<Todo, Problem> {
     add(request, place, request.body.object()?, view, Then::Object { place, status: 201 })
 }
-fn add(
+pub(super) fn add(
     request: &Request,
     place: &'static Place,
     body: &Map<String, Value>,

@@ -4,6 +4,7 @@
 //! RouterOS's REST, values are typed. Nothing here waits for anything.
 mod change;
 mod json;
+mod keys;
 mod offline;
 mod path;
 mod print;
@@ -15,6 +16,7 @@ mod transfer;
 
 pub use change::{Change, Then};
 pub use json::{Body, parse as parse_body};
+pub use keys::Keys;
 pub use offline::Offline;
 pub use path::{decode, query as parse_query};
 pub use print::{Print, Shown, Which};
@@ -126,6 +128,8 @@ pub enum Todo {
     Command(Command),
     /// The other side's configuration, made from ours.
     Remote(Remote),
+    /// Files of raw keys, and rows for them.
+    Keys(Box<Keys>),
     System(System),
 }
 #[derive(Clone, Debug)]
@@ -193,6 +197,11 @@ fn post(request: &Request, place: &'static Place, name: &str, view: View) -> Res
             return Remote::understand(request, place, body, view).map(Todo::Remote);
         }
         _ => {}
+    }
+    if place.path == "ip.ipsec.key"
+        && let Some(keys) = Keys::understand(request, place, name, body, view)?
+    {
+        return Ok(Todo::Keys(Box::new(keys)));
     }
     if place.menu.shape.is_written()
         && let Some(todo) = change::command(request, place, name, view)?

@@ -66,6 +66,8 @@ impl Offline {
                 Ok(checked) => remote.answer(&checked.config),
                 Err(complaints) => Err(crate::store::complained(&complaints).into()),
             },
+            // A request about a file must not do anything to others.
+            Todo::Keys(_) => Err(online("a key")),
             Todo::Command(command) => Err(online(command.name)),
             Todo::System(System::OpenApi) => Ok(Answer::ok(config::describe::openapi())),
             Todo::System(System::Schema) => Ok(Answer::ok(config::describe::json_schema())),
