@@ -39,6 +39,9 @@ impl Binaries {
         let at = tried.iter().position(Result::is_ok).unwrap_or(tried.len().saturating_sub(1));
         tried.swap_remove(at)
     }
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
     /// `espway` with these words, run to its end in the caller's own namespace.
     pub fn command(&self) -> Command {
         Command::new(self.dir.join("espway"))
@@ -96,6 +99,10 @@ impl Espway {
         let run_dir = lab.file(&format!("run-{name}"));
         std::fs::create_dir_all(&run_dir)?;
         command.arg("run").arg("--config").arg(config).arg("--run-dir").arg(&run_dir).args(words);
+        // As loud as it can be: the lab searches what it says for secrets.
+        if !words.iter().any(|word| word.starts_with("--log-level")) {
+            command.args(["--log-level", "trace"]);
+        }
         let supervisor = Process::start(name, &mut command, &lab.file(&format!("{name}.log")))?;
         let mut this = Self { supervisor, ns: ns.clone(), binaries: binaries.clone(), run_dir };
         this.supervisor.grace = Duration::from_secs(10);

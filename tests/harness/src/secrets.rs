@@ -29,6 +29,8 @@ impl Secrets {
                 all.configured(&config);
             } else if name.contains(".keys") {
                 all.negotiated(&name, &text()?);
+            } else if name.ends_with(".key") || name.ends_with(".pem") {
+                all.private_key(&text()?);
             }
         }
         Ok(all)
@@ -36,13 +38,22 @@ impl Secrets {
     fn configured(&mut self, value: &Value) {
         for (key, value) in value.as_object().into_iter().flatten() {
             match value {
-                Value::String(secret) if key == "secret" => {
-                    self.add("a configured secret", secret.as_bytes())
-                }
+                Value::String(secret) if is_secret(key) => self.add("a configured secret", secret.as_bytes()),
                 value => self.configured(value),
             }
         }
         value.as_array().into_iter().flatten().for_each(|value| self.configured(value));
+    }
+    /// Each line of its Base64 is a secret.
+    fn private_key(&mut self, pem: &str) {
+        let mut inside = false;
+        for line in pem.lines() {
+            match line.starts_with("-----") {
+                true => inside = line.contains("BEGIN") && line.contains("PRIVATE KEY"),
+                false if inside && line.len() >= 2 * OF_A_KEY => self.add("a private key", line.as_bytes()),
+                false => {}
+            }
+        }
     }
     /// Wireshark's tables: whatever is hexadecimal and long enough for a key.
     fn negotiated(&mut self, name: &str, text: &str) {
@@ -99,6 +110,10 @@ impl Secrets {
         Ok(())
     }
 }
+/// Properties whose values are nobody else's business, as the reference calls them.
+fn is_secret(key: &str) -> bool {
+    ["secret", "password", "passphrase", "token", "auth-key", "enc-key"].iter().any(|end| key.ends_with(end))
+}
 fn files(dir: &Path) -> Result<Vec<std::path::PathBuf>> {
     let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
     Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect())
@@ -140,16 +155,22 @@ mod tests {
     fn lab(log: &[u8]) -> Result<()> {
         let dir = tempfile::tempdir()?;
         let write = |name: &str, text: &[u8]| std::fs::write(dir.path().join(name), text);
-        let config = r#"{"ip": {"ipsec": {"identity": [{"peer": "b", "secret": "an end-to-end secret"}]}}}"#;
+        let config = r#"{"ip": {"ipsec": {"identity": [{"peer": "b", "secret": "an end-to-end secret", "password": "a word to pass"}]}}}"#;
         write("site-a.yaml", config.as_bytes())?;
         let spi = "0011223344556677";
         let key = "00010203040506070809fafbfcfdfeff";
         write("site-a.keys", format!("{spi},{spi},{key}0a0b0c0d,\"AES\",{key},\"NONE\"\n").as_bytes())?;
         write("site-a.keys.esp", format!("\"IPv4\",\"0xc0ffee00\",\"0x{key}\"\n").as_bytes())?;
+        let line = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+        write(
+            "a.key",
+            format!("-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n").as_bytes(),
+        )?;
+        write("a.pem", b"-----BEGIN CERTIFICATE-----\nMIIBszCCAVqgAwIBAgIUQJ1hsZ3vVpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g0\n")?;
         write("site-a.log", log)?;
         write("charon-b.log", b"an end-to-end secret")?;
         let secrets = Secrets::of(dir.path())?;
-        assert_eq!(secrets.known(), 4);
+        assert_eq!(secrets.known(), 6);
         secrets.expect_none_in_logs(dir.path())
     }
     #[test]
@@ -162,6 +183,8 @@ mod tests {
             b"IGFuIGVuZC10by1lbmQgc2VjcmV0Cg==",
             b"YW4gZW5kLXRvLWVuZCBzZWNyZXQK",
             b"key 00010203040506070809FAFBFCFDFEFF",
+            b"he is let in with a word to pass",
+            b"key file MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g",
             b"00:01:02:03:04:05:06:07:08:09:fa:fb:fc:fd:fe:ff",
             b"Key([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 250, 251, 252, 253, 254, 255])",
             &key,
