@@ -92,7 +92,7 @@ fn events_are_in_the_journal_with_their_fields_and_in_a_file_as_json() -> Result
         fs::read_to_string(dir.join("stderr"))?.is_empty(),
         "the journal takes the place of standard error"
     );
-    // systemd's numbers: 4 is a warning, 6 information.
+    // systemd's numbers: 4 is a warning, 5 what is worth a notice.
     for (level, priority) in [("WARN", "4"), ("INFO", "5")] {
         for line in lines
             .iter()
