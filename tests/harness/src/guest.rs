@@ -16,7 +16,11 @@ use std::time::{Duration, Instant};
 
 const PACKAGES: &str = "strongswan-swanctl,charon-systemd,libcharon-extra-plugins,libstrongswan-extra-plugins,\
                         libstrongswan-standard-plugins,iproute2,iputils-ping,iperf3,mount,kmod,procps,nftables,\
-                        tcpdump,busybox-static";
+                        tcpdump,busybox-static,libnss3-tools,libunbound8,libldns3,libevent-2.1-7,\
+                        libevent-pthreads-2.1-7,libcap-ng0,libcurl3-nss,libldap-2.5-0,libseccomp2";
+/// Debian lets only one IKE daemon be installed; libreswan shares no file with it, and is unpacked beside it.
+const BESIDE: &str = "cd /tmp && apt-get download libreswan && for file in *.deb; do \
+                      dpkg-deb --fsys-tarfile $file | tar -x -C / --keep-directory-symlink; done; rm -f *.deb";
 const INIT: &str = include_str!("guest/init.sh");
 const XSTATE: &str = include_str!("guest/xstate.c");
 
@@ -36,7 +40,7 @@ pub fn prepare() -> Result<PathBuf> {
     let lock = File::create(cache.join("lock"))?;
     lock.lock()?;
     // Whatever goes into the root is its version.
-    let wanted = format!("{PACKAGES}\n{INIT}\n{XSTATE}");
+    let wanted = format!("{PACKAGES}\n{BESIDE}\n{INIT}\n{XSTATE}");
     if fs::read_to_string(cache.join("done")).is_ok_and(|built| built == wanted) {
         return Ok(cache);
     }
@@ -50,6 +54,7 @@ pub fn prepare() -> Result<PathBuf> {
             .arg("--aptopt=Apt::Install-Recommends \"false\"")
             .args(["doc", "man", "locale"].map(|part| format!("--dpkgopt=path-exclude=/usr/share/{part}/*")))
             .arg(format!("--include={PACKAGES}"))
+            .arg(format!("--customize-hook=chroot \"$1\" sh -c '{BESIDE}'"))
             .arg("bookworm")
             .arg(&root)
             .arg(format!("deb {} bookworm main", package_source()?)),
