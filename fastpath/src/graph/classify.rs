@@ -60,9 +60,14 @@ pub(crate) fn read_heads<B: PacketBuf, K>(
     packets: &[B],
 ) {
     let Work { heads, cache, .. } = work;
-    heads.clear();
-    heads
-        .extend(packets.iter().map(|packet| read(tables, cache, link, packet.data()).unwrap_or(Head::OTHER)));
+    heads.resize(packets.len(), Head::OTHER);
+    // Written where they stay, and of the others nothing but that they are others.
+    for (head, packet) in heads.iter_mut().zip(packets) {
+        match read(tables, cache, link, packet.data()) {
+            Some(read) => *head = read,
+            None => head.plain = false,
+        }
+    }
 }
 /// A burst whose heads have been read.
 pub(crate) fn sort<B: PacketBuf, K>(

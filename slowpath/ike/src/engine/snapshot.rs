@@ -277,12 +277,13 @@ pub(super) fn take(sa: &IkeSa) -> Option<Zeroizing<Vec<u8>>> {
     };
     // Room for everything, so that no half-written copy of keys is left behind by growing; and no more, for all of it is
     // wiped in the end.
-    let messages = record.answered.iter().map(|(_, _, all)| all);
-    let messages = messages.chain(record.in_flight.iter().map(|(_, all, _)| all)).flatten();
+    let messages = record.answered.iter().flat_map(|(_, _, all)| all);
     let messages: usize = messages.map(|one| one.0.len() + 64).sum();
+    // A rekey on its way may have kilobytes of public and private keys.
+    let flight = postcard::experimental::serialized_size(&record.in_flight).ok()?;
     let parts = 1024 * record.children.len() + 256 * (record.generated.len() + record.agreed.addresses.len());
     let id = record.remote_id.as_ref().map_or(0, |(_, _, id)| id.len());
-    let room = Vec::with_capacity(2048 + id + record.peer.len() + messages + parts);
+    let room = Vec::with_capacity(2048 + id + record.peer.len() + messages + flight + parts);
     let planned = room.capacity();
     let made = Zeroizing::new(postcard::to_extend(&record, room).ok()?);
     debug_assert_eq!(made.capacity(), planned, "a record is longer than was planned");
