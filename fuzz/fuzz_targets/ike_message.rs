@@ -54,7 +54,14 @@ fn question(message: &Message) {
             Suite::new(Encryption::Aes256Cbc, Integrity::HmacSha256).unwrap(),
         ];
         for (pfs, in_auth) in [(None, true), (None, false), (Some(DhGroup::X25519), false)] {
-            let wishes = EspWishes { protocol: Protocol::Esp, suites: &suites, pfs, additional: &[], in_auth, esn: true };
+            let wishes = EspWishes {
+                protocol: Protocol::Esp,
+                suites: &suites,
+                pfs,
+                additional: &[],
+                in_auth,
+                esn: true,
+            };
             let _ = select_esp(offered, &wishes).map_err(|m| m.to_string());
             let _ = confirm_esp(offered, &wishes);
         }
