@@ -136,11 +136,9 @@ fn out_of_the_clear<B: PacketBuf, E: Engine<B>>(
     // From here on numbers are taken.
     let mut odd = false;
     for plan in &mut work.plans {
-        if let Some(sa) = tables.sad.by_ref(plan.sa) {
-            let reserved = sa.shared.reserve(plan.count as u64);
-            odd |= reserved.soft || reserved.count != plan.count as u64;
-            plan.reserved = Some(reserved);
-        }
+        plan.reserved = tables.sad.by_ref(plan.sa).map(|sa| sa.shared.reserve(plan.count as u64));
+        // Without numbers nothing is framed here.
+        odd |= plan.reserved.is_none_or(|taken| taken.soft || taken.count != plan.count as u64);
     }
     ended(Stage::Forward, work);
     if odd {
